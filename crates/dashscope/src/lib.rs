@@ -1,13 +1,17 @@
 //! DashScope's Wan2.7 image API as a typed SDK.
 
+pub mod error;
 pub mod id;
 pub mod image_url;
 pub mod inspect;
 pub mod limits;
 pub mod model;
 pub mod request;
+pub mod response;
 
+pub use error::{ApiError, ErrorClass};
 pub use id::{TaskId, WorkspaceId};
 pub use image_url::{ImageUrl, ImageUrlError};
 pub use model::{Model, UnknownModel};
 pub use request::{ImageInput, ImageRequest, Prompt, Scenario, Size, Violation, Violations, Warning};
+pub use response::TaskStatus;
