@@ -1,1 +1,35 @@
-//! job
+#![doc = include_str!("../README.md")]
+
+mod apply;
+mod curve;
+mod event;
+mod failure;
+mod ids;
+mod job;
+mod object_key;
+mod outcome;
+mod poll_schedule;
+mod price;
+mod rules;
+mod spec;
+mod state;
+
+pub use apply::{IllegalTransition, Transition, Try};
+pub use curve::Curve;
+pub use dashscope::{Model, TaskId};
+pub use event::Event;
+pub use failure::{Failure, FailureClass, Refusal, RetriesSpent, RetryPolicy, UnknownClass};
+pub use ids::{AccountName, BatchName, CustomId, InvalidName, JobId};
+pub use job::{Action, InvalidPriority, Job, Priority};
+pub use object_key::{
+    DEFAULT_TEMPLATE, InvalidKey, InvalidTemplate, KeyTemplate, OBJECT_KEY_BYTES_MAX, ObjectKey,
+};
+pub use outcome::{ImageState, OUTCOME_FORMAT, Outcome, OutcomeImage, StoredImage};
+pub use poll_schedule::PollSchedule;
+pub use price::{Micros, Prices};
+pub use rules::{Rules, TASK_RETENTION};
+pub use spec::{InputImage, JobSpec, SPEC_FORMAT};
+pub use state::{Attempt, CanceledBy, HeldReason, JobState, StateName, TaskPhase, UnknownState};
+
+/// A moment. Times in records are Redis's, so that all workers share one clock.
+pub type Timestamp = jiff::Timestamp;

@@ -1,1 +1,93 @@
-//! queue
+#![doc = include_str!("../README.md")]
+
+mod account;
+mod claim;
+pub mod claims;
+mod commit;
+mod error;
+mod events;
+mod keys;
+mod lease;
+mod limits;
+mod link;
+mod places;
+mod plan;
+mod produce;
+mod promote;
+mod read;
+mod record;
+mod reply;
+mod retention;
+mod safety;
+mod scripts;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use account::{AccountStatus, Pause};
+pub use claim::{Claimed, ClaimedJob, Rescued, SubmitAsk, SubmitClaim, WhyWait};
+pub use commit::{CommitError, Committed};
+pub use error::{ConnectError, QueueError, UnsafeRedis};
+pub use events::{EventWatch, Hint};
+use job::Timestamp;
+pub use keys::Keys;
+pub use lease::{BootClock, Lease, LeaseGuard, Leases};
+pub use limits::{AccountLimits, Call, USED_SHARE};
+use link::Link;
+pub use link::RedisSettings;
+pub use produce::{CHUNK_MAX, EnqueueError, Enqueued, NewJob};
+pub use promote::Promoted;
+use rand::Rng;
+pub use read::{BatchSummary, Cursor, JobFilter, Page};
+pub use record::UnreadableRecord;
+pub use reply::Wait;
+pub use retention::Retention;
+pub use safety::ServerFacts;
+
+/// The queue: all that is known of jobs, in one Redis. Cheap to clone.
+#[derive(Clone)]
+pub struct Queue {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    link: Link,
+    keys: Keys,
+    lease: Duration,
+}
+
+impl Queue {
+    /// Connects to Redis. `rng` names calls and places waits inside their jitter.
+    ///
+    /// # Errors
+    ///
+    /// A URL that is none, a Redis that does not answer, or a cluster.
+    pub async fn connect(settings: &RedisSettings, rng: Box<dyn Rng + Send>) -> Result<Self, ConnectError> {
+        let link = Link::open(settings, rng).await?;
+        let keys = Keys::new(&settings.namespace);
+        Ok(Self { inner: Arc::new(Inner { link, keys, lease: settings.lease }) })
+    }
+
+    /// Redis's time now, estimated from its last answer and our monotonic clock.
+    pub fn now(&self) -> Timestamp {
+        self.link().now()
+    }
+
+    /// The keys, for tools that look at Redis themselves.
+    pub fn keys(&self) -> &Keys {
+        &self.inner.keys
+    }
+
+    /// How long a claim lasts without renewal.
+    pub fn lease(&self) -> Duration {
+        self.inner.lease
+    }
+
+    pub(crate) fn link(&self) -> &Link {
+        &self.inner.link
+    }
+
+    pub(crate) fn lease_ms(&self) -> String {
+        self.inner.lease.as_millis().to_string()
+    }
+}

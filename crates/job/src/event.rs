@@ -1,0 +1,148 @@
+//! What can happen to a job.
+
+use std::time::Duration;
+
+use crate::{Attempt, Failure, HeldReason, Micros, Refusal, TaskId, TaskPhase, Timestamp};
+
+/// Something that happened to a job. [`crate::Job::apply`] says what follows from it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    // Submit.
+    /// The create call was answered with a task id.
+    TaskCreated {
+        /// The attempt that was answered.
+        attempt: Attempt,
+        /// The task.
+        task: TaskId,
+    },
+    /// The create call was refused because of the job itself: nothing was created.
+    Rejected(Failure),
+    /// The create call was refused, or could not be made, for a reason that says nothing about the job.
+    Refused(Refusal),
+    /// The attempt was certainly not sent.
+    NotSent,
+    /// Whether a task was created is unknown.
+    NoAnswer {
+        /// Such as `timeout`, `reset`, `http_502`.
+        cause: String,
+        /// Whether the service may still be holding the request (a read timeout).
+        may_be_held: bool,
+    },
+
+    // Settle.
+    /// The evidence shows the attempt's task.
+    TaskFound {
+        /// The task.
+        task: TaskId,
+    },
+    /// The evidence shows that nothing was created.
+    NotCreated,
+    /// The evidence is not there yet.
+    LookAgain {
+        /// When to look next.
+        due: Timestamp,
+    },
+    /// No evidence will decide it: a person has to.
+    Undecidable(HeldReason),
+
+    // Poll.
+    /// The task is not final.
+    StillGoing {
+        /// Where the provider says it is.
+        phase: TaskPhase,
+    },
+    /// The task has images.
+    TaskSucceeded {
+        /// How many images it brought.
+        images: u8,
+        /// How many images the provider bills.
+        billed: u8,
+        /// What they cost.
+        cost: Micros,
+        /// When the first link dies.
+        deadline: Timestamp,
+    },
+    /// The task failed; nothing is billed.
+    TaskFailed(Failure),
+    /// The provider says CANCELED.
+    TaskCanceled,
+    /// The provider says UNKNOWN.
+    TaskUnknown,
+    /// The question got no usable answer.
+    PollUnanswered {
+        /// How long the service asked us to wait.
+        retry_after: Option<Duration>,
+    },
+
+    // Archive.
+    /// One round of copying is over.
+    Copied {
+        /// Images in the bucket, of all rounds.
+        stored: u8,
+        /// Images that can never be copied.
+        lost: u8,
+        /// How long the store or the object host asked us to wait.
+        retry_after: Option<Duration>,
+    },
+    /// The task was asked again and brought fresh links.
+    FreshLinks {
+        /// When the first of them dies.
+        deadline: Timestamp,
+    },
+    /// The links are dead and the provider no longer knows the task.
+    LinksDead,
+
+    // The queue.
+    /// The worker gives the step back unfinished, with nothing sent.
+    GivenBack,
+    /// The worker's lease ran out.
+    Rescued,
+
+    // People.
+    /// Somebody wants the job ended.
+    CancelRequested,
+    /// Somebody wants an ended job to run again.
+    RetryRequested,
+    /// A person says: this is the task of the held attempt.
+    ResolvedAdopt {
+        /// The task.
+        task: TaskId,
+    },
+    /// A person says: nothing was created, send it again.
+    ResolvedResubmit,
+    /// A person says: give it up.
+    ResolvedFail,
+}
+
+impl Event {
+    /// The event's name, for messages and the coverage report.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::TaskCreated { .. } => "TaskCreated",
+            Self::Rejected(_) => "Rejected",
+            Self::Refused(_) => "Refused",
+            Self::NotSent => "NotSent",
+            Self::NoAnswer { .. } => "NoAnswer",
+            Self::TaskFound { .. } => "TaskFound",
+            Self::NotCreated => "NotCreated",
+            Self::LookAgain { .. } => "LookAgain",
+            Self::Undecidable(_) => "Undecidable",
+            Self::StillGoing { .. } => "StillGoing",
+            Self::TaskSucceeded { .. } => "TaskSucceeded",
+            Self::TaskFailed(_) => "TaskFailed",
+            Self::TaskCanceled => "TaskCanceled",
+            Self::TaskUnknown => "TaskUnknown",
+            Self::PollUnanswered { .. } => "PollUnanswered",
+            Self::Copied { .. } => "Copied",
+            Self::FreshLinks { .. } => "FreshLinks",
+            Self::LinksDead => "LinksDead",
+            Self::GivenBack => "GivenBack",
+            Self::Rescued => "Rescued",
+            Self::CancelRequested => "CancelRequested",
+            Self::RetryRequested => "RetryRequested",
+            Self::ResolvedAdopt { .. } => "ResolvedAdopt",
+            Self::ResolvedResubmit => "ResolvedResubmit",
+            Self::ResolvedFail => "ResolvedFail",
+        }
+    }
+}

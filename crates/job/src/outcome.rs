@@ -1,0 +1,121 @@
+//! What a task brought: its images, and what became of each.
+
+use dashscope::ImageUrl;
+use serde::{Deserialize, Serialize};
+
+use crate::{ObjectKey, TaskId, Timestamp};
+
+/// What is known of a task that succeeded, kept from the answer that said so until the job is over (and, without links, as long as the job).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The format of this document.
+    #[serde(rename = "v")]
+    pub format: u8,
+    /// The task.
+    pub task: TaskId,
+    /// The service's request id of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// When the service took the task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub submitted_at: Option<Timestamp>,
+    /// When the service began with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When the service finished it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// When a worker noticed.
+    pub noticed_at: Timestamp,
+    /// Images that the service says it bills.
+    pub billed: u8,
+    /// The size that the service reports, such as `2048*2048`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<String>,
+    /// Text parts among the images.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub texts: Vec<String>,
+    /// The images, in the order of the answer.
+    pub images: Vec<OutcomeImage>,
+}
+
+/// The current [`Outcome::format`].
+pub const OUTCOME_FORMAT: u8 = 1;
+
+/// One image of a task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OutcomeImage {
+    /// Its place in the answer, from 0; also `{index}` of its key.
+    pub index: u8,
+    /// The choice it stands in.
+    pub choice: u8,
+    /// Its place within the choice.
+    pub item: u8,
+    /// What has become of it.
+    #[serde(flatten)]
+    pub state: ImageState,
+}
+
+/// What has become of an image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum ImageState {
+    /// To be copied from this link.
+    Waiting {
+        /// The link: a bearer credential until it dies.
+        link: ImageUrl,
+        /// When the link dies.
+        deadline: Timestamp,
+    },
+    /// In the bucket.
+    Stored(StoredImage),
+    /// It can never be copied.
+    Lost {
+        /// A short stable code.
+        code: String,
+        /// Why, for people; without any link.
+        reason: String,
+    },
+}
+
+/// An image in the bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredImage {
+    /// Its key.
+    pub key: ObjectKey,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// The SHA-256 of its bytes, 64 hex digits.
+    pub sha256: String,
+    /// In pixels, from the PNG itself.
+    pub width: u32,
+    /// In pixels, from the PNG itself.
+    pub height: u32,
+}
+
+impl Outcome {
+    /// Images in the bucket.
+    pub fn stored(&self) -> u8 {
+        self.count(|state| matches!(state, ImageState::Stored(_)))
+    }
+
+    /// Images that can never be copied.
+    pub fn lost(&self) -> u8 {
+        self.count(|state| matches!(state, ImageState::Lost { .. }))
+    }
+
+    /// When the first of the links that are still needed dies.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        self.images
+            .iter()
+            .filter_map(|image| match &image.state {
+                ImageState::Waiting { deadline, .. } => Some(*deadline),
+                _ => None,
+            })
+            .min()
+    }
+
+    fn count(&self, is: impl Fn(&ImageState) -> bool) -> u8 {
+        u8::try_from(self.images.iter().filter(|image| is(&image.state)).count()).unwrap_or(u8::MAX)
+    }
+}

@@ -1,0 +1,46 @@
+//! The numbers that decisions depend on. All of them are settings; the defaults stand here with their sources.
+
+use std::time::Duration;
+
+use crate::{Curve, PollSchedule, RetryPolicy};
+
+/// How long DashScope keeps a task's data and links.
+///
+/// Source: the Wan2.7 API page ("retained for only 24 hours").
+pub const TASK_RETENTION: Duration = Duration::from_secs(24 * 3600);
+
+/// What [`crate::Job::apply`] and [`crate::Job::next_action`] need to know besides the job, the event and the time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rules {
+    /// How often which failure is tried again.
+    pub retry: RetryPolicy,
+    /// When a task is asked.
+    pub poll: PollSchedule,
+    /// The waits between rounds of copying. Default 2 s × 2 up to 60 s: links live 24 h, an outage of the store is short.
+    pub archive: Curve,
+    /// The timeout of the create call. Default 30 s: it answers in well under a second; only inlined inputs take longer.
+    pub create_timeout: Duration,
+    /// How long after a read timeout the provider may still act on the request. Default 300 s, the provider's own gateway timeout.
+    pub held_request_timeout: Duration,
+    /// Rescues of one step, with no commit between, after which it is no longer tried. Default 3.
+    pub rescues_max: u8,
+    /// Answers of UNKNOWN in a row, before 24 h, after which a person is asked. Default 3.
+    pub unknowns_max: u8,
+    /// How long the provider keeps tasks. Default [`TASK_RETENTION`].
+    pub task_retention: Duration,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            retry: RetryPolicy::default(),
+            poll: PollSchedule::default(),
+            archive: Curve { first: Duration::from_secs(2), factor: 2.0, cap: Duration::from_secs(60) },
+            create_timeout: Duration::from_secs(30),
+            held_request_timeout: Duration::from_secs(300),
+            rescues_max: 3,
+            unknowns_max: 3,
+            task_retention: TASK_RETENTION,
+        }
+    }
+}

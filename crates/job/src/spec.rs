@@ -1,0 +1,83 @@
+//! What a user asked for: written once at enqueue, never changed.
+
+use dashscope::{ImageInput, ImageRequest};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{AccountName, BatchName, CustomId, ObjectKey, Priority, Timestamp};
+
+/// The current [`JobSpec::format`].
+pub const SPEC_FORMAT: u8 = 1;
+
+/// What a job asks for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobSpec {
+    /// The format of this document. A worker that does not know it leaves the job alone.
+    #[serde(rename = "v")]
+    pub format: u8,
+    /// The batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<BatchName>,
+    /// The user's own name for the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custom_id: Option<CustomId>,
+    /// DashScope's request without its input images, which stand in `images`.
+    pub request: ImageRequest,
+    /// The input images, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<InputImage>,
+    /// How urgent it is.
+    #[serde(default)]
+    pub priority: Priority,
+    /// The only account that may run it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountName>,
+    /// Not to be started before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+}
+
+/// An input image, where the worker finds it when it creates the task.
+///
+/// Links to our own bucket are signed then and not at enqueue: a job may wait for days, a signature lives for hours.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InputImage {
+    /// What the API takes as it is: a link that the service fetches itself, or a file in its temporary store.
+    Direct(ImageInput),
+    /// An object that the user named as `s3://bucket/key`.
+    Object {
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: ObjectKey,
+    },
+    /// A local file or data URI, put into our bucket at enqueue.
+    Stored {
+        /// `inputs/<sha256>`.
+        key: ObjectKey,
+        /// Such as `image/jpeg`.
+        mime: String,
+        /// Size in bytes.
+        bytes: u64,
+    },
+}
+
+impl JobSpec {
+    /// The most images that the job can bring.
+    pub fn images_max(&self) -> u8 {
+        self.request.n
+    }
+
+    /// The first 16 hex digits of the SHA-256 of the spec's JSON: equal lines have equal digests.
+    pub fn digest(&self) -> String {
+        let json = serde_json::to_vec(self).expect("a spec is plain data and always serializes");
+        Sha256::digest(&json).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The request to send, with each input image in a form that the API knows, in the order of `images`.
+    pub fn request_with(&self, images: Vec<ImageInput>) -> ImageRequest {
+        ImageRequest { images, ..self.request.clone() }
+    }
+}

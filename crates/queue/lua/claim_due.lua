@@ -1,0 +1,94 @@
+#!lua flags=allow-oom
+-- claim_due: hand jobs that are due to a worker: polls of one account, settlings, or copies.
+--
+-- With permits, each job takes one of the account's query permits: a claimed poll is sent at once. The same nonce twice gives
+-- the same jobs, as long as they are still where this call put them.
+--
+-- KEYS[1]  the index: keys::due_poll(account), keys::due_settle() or keys::ready_archive()
+-- KEYS[2]  keys::leases()
+-- KEYS[3]  keys::reply(nonce)
+-- KEYS[4]  keys::permits(account, "query"), or KEYS[1] again where no permit is needed
+-- KEYS[5]  keys::account(account), or KEYS[1] again
+-- ARGV[1]  key prefix
+-- ARGV[2]  the greatest number of jobs, at most 500
+-- ARGV[3]  "due" (the score is a due time) or "any" (the score is only an order)
+-- ARGV[4]  lease in ms
+-- ARGV[5]  nonce
+-- ARGV[6]  us between permits, 0 = none needed
+-- ARGV[7]  burst tolerance in us
+-- ARGV[8]  1 = send each job's outcome along
+--
+-- Returns  {time_us, wait_ms, {job, outcome, {field, value, ...}}, ...}
+--          wait_ms: until the next one is due or permitted; -1 = none is known; 0 = there may be more now
+local clock = redis.call('TIME')
+local now_us = clock[1] * 1000000 + clock[2]
+local now_ms = math.floor(now_us / 1000)
+local time_us = string.format('%.0f', now_us)
+local function int(number) return string.format('%.0f', number) end
+local prefix, most = ARGV[1], math.min(tonumber(ARGV[2]), 500)
+local by_time = ARGV[3] == 'due'
+
+local function with_jobs(reply, ids)
+  for _, id in ipairs(ids) do
+    local outcome = ARGV[8] == '1' and redis.call('GET', prefix .. 'outcome:' .. id) or ''
+    reply[#reply + 1] = {id, outcome, redis.call('HGETALL', prefix .. 'job:' .. id)}
+  end
+  return reply
+end
+
+-- Every read comes before the first write.
+local before = redis.call('GET', KEYS[3])
+if before then
+  local ids = {}
+  for id in string.gmatch(before, '%S+') do
+    if redis.call('HGET', prefix .. 'job:' .. id, 'n') == ARGV[5] then ids[#ids + 1] = id end
+  end
+  return with_jobs({time_us, 0}, ids)
+end
+local step_us, burst_us, full_us = tonumber(ARGV[6]), tonumber(ARGV[7]), now_us
+if step_us > 0 then
+  local paused_until = tonumber(redis.call('HGET', KEYS[5], 'pause:query') or 0)
+  if paused_until > now_ms then return {time_us, paused_until - now_ms} end
+  full_us = math.min(math.max(now_us, tonumber(redis.call('GET', KEYS[4]) or 0)), now_us + 60000000 + step_us)
+  local granted = math.floor((now_us + burst_us - full_us) / step_us) + 1
+  if granted < 1 then return {time_us, math.ceil((full_us - burst_us - now_us) / 1000)} end
+  most = math.min(most, granted)
+end
+local found
+if by_time then
+  found = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', int(now_ms), 'LIMIT', 0, most)
+else
+  found = redis.call('ZRANGE', KEYS[1], 0, most - 1)
+end
+local wait_ms = -1
+if #found == most then
+  wait_ms = 0
+elseif by_time then
+  local next_due = redis.call('ZRANGE', KEYS[1], #found, #found, 'WITHSCORES')[2]
+  if next_due then wait_ms = math.max(1, tonumber(next_due) - now_ms) end
+end
+local ids, records, gone = {}, {}, {}
+for _, id in ipairs(found) do
+  local record = redis.call('HMGET', prefix .. 'job:' .. id, 'v', 'f', 'c')
+  if record[1] and record[3] ~= '1' then
+    ids[#ids + 1], records[#records + 1] = id, record
+  else
+    gone[#gone + 1] = id -- an entry without its job: what the record says counts
+  end
+end
+
+for _, id in ipairs(gone) do redis.call('ZREM', KEYS[1], id) end
+for i, id in ipairs(ids) do
+  local fence = int(tonumber(records[i][2] or 0) + 1)
+  redis.call('ZREM', KEYS[1], id)
+  redis.call('HSET', prefix .. 'job:' .. id, 'v', int(tonumber(records[i][1]) + 1), 'f', fence, 'c', '1', 'n', ARGV[5])
+  redis.call('ZADD', KEYS[2], int(now_ms + tonumber(ARGV[4])), id .. ':' .. fence)
+end
+if #ids > 0 then
+  if step_us > 0 then
+    full_us = full_us + step_us * #ids
+    redis.call('SET', KEYS[4], int(full_us), 'PX', math.ceil((full_us - now_us) / 1000) + 1)
+  end
+  redis.call('SET', KEYS[3], table.concat(ids, ' '), 'PX', 600000)
+end
+return with_jobs({time_us, wait_ms}, ids)

@@ -1,0 +1,109 @@
+#!lua flags=allow-oom
+-- claim_submit: hand one queued job to a worker, with everything that its create call needs.
+--
+-- Takes, in one step: the permit of the account's create rate, one of its places at the provider, the turn of the batch, the
+-- day's allowance. Writes the attempt into the record before a byte is sent, with the time after which nothing may be sent.
+-- The same nonce twice gives the same job.
+--
+-- KEYS[1]  keys::permits(account, "create:<model>")
+-- KEYS[2]  keys::slots(account, model)
+-- KEYS[3]  keys::account(account)
+-- KEYS[4]  keys::turns(model, account)
+-- KEYS[5]  keys::turns(model, any)
+-- KEYS[6]  keys::leases()
+-- KEYS[7]  keys::counts()
+-- KEYS[8]  keys::events()
+-- KEYS[9]  keys::reply(nonce)
+-- KEYS[10] keys::ledger(today)
+-- ARGV[1]  key prefix                        {imagemill}:
+-- ARGV[2]  account                           singapore
+-- ARGV[3]  model                             wan2.7-image-pro
+-- ARGV[4]  us between permits                210527
+-- ARGV[5]  burst tolerance in us             0
+-- ARGV[6]  places at the provider            10
+-- ARGV[7]  lease in ms                       10000
+-- ARGV[8]  ms in which it may be sent        5000
+-- ARGV[9]  images a day for this account, 0 = no limit
+-- ARGV[10] nonce
+--
+-- Returns  {"claimed", time_us, job, spec, field, value, ...}
+--        | {"wait", time_us, why, wait_ms}   why: empty, permit, slots, paused, day
+local clock = redis.call('TIME')
+local now_us = clock[1] * 1000000 + clock[2]
+local now_ms = math.floor(now_us / 1000)
+local time_us = string.format('%.0f', now_us)
+local function int(number) return string.format('%.0f', number) end
+local prefix, account, model = ARGV[1], ARGV[2], ARGV[3]
+
+local function answer(id)
+  local reply = {'claimed', time_us, id, redis.call('GET', prefix .. 'spec:' .. id) or ''}
+  for _, item in ipairs(redis.call('HGETALL', prefix .. 'job:' .. id)) do reply[#reply + 1] = item end
+  return reply
+end
+
+-- Every read comes before the first write.
+local before = redis.call('GET', KEYS[9])
+if before then
+  -- The same call again: the same job, if it still is where this call put it.
+  if redis.call('HGET', prefix .. 'job:' .. before, 'n') == ARGV[10] then return answer(before) end
+  return {'wait', time_us, 'empty', 0}
+end
+local paused = redis.call('HMGET', KEYS[3], 'pause:create', 'pause:create:' .. model, 'reserved')
+local paused_until = math.max(tonumber(paused[1] or 0), tonumber(paused[2] or 0))
+if paused_until > now_ms then return {'wait', time_us, 'paused', paused_until - now_ms} end
+local heads = {redis.call('ZRANGE', KEYS[4], 0, 0, 'WITHSCORES'), redis.call('ZRANGE', KEYS[5], 0, 0, 'WITHSCORES')}
+local from, lane_account, turns_key
+if heads[1][1] and (not heads[2][1] or tonumber(heads[1][2]) <= tonumber(heads[2][2])) then
+  from, lane_account, turns_key = heads[1], account, KEYS[4]
+elseif heads[2][1] then
+  from, lane_account, turns_key = heads[2], 'any', KEYS[5]
+else
+  return {'wait', time_us, 'empty', -1}
+end
+local lane = from[1]
+local lane_key = prefix .. 'ready:' .. model .. ':' .. lane_account .. ':' .. lane
+local first = redis.call('ZRANGE', lane_key, 0, 1)
+local id = first[1]
+if not id then
+  redis.call('ZREM', turns_key, lane) -- an empty lane has no turn
+  return {'wait', time_us, 'empty', 0}
+end
+if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[6]) then return {'wait', time_us, 'slots', -1} end
+-- GCRA: the key holds the time at which the allowance is full again. A time beyond a minute is a clock that jumped.
+local full_us = math.min(math.max(now_us, tonumber(redis.call('GET', KEYS[1]) or 0)), now_us + 60000000 + tonumber(ARGV[4]))
+local wait_us = full_us - tonumber(ARGV[5]) - now_us
+if wait_us > 0 then return {'wait', time_us, 'permit', math.ceil(wait_us / 1000)} end
+local job_key = prefix .. 'job:' .. id
+local record = redis.call('HMGET', job_key, 's', 'v', 'f', 'k', 'x', 'b')
+if record[1] ~= 'queued' then
+  redis.call('ZREM', lane_key, id) -- a lane entry without its job: what the record says counts
+  if not first[2] then redis.call('ZREM', turns_key, lane) end
+  return {'wait', time_us, 'empty', 0}
+end
+local images = tonumber(record[5] or 1)
+local day_max = tonumber(ARGV[9])
+if day_max > 0 then
+  local billed = tonumber(redis.call('HGET', KEYS[10], 'images:' .. account) or 0)
+  if billed + tonumber(paused[3] or 0) + images > day_max then
+    return {'wait', time_us, 'day', 86400000 - now_ms % 86400000}
+  end
+end
+
+redis.call('ZREM', lane_key, id)
+if first[2] then redis.call('ZINCRBY', turns_key, images, lane) else redis.call('ZREM', turns_key, lane) end
+full_us = full_us + tonumber(ARGV[4])
+redis.call('SET', KEYS[1], int(full_us), 'PX', math.ceil((full_us - now_us) / 1000))
+local attempt, fence = int(tonumber(record[4] or 0) + 1), int(tonumber(record[3] or 0) + 1)
+redis.call('HDEL', job_key, 'du', 'ca')
+redis.call('HSET', job_key, 's', 'submitting', 'v', int(tonumber(record[2]) + 1), 'f', fence, 'n', ARGV[10], 'c', '1',
+  'k', attempt, 'an', attempt, 'aa', account, 'ac', int(now_ms), 'as', int(now_ms + tonumber(ARGV[8])))
+redis.call('ZADD', KEYS[2], int(now_ms), id .. ':' .. attempt)
+redis.call('ZADD', KEYS[6], int(now_ms + tonumber(ARGV[7])), id .. ':' .. fence)
+redis.call('HINCRBY', KEYS[3], 'reserved', images)
+local batch_key = prefix .. 'batch:' .. (record[6] or '-')
+redis.call('HINCRBY', batch_key, 'queued', -1)
+redis.call('HINCRBY', batch_key, 'submitting', 1)
+redis.call('HINCRBY', KEYS[7], 'queued', -1)
+redis.call('HINCRBY', KEYS[7], 'submitting', 1)
+redis.call('SET', KEYS[9], id, 'PX', 600000)
+return answer(id)

@@ -1,0 +1,90 @@
+#!lua flags=allow-oom
+-- commit: replace a job's record, and move it between the indexes.
+--
+-- The caller computed the new record from the version that it read; a record that has changed since is returned instead, so
+-- that the caller applies its event again. The same nonce twice is the same commit: it is answered, not repeated.
+--
+-- KEYS[1]   keys::job(id)
+-- KEYS[2]   keys::events()
+-- KEYS[3..] the index keys that the plan names by their place in KEYS
+-- ARGV[1]   the job's id
+-- ARGV[2]   the version that was read
+-- ARGV[3]   nonce
+-- ARGV[4]   the state's name after the commit, for the event
+-- ARGV[5]   plan, as JSON; every number that is a score or a value is a string:
+--             set    {field, value, ...}            del   {field, ...}
+--             zadd   {{key, score, member}, ...}    zrem  {{key, member}, ...}
+--             incr   {{key, field, by}, ...}
+--             join   {{lane key, turns key, batch key, lane, priority, seq}, ...}   enter a lane
+--             leave  {{lane key, turns key, lane}, ...}                             leave a lane
+--             note   {key, line}                    append to the history
+--             blob   {key, value}                   replace the outcome
+--             task   {tasks key, tasks_at key, task, owner, ms}
+--             ended  {batch key, final key, member} the job became final: end the batch if it was the last
+--             undone {final key, member}            the job is final no more
+--
+-- Returns   {"ok", time_us, version} | {"missing", time_us} | {"conflict", time_us, field, value, ...}
+local job_key, plan = KEYS[1], cjson.decode(ARGV[5])
+local clock = redis.call('TIME')
+local now_us = clock[1] .. string.format('%06d', clock[2])
+local now_ms = string.format('%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000))
+
+-- Every read comes before the first write.
+local record = redis.call('HMGET', job_key, 'v', 'n')
+if not record[1] then return {'missing', now_us} end
+if record[2] == ARGV[3] then return {'ok', now_us, record[1]} end
+if record[1] ~= ARGV[2] then
+  local reply = {'conflict', now_us}
+  for _, item in ipairs(redis.call('HGETALL', job_key)) do reply[#reply + 1] = item end
+  return reply
+end
+local PRIORITY_SPAN = 4398046511104 -- 2^42: a priority class's share of a score
+for _, join in ipairs(plan.join or {}) do
+  local base = tonumber(join[5]) * PRIORITY_SPAN
+  join.paused = redis.call('HGET', KEYS[join[3]], 'paused')
+  join.present = redis.call('ZSCORE', KEYS[join[2]], join[4])
+  local first = redis.call('ZRANGEBYSCORE', KEYS[join[2]], string.format('%.0f', base),
+    string.format('%.0f', base + PRIORITY_SPAN - 1), 'WITHSCORES', 'LIMIT', 0, 1)
+  join.score = first[2] or string.format('%.0f', base)
+end
+for _, leave in ipairs(plan.leave or {}) do
+  leave.last = redis.call('ZCARD', KEYS[leave[1]]) == 1 and redis.call('ZSCORE', KEYS[leave[1]], ARGV[1])
+end
+local owner = plan.task and redis.call('HGET', KEYS[plan.task[1]], plan.task[3])
+local batch = plan.ended and redis.call('HMGET', KEYS[plan.ended[1]], 'left', 'sealed')
+
+local version = string.format('%.0f', tonumber(record[1]) + 1)
+redis.call('HSET', job_key, 'v', version, 'n', ARGV[3])
+for i = 1, #(plan.set or {}), 2 do redis.call('HSET', job_key, plan.set[i], plan.set[i + 1]) end
+for _, field in ipairs(plan.del or {}) do redis.call('HDEL', job_key, field) end
+for _, item in ipairs(plan.zrem or {}) do redis.call('ZREM', KEYS[item[1]], item[2]) end
+for _, item in ipairs(plan.zadd or {}) do redis.call('ZADD', KEYS[item[1]], item[2], item[3]) end
+for _, item in ipairs(plan.incr or {}) do redis.call('HINCRBY', KEYS[item[1]], item[2], item[3]) end
+for _, leave in ipairs(plan.leave or {}) do
+  redis.call('ZREM', KEYS[leave[1]], ARGV[1])
+  if leave.last then redis.call('ZREM', KEYS[leave[2]], leave[3]) end
+end
+for _, join in ipairs(plan.join or {}) do
+  redis.call('ZADD', KEYS[join[1]], join[6], ARGV[1])
+  if join.paused ~= '1' and not join.present then redis.call('ZADD', KEYS[join[2]], join.score, join[4]) end
+end
+if plan.note then
+  redis.call('RPUSH', KEYS[plan.note[1]], plan.note[2])
+  redis.call('LTRIM', KEYS[plan.note[1]], -100, -1)
+end
+if plan.blob then redis.call('SET', KEYS[plan.blob[1]], plan.blob[2]) end
+if plan.task and not owner then
+  redis.call('HSET', KEYS[plan.task[1]], plan.task[3], plan.task[4])
+  redis.call('ZADD', KEYS[plan.task[2]], plan.task[5], plan.task[3])
+end
+if batch then
+  redis.call('HINCRBY', KEYS[plan.ended[1]], 'left', -1)
+  local was_last = tonumber(batch[1] or 0) <= 1
+  if plan.ended[3] ~= '' and (plan.ended[4] == 'job' or (was_last and batch[2] == '1')) then
+    redis.call('ZADD', KEYS[plan.ended[2]], now_ms, plan.ended[3])
+    redis.call('HSET', KEYS[plan.ended[1]], 'ended_at', now_ms)
+  end
+end
+if plan.undone then redis.call('ZREM', KEYS[plan.undone[1]], plan.undone[2]) end
+redis.call('XADD', KEYS[2], 'MAXLEN', '~', 10000, '*', 'job', ARGV[1], 'state', ARGV[4])
+return {'ok', now_us, version}

@@ -1,0 +1,92 @@
+-- enqueue: accept up to 500 jobs of one batch, each only if it is not there yet.
+--
+-- Idempotent by job id: repeating a call, or the same file a week later, adds nothing. Refused by Redis itself when it is out
+-- of memory, before anything is written: this script has no allow-oom flag.
+--
+-- KEYS[1]  keys::batch(batch)
+-- KEYS[2]  keys::members(batch)
+-- KEYS[3]  keys::batches()
+-- KEYS[4]  keys::counts()
+-- KEYS[5]  keys::seq()
+-- KEYS[6]  keys::delayed()
+-- KEYS[7]  keys::ended()
+-- KEYS[8]  keys::tombstones()
+-- KEYS[9]  keys::events()
+-- ARGV[1]  key prefix
+-- ARGV[2]  batch, or -
+-- ARGV[3]  created: ms, the time of the batch where it is new; also each job's time
+-- ARGV[4..] for each job: id, spec, digest, model, account or any, images, priority, due ms or 0
+--
+-- Returns  {time_us, answers}   answers: a letter for each job: n new, s same, c changed (another spec under the same id),
+--                               t the same id was there before and retention removed it
+local clock = redis.call('TIME')
+local now_ms = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local function int(number) return string.format('%.0f', number) end
+local prefix, batch = ARGV[1], ARGV[2]
+local PRIORITY_SPAN = 4398046511104 -- 2^42, as in commit
+
+-- Every read comes before the first write.
+local paused = redis.call('HGET', KEYS[1], 'paused') == '1'
+local answers, fresh, seen, lanes = {}, {}, {}, {}
+for i = 4, #ARGV, 8 do
+  local id, digest = ARGV[i], ARGV[i + 2]
+  local known = seen[id] or redis.call('HGET', prefix .. 'job:' .. id, 'd')
+  if known then
+    answers[#answers + 1] = known == digest and 's' or 'c'
+  elseif redis.call('ZSCORE', KEYS[8], id) then
+    answers[#answers + 1] = 't'
+  else
+    answers[#answers + 1] = 'n'
+    seen[id] = digest
+    fresh[#fresh + 1] = i
+    local place = ARGV[i + 3] .. ':' .. ARGV[i + 4]
+    local lane = ARGV[i + 6] .. ':' .. batch
+    local ready = prefix .. 'ready:' .. place .. ':' .. lane
+    if tonumber(ARGV[i + 7]) <= now_ms and not lanes[ready] then
+      local turns = prefix .. 'turns:' .. place
+      local base = tonumber(ARGV[i + 6]) * PRIORITY_SPAN
+      local first = redis.call('ZRANGEBYSCORE', turns, int(base), int(base + PRIORITY_SPAN - 1), 'WITHSCORES', 'LIMIT', 0, 1)
+      if paused or redis.call('ZSCORE', turns, lane) then
+        lanes[ready] = {}
+      else
+        lanes[ready] = {turns = turns, lane = lane, score = first[2] or int(base)}
+      end
+    end
+  end
+end
+local time_us = clock[1] .. string.format('%06d', clock[2])
+if #fresh == 0 then return {time_us, table.concat(answers)} end
+
+local seq = redis.call('INCRBY', KEYS[5], #fresh) - #fresh
+local images = 0
+for n, i in ipairs(fresh) do
+  local id, model, account, priority, due = ARGV[i], ARGV[i + 3], ARGV[i + 4], ARGV[i + 6], tonumber(ARGV[i + 7])
+  local place = int(seq + n)
+  redis.call('SET', prefix .. 'spec:' .. id, ARGV[i + 1])
+  local fields = {'s', 'queued', 'v', '1', 'm', model, 'x', ARGV[i + 5], 'p', priority, 'q', place, 'e', int(now_ms), 'd', ARGV[i + 2]}
+  if batch ~= '-' then fields[#fields + 1] = 'b' fields[#fields + 1] = batch end
+  if account ~= 'any' then fields[#fields + 1] = 'a' fields[#fields + 1] = account end
+  if due > now_ms then fields[#fields + 1] = 'du' fields[#fields + 1] = int(due) end
+  redis.call('HSET', prefix .. 'job:' .. id, unpack(fields)) -- at most 22 values
+  redis.call('ZADD', KEYS[2], place, id)
+  if due > now_ms then
+    redis.call('ZADD', KEYS[6], int(due), id)
+  else
+    redis.call('ZADD', prefix .. 'ready:' .. model .. ':' .. account .. ':' .. priority .. ':' .. batch, place, id)
+  end
+  images = images + tonumber(ARGV[i + 5])
+end
+for _, turn in pairs(lanes) do
+  if turn.turns then redis.call('ZADD', turn.turns, turn.score, turn.lane) end
+end
+redis.call('HSETNX', KEYS[1], 'created_at', int(now_ms))
+redis.call('HSET', KEYS[1], 'sealed', '0')
+redis.call('HINCRBY', KEYS[1], 'total', #fresh)
+redis.call('HINCRBY', KEYS[1], 'left', #fresh)
+redis.call('HINCRBY', KEYS[1], 'queued', #fresh)
+redis.call('HINCRBY', KEYS[1], 'expected', images)
+redis.call('HINCRBY', KEYS[4], 'queued', #fresh)
+redis.call('ZADD', KEYS[3], 'NX', int(now_ms), batch)
+redis.call('ZREM', KEYS[7], 'batch:' .. batch)
+redis.call('XADD', KEYS[9], 'MAXLEN', '~', 10000, '*', 'batch', batch, 'queued', #fresh)
+return {time_us, table.concat(answers)}

@@ -1,0 +1,156 @@
+//! What all workers know together of an account: permits, pauses, places at the provider, and which tasks are ours.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use job::{AccountName, JobId, Model, TaskId, Timestamp};
+
+use crate::Queue;
+use crate::claim::parse_id;
+use crate::error::QueueError;
+use crate::limits::{AccountLimits, Call, Pace};
+use crate::link::TimeAt;
+use crate::reply::Wait;
+use crate::scripts::{PAUSE_ACCOUNT, TAKE_PERMIT};
+
+/// A call that is held back for everyone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pause {
+    /// `create`, `create:<model>` or `query`.
+    pub call: String,
+    /// Until when.
+    pub until: Timestamp,
+    /// Why, for people.
+    pub why: String,
+}
+
+/// What is known of an account.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AccountStatus {
+    /// Its pauses that are not over.
+    pub pauses: Vec<Pause>,
+    /// Places at the provider that are, or may be, taken.
+    pub slots: HashMap<Model, u64>,
+    /// Images that the attempts under way may yet bring.
+    pub reserved: i64,
+    /// Images billed today (UTC).
+    pub images_today: u64,
+    /// Tasks that wait to be asked.
+    pub polls: u64,
+    /// When the first of them is, or was, due.
+    pub first_poll_due: Option<Timestamp>,
+}
+
+impl Queue {
+    /// Takes one permit, or says how long to wait for it.
+    ///
+    /// # Errors
+    ///
+    /// Redis is away or refuses.
+    pub async fn take_permit(
+        &self,
+        account: &AccountName,
+        call: Call,
+        limits: &AccountLimits,
+    ) -> Result<Option<Duration>, QueueError> {
+        let pace = Pace::of(match call {
+            Call::Create(_) => limits.create_per_second,
+            Call::Query => limits.queries_per_second,
+        });
+        let keys = [self.keys().permits(account, &call.name()), self.keys().account(account)];
+        let args = [pace.step_us.to_string(), pace.burst_us.to_string(), format!("pause:{}", call.name())];
+        let mut reply = self.script("take_permit", &TAKE_PERMIT, &keys, &args, TimeAt::First).await?;
+        reply.int()?;
+        Ok(match reply.wait()? {
+            Wait::For(wait) if !wait.is_zero() => Some(wait),
+            _ => None,
+        })
+    }
+
+    /// Holds one of an account's calls back, for every worker, at least for `pause` from now.
+    ///
+    /// # Errors
+    ///
+    /// Redis is away or refuses.
+    pub async fn pause_account(
+        &self,
+        account: &AccountName,
+        call: Call,
+        pause: Duration,
+        why: &str,
+    ) -> Result<(), QueueError> {
+        let keys = [self.keys().account(account)];
+        let args = [call.name(), pause.as_millis().to_string(), why.chars().take(200).collect()];
+        self.script("pause_account", &PAUSE_ACCOUNT, &keys, &args, TimeAt::First).await?;
+        Ok(())
+    }
+
+    /// Who owns each of these tasks: the job and the number of its attempt, or nobody here.
+    ///
+    /// # Errors
+    ///
+    /// Redis is away or refuses.
+    pub async fn task_owners(
+        &self,
+        account: &AccountName,
+        tasks: &[TaskId],
+    ) -> Result<Vec<Option<(JobId, u32)>>, QueueError> {
+        if tasks.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut command = redis::cmd("HMGET");
+        command.arg(self.keys().tasks(account));
+        for task in tasks {
+            command.arg(task.as_str());
+        }
+        let owners: Vec<Option<String>> = self.link().query(&command).await?;
+        owners
+            .into_iter()
+            .map(|owner| {
+                let Some(owner) = owner else { return Ok(None) };
+                let (id, attempt) = owner.split_once(':').unwrap_or((&owner, "0"));
+                Ok(Some((parse_id(id)?, attempt.parse().unwrap_or(0))))
+            })
+            .collect()
+    }
+
+    /// What is known of an account.
+    ///
+    /// # Errors
+    ///
+    /// Redis is away or refuses.
+    pub async fn account_status(&self, account: &AccountName) -> Result<AccountStatus, QueueError> {
+        let (keys, now) = (self.keys(), self.now());
+        let day = now.strftime("%Y-%m-%d").to_string();
+        let mut pipeline = redis::pipe();
+        pipeline
+            .hgetall(keys.account(account))
+            .hget(keys.ledger(&day), format!("images:{account}"))
+            .zcard(keys.due_poll(account))
+            .zrange_withscores(keys.due_poll(account), 0, 0);
+        for model in Model::ALL {
+            pipeline.zcard(keys.slots(account, model));
+        }
+        type Answer = (HashMap<String, String>, Option<u64>, u64, Vec<(String, i64)>, u64, u64);
+        let (state, images_today, polls, first, pro, standard): Answer =
+            self.link().pipeline(&pipeline).await?;
+        let mut pauses: Vec<Pause> = state
+            .iter()
+            .filter_map(|(field, until)| {
+                let call = field.strip_prefix("pause:")?.to_owned();
+                let until = Timestamp::from_millisecond(until.parse().ok()?).ok()?;
+                let why = state.get(&format!("why:{call}")).cloned().unwrap_or_default();
+                (until > now).then_some(Pause { call, until, why })
+            })
+            .collect();
+        pauses.sort_by(|a, b| a.call.cmp(&b.call));
+        Ok(AccountStatus {
+            pauses,
+            slots: Model::ALL.into_iter().zip([pro, standard]).collect(),
+            reserved: state.get("reserved").and_then(|text| text.parse().ok()).unwrap_or(0),
+            images_today: images_today.unwrap_or(0),
+            polls,
+            first_poll_due: first.first().and_then(|(_, due)| Timestamp::from_millisecond(*due).ok()),
+        })
+    }
+}

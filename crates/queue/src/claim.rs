@@ -1,0 +1,298 @@
+//! Claims: a job handed to a worker for one step, with a lease and a fence.
+
+use std::time::Duration;
+
+use job::{AccountName, Job, JobId, JobSpec, Model, Outcome};
+
+use crate::Queue;
+use crate::error::QueueError;
+use crate::limits::{AccountLimits, Call, Pace};
+use crate::link::TimeAt;
+use crate::record::{UnreadableRecord, from_fields};
+use crate::reply::{Reply, Wait};
+use crate::scripts::{CLAIM_DUE, CLAIM_SUBMIT, RESCUE};
+
+/// From where, and under which limits, a job may be claimed for submit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SubmitAsk {
+    /// The account that will be asked.
+    pub account: AccountName,
+    /// The model.
+    pub model: Model,
+    /// The account's limits for it.
+    pub limits: AccountLimits,
+    /// How long after the claim the create call may be sent. Default 5 s.
+    pub send_within: Duration,
+}
+
+/// The answer to a claim for submit.
+#[derive(Debug)]
+pub enum SubmitClaim {
+    /// A job, with its attempt written down.
+    Claimed {
+        /// The job.
+        job: Box<Job>,
+        /// What it asks for; the fault, if this version cannot read it.
+        spec: Result<Box<JobSpec>, String>,
+    },
+    /// Nothing now.
+    Wait {
+        /// What is missing.
+        why: WhyWait,
+        /// When to ask again.
+        wait: Wait,
+    },
+}
+
+/// What a claim for submit has to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhyWait {
+    /// No job waits.
+    Empty,
+    /// The account's create rate.
+    Permit,
+    /// All of the account's places at the provider are taken.
+    Slots,
+    /// The account, or the model on it, is paused.
+    Paused,
+    /// The account's images of the day are used up.
+    Day,
+}
+
+/// Jobs that were due.
+#[derive(Debug)]
+pub struct Claimed {
+    /// The jobs, each under a lease.
+    pub jobs: Vec<ClaimedJob>,
+    /// When to ask again.
+    pub wait: Wait,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub struct ClaimedJob {
+    /// The job.
+    pub job: Job,
+    /// What its task brought, where that was asked for.
+    pub outcome: Option<Outcome>,
+}
+
+/// Jobs whose worker vanished.
+#[derive(Debug)]
+pub struct Rescued {
+    /// The jobs, now under a lease of the rescuer's, each with the time since its old lease ran out.
+    pub jobs: Vec<(Job, Duration)>,
+    /// Whether there may be more.
+    pub more: bool,
+}
+
+/// One answer of `claim_due`: an index, and how it is asked.
+struct DueAsk<'a> {
+    index: String,
+    by_time: bool,
+    with_outcome: bool,
+    pace: Option<(&'a AccountName, Pace)>,
+    max: usize,
+}
+
+impl Queue {
+    /// Claims one job for submit: with its permit, its place at the provider and its attempt, in one step.
+    ///
+    /// `nonce` names the call: repeated with the same one after a lost answer, it gives the same job.
+    ///
+    /// # Errors
+    ///
+    /// Redis is away or refuses, or a record cannot be read.
+    pub async fn claim_submit(&self, ask: &SubmitAsk, nonce: &str) -> Result<SubmitClaim, QueueError> {
+        let keys = self.keys();
+        let day = self.now().strftime("%Y-%m-%d").to_string();
+        let key_names = [
+            keys.permits(&ask.account, &Call::Create(Some(ask.model)).name()),
+            keys.slots(&ask.account, ask.model),
+            keys.account(&ask.account),
+            keys.turns(ask.model, Some(&ask.account)),
+            keys.turns(ask.model, None),
+            keys.leases(),
+            keys.counts(),
+            keys.events(),
+            keys.reply(nonce),
+            keys.ledger(&day),
+        ];
+        let pace = Pace::of(ask.limits.create_per_second);
+        let args = [
+            keys.prefix().to_owned(),
+            ask.account.to_string(),
+            ask.model.to_string(),
+            pace.step_us.to_string(),
+            pace.burst_us.to_string(),
+            (u64::from(ask.limits.in_flight) + u64::from(ask.limits.queue_ahead)).to_string(),
+            self.lease_ms(),
+            ask.send_within.as_millis().to_string(),
+            ask.limits.images_per_day.unwrap_or(0).to_string(),
+            nonce.to_owned(),
+        ];
+        let mut reply = self.script("claim_submit", &CLAIM_SUBMIT, &key_names, &args, TimeAt::Second).await?;
+        match reply.text()?.as_str() {
+            "claimed" => {
+                reply.int()?;
+                let id = parse_id(&reply.text()?)?;
+                let spec = reply.text()?;
+                let job = Box::new(from_fields(id, &reply.fields()?)?);
+                let spec = serde_json::from_str(&spec).map(Box::new).map_err(|error| error.to_string());
+                Ok(SubmitClaim::Claimed { job, spec })
+            }
+            "wait" => {
+                reply.int()?;
+                let why = match reply.text()?.as_str() {
+                    "permit" => WhyWait::Permit,
+                    "slots" => WhyWait::Slots,
+                    "paused" => WhyWait::Paused,
+                    "day" => WhyWait::Day,
+                    _ => WhyWait::Empty,
+                };
+                Ok(SubmitClaim::Wait { why, wait: reply.wait()? })
+            }
+            other => {
+                let problem = format!("{other:?} is no answer of it");
+                Err(QueueError::Reply { call: "claim_submit", problem })
+            }
+        }
+    }
+
+    /// Claims up to `max` tasks of one account that are due to be asked, each with a query permit.
+    ///
+    /// # Errors
+    ///
+    /// Redis is away or refuses, or a record cannot be read.
+    pub async fn claim_polls(
+        &self,
+        account: &AccountName,
+        limits: &AccountLimits,
+        max: usize,
+        nonce: &str,
+    ) -> Result<Claimed, QueueError> {
+        let pace = Some((account, Pace::of(limits.queries_per_second)));
+        let index = self.keys().due_poll(account);
+        self.claim_due(DueAsk { index, by_time: true, with_outcome: false, pace, max }, nonce).await
+    }
+
+    /// Claims up to `max` attempts without an answer that are due to be looked into.
+    ///
+    /// # Errors
+    ///
+    /// Redis is away or refuses, or a record cannot be read.
+    pub async fn claim_settles(&self, max: usize, nonce: &str) -> Result<Claimed, QueueError> {
+        let index = self.keys().due_settle();
+        self.claim_due(DueAsk { index, by_time: true, with_outcome: false, pace: None, max }, nonce).await
+    }
+
+    /// Claims up to `max` jobs whose images can be copied now, those first whose links die first.
+    ///
+    /// # Errors
+    ///
+    /// Redis is away or refuses, or a record cannot be read.
+    pub async fn claim_archives(&self, max: usize, nonce: &str) -> Result<Claimed, QueueError> {
+        let index = self.keys().ready_archive();
+        self.claim_due(DueAsk { index, by_time: false, with_outcome: true, pace: None, max }, nonce).await
+    }
+
+    async fn claim_due(&self, ask: DueAsk<'_>, nonce: &str) -> Result<Claimed, QueueError> {
+        let keys = self.keys();
+        let (permits, account, pace) = match ask.pace {
+            Some((account, pace)) => {
+                (keys.permits(account, &Call::Query.name()), keys.account(account), pace)
+            }
+            None => (ask.index.clone(), ask.index.clone(), Pace { step_us: 0, burst_us: 0 }),
+        };
+        let key_names = [ask.index, keys.leases(), keys.reply(nonce), permits, account];
+        let args = [
+            keys.prefix().to_owned(),
+            ask.max.to_string(),
+            if ask.by_time { "due" } else { "any" }.to_owned(),
+            self.lease_ms(),
+            nonce.to_owned(),
+            pace.step_us.to_string(),
+            pace.burst_us.to_string(),
+            u8::from(ask.with_outcome).to_string(),
+        ];
+        let mut reply = self.script("claim_due", &CLAIM_DUE, &key_names, &args, TimeAt::First).await?;
+        reply.int()?;
+        let wait = reply.wait()?;
+        let mut jobs = Vec::new();
+        while let Some(mut item) = reply.list()? {
+            let id = parse_id(&item.text()?)?;
+            let outcome = item.text()?;
+            let fields = item.list()?.map(Reply::fields).transpose()?.unwrap_or_default();
+            match from_fields(id, &fields) {
+                Ok(job) => {
+                    let outcome = if outcome.is_empty() {
+                        None
+                    } else {
+                        let unreadable = |error: serde_json::Error| UnreadableRecord {
+                            id: id.to_string(),
+                            field: "outcome",
+                            problem: error.to_string(),
+                        };
+                        Some(serde_json::from_str(&outcome).map_err(unreadable)?)
+                    };
+                    jobs.push(ClaimedJob { job, outcome });
+                }
+                // One record that cannot be read must not keep its neighbours from being worked on; its lease runs out.
+                Err(error) => {
+                    tracing::error!(job.id = %id, error = &error as &dyn std::error::Error, "A record cannot be read")
+                }
+            }
+        }
+        Ok(Claimed { jobs, wait })
+    }
+
+    /// Takes over up to `max` jobs whose lease has run out.
+    ///
+    /// # Errors
+    ///
+    /// Redis is away or refuses.
+    pub async fn rescue(&self, max: usize, nonce: &str) -> Result<Rescued, QueueError> {
+        let keys = self.keys();
+        let key_names = [keys.leases(), keys.reply(nonce)];
+        let args = [keys.prefix().to_owned(), max.to_string(), self.lease_ms(), nonce.to_owned()];
+        let mut reply = self.script("rescue", &RESCUE, &key_names, &args, TimeAt::First).await?;
+        reply.int()?;
+        let more = reply.int()? == 1;
+        let mut jobs = Vec::new();
+        while let Some(mut item) = reply.list()? {
+            let id = parse_id(&item.text()?)?;
+            let fields = item.list()?.map(Reply::fields).transpose()?.unwrap_or_default();
+            let late = Duration::from_millis(u64::try_from(item.int()?).unwrap_or(0));
+            match from_fields(id, &fields) {
+                Ok(job) => jobs.push((job, late)),
+                Err(error) => {
+                    tracing::error!(job.id = %id, error = &error as &dyn std::error::Error, "A record cannot be read")
+                }
+            }
+        }
+        Ok(Rescued { jobs, more })
+    }
+
+    /// A number that names one call: keep it for the call's repetitions.
+    pub fn nonce(&self) -> String {
+        self.link().nonce()
+    }
+
+    pub(crate) async fn script(
+        &self,
+        call: &'static str,
+        script: &redis::Script,
+        keys: &[String],
+        args: &[String],
+        time_at: TimeAt,
+    ) -> Result<Reply, QueueError> {
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        self.link().call(call, script, &keys, &args, time_at).await
+    }
+}
+
+pub(crate) fn parse_id(text: &str) -> Result<JobId, QueueError> {
+    text.parse()
+        .map_err(|error: job::InvalidName| QueueError::Reply { call: "a script", problem: error.to_string() })
+}

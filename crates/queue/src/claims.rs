@@ -1,0 +1,348 @@
+//! The apalis backends: one for each stage, fed by tasks of their own.
+//!
+//! A backend owns a semaphore with one permit for each handler that is free; a fetcher takes permits, then claims at most as
+//! many jobs, and each claim carries its permit until its handler is done. So nothing is prefetched: what is claimed is worked
+//! on at once. `poll_next` never returns an error, which would end the worker; faults of Redis are the fetcher's business, and
+//! it waits them out.
+//!
+//! Stopping is the token's business, not apalis's: it does not poll a backend while it drains. When the token is cancelled the
+//! fetchers end, what they claimed is still handed out (its handlers give it back), and then the backend is at its end.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use apalis_core::backend::finalize::Ephemeral;
+use apalis_core::backend::{Backend, BackendConfig};
+use apalis_core::task::Task;
+use apalis_core::task::builder::TaskBuilder;
+use apalis_core::worker::context::WorkerContext;
+use job::{AccountName, Curve, Job, JobSpec, Outcome};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tower::layer::util::Identity;
+use tracing::{error, warn};
+
+use crate::claim::{Claimed, SubmitAsk, SubmitClaim, WhyWait};
+use crate::error::QueueError;
+use crate::lease::{LeaseGuard, Leases};
+use crate::limits::AccountLimits;
+use crate::reply::Wait;
+use crate::{Hint, Queue};
+
+/// The longest time without a look, whatever the hints say: hints may be lost.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// The shortest time between two looks that found nothing: many hints at once are one reason to look.
+const PAUSE_MIN: Duration = Duration::from_millis(5);
+
+/// The most jobs that one claim of polls or copies brings.
+const CLAIM_MAX: usize = 100;
+
+/// The waits of a fetcher while Redis is away.
+const RETRY: Curve = Curve { first: Duration::from_millis(100), factor: 2.0, cap: Duration::from_secs(2) };
+
+/// A job in a worker's hands, for one step.
+#[derive(Debug)]
+pub struct Claim {
+    /// The job.
+    pub job: Job,
+    /// What it asks for, at submit; the fault, if this version cannot read it.
+    pub spec: Option<Result<Arc<JobSpec>, String>>,
+    /// What its task brought, at archive.
+    pub outcome: Option<Outcome>,
+    /// Keeps the claim alive.
+    pub lease: LeaseGuard,
+    /// When the claim was asked for, by the boot clock.
+    pub claimed_at_boot: Duration,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Wakes the fetchers of one stage.
+#[derive(Clone)]
+pub struct Wake(watch::Sender<u64>);
+
+impl Wake {
+    /// One that nobody has rung yet.
+    pub fn new() -> Self {
+        Self(watch::Sender::new(0))
+    }
+
+    /// There may be something to claim.
+    pub fn ring(&self) {
+        self.0.send_modify(|count| *count = count.wrapping_add(1));
+    }
+}
+
+impl Default for Wake {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What each stage is woken by.
+#[derive(Clone, Default)]
+pub struct Wakes {
+    /// Something was queued, or a place at the provider became free.
+    pub submit: Wake,
+    /// A task is to be asked.
+    pub poll: Wake,
+    /// Images are to be copied.
+    pub archive: Wake,
+}
+
+impl Wakes {
+    /// Rings whom a hint concerns.
+    pub fn hint(&self, hint: &Hint) {
+        use job::StateName::{Archiving, Polling, Settling, Submitting};
+        match hint {
+            Hint::Enqueued { .. } => self.submit.ring(),
+            Hint::Job { state: Polling, .. } => self.poll.ring(),
+            Hint::Job { state: Archiving, .. } => {
+                self.archive.ring();
+                self.submit.ring();
+            }
+            Hint::Job { state: Submitting | Settling, .. } => {}
+            Hint::Job { .. } => self.submit.ring(),
+        }
+    }
+
+    /// Follows Redis's hints until `stop`.
+    pub async fn follow(self, queue: Queue, stop: CancellationToken) {
+        let mut events = queue.watch_events();
+        let mut failures = 0;
+        loop {
+            let hints = tokio::select! {
+                () = stop.cancelled() => return,
+                hints = events.next() => hints,
+            };
+            match hints {
+                Ok(hints) => {
+                    failures = 0;
+                    hints.iter().for_each(|hint| self.hint(hint));
+                }
+                // Nothing to say: the fetchers' own calls say it. Hints are only ever a help.
+                Err(_) => {
+                    let wait = RETRY.wait_with_jitter(failures, queue.link().chance());
+                    failures = failures.saturating_add(1);
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = tokio::time::sleep(wait) => {}
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What the fetchers of a stage have in common.
+#[derive(Clone)]
+pub struct Stage {
+    queue: Queue,
+    leases: Leases,
+    free: Arc<Semaphore>,
+    wake: Wake,
+    stop: CancellationToken,
+    claims: mpsc::Sender<Claim>,
+}
+
+impl Stage {
+    /// A stage with room for `handlers` claims at once, and the backend that hands them out.
+    pub fn new(
+        queue: Queue,
+        leases: Leases,
+        handlers: usize,
+        wake: Wake,
+        stop: CancellationToken,
+    ) -> (Self, ClaimBackend) {
+        let (claims, receiver) = mpsc::channel(handlers.max(1));
+        let free = Arc::new(Semaphore::new(handlers.max(1)));
+        (Self { queue, leases, free, wake, stop, claims }, ClaimBackend { claims: receiver })
+    }
+
+    /// Claims jobs for submit, one at a time: each takes a permit of the account's create rate.
+    pub fn fetch_submits(&self, ask: SubmitAsk) {
+        let stage = self.clone();
+        tokio::spawn(async move {
+            let mut woken = stage.wake.0.subscribe();
+            while let Some(permit) = stage.permit().await {
+                let (sent, nonce) = (stage.leases.boot_now(), stage.queue.nonce());
+                match stage.until_redis_answers(|| stage.queue.claim_submit(&ask, &nonce)).await {
+                    Some(SubmitClaim::Claimed { job, spec }) => {
+                        let spec = Some(spec.map(|spec| Arc::new(*spec)));
+                        stage.hand_out(*job, spec, None, sent, permit).await;
+                    }
+                    Some(SubmitClaim::Wait { why, wait }) => {
+                        drop(permit);
+                        // Only a permit or a pause has a time; what else is missing comes with a hint.
+                        let interruptible = !matches!(why, WhyWait::Permit | WhyWait::Paused);
+                        stage.pause(wait, interruptible.then_some(&mut woken)).await;
+                    }
+                    None => return,
+                }
+            }
+        });
+    }
+
+    /// Claims tasks of one account that are due to be asked.
+    pub fn fetch_polls(&self, account: AccountName, limits: AccountLimits) {
+        self.fetch_due(move |queue, max, nonce| {
+            let account = account.clone();
+            async move { queue.claim_polls(&account, &limits, max, &nonce).await }
+        });
+    }
+
+    /// Claims jobs whose images can be copied.
+    pub fn fetch_archives(&self) {
+        self.fetch_due(|queue, max, nonce| async move { queue.claim_archives(max, &nonce).await });
+    }
+
+    fn fetch_due<F>(&self, claim: impl Fn(Queue, usize, String) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Result<Claimed, QueueError>> + Send,
+    {
+        let stage = self.clone();
+        tokio::spawn(async move {
+            let mut woken = stage.wake.0.subscribe();
+            while let Some(first) = stage.permit().await {
+                let mut permits = vec![first];
+                while permits.len() < CLAIM_MAX {
+                    let Ok(permit) = stage.free.clone().try_acquire_owned() else { break };
+                    permits.push(permit);
+                }
+                let (sent, nonce) = (stage.leases.boot_now(), stage.queue.nonce());
+                let max = permits.len();
+                let answer =
+                    stage.until_redis_answers(|| claim(stage.queue.clone(), max, nonce.clone())).await;
+                let Some(Claimed { jobs, wait }) = answer else { return };
+                let found = !jobs.is_empty();
+                for (claimed, permit) in jobs.into_iter().zip(&mut std::iter::from_fn(|| permits.pop())) {
+                    stage.hand_out(claimed.job, None, claimed.outcome, sent, permit).await;
+                }
+                drop(permits);
+                if !found || wait != Wait::For(Duration::ZERO) {
+                    stage.pause(wait, Some(&mut woken)).await;
+                }
+            }
+        });
+    }
+
+    async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => None,
+            permit = self.free.clone().acquire_owned() => permit.ok(),
+        }
+    }
+
+    async fn hand_out(
+        &self,
+        job: Job,
+        spec: Option<Result<Arc<JobSpec>, String>>,
+        outcome: Option<Outcome>,
+        claimed_at_boot: Duration,
+        permit: OwnedSemaphorePermit,
+    ) {
+        let lease = self.leases.guard(&job, claimed_at_boot);
+        let claim = Claim { job, spec, outcome, lease, claimed_at_boot, _permit: permit };
+        // The channel has room for as many claims as there are permits.
+        if self.claims.send(claim).await.is_err() {
+            warn!("The worker of a stage is gone; its claim comes back when the lease ends");
+        }
+    }
+
+    /// Asks until there is an answer, with the same nonce, so that a claim whose answer was lost is not lost with it.
+    async fn until_redis_answers<T, F>(&self, mut ask: impl FnMut() -> F) -> Option<T>
+    where
+        F: Future<Output = Result<T, QueueError>>,
+    {
+        let mut failures = 0;
+        loop {
+            // Not raced against the stop: an answer that is on its way may hold a claim.
+            match ask().await {
+                Ok(answer) => return Some(answer),
+                Err(problem) => {
+                    if failures == 0 {
+                        match problem.is_retryable() {
+                            true => warn!(
+                                error = &problem as &dyn std::error::Error,
+                                "Redis is away; claims wait for it"
+                            ),
+                            false => error!(error = &problem as &dyn std::error::Error, "A claim failed"),
+                        }
+                    }
+                    let wait = RETRY.wait_with_jitter(failures, self.queue.link().chance());
+                    failures = failures.saturating_add(1);
+                    tokio::select! {
+                        () = self.stop.cancelled() => return None,
+                        () = tokio::time::sleep(wait) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    async fn pause(&self, wait: Wait, woken: Option<&mut watch::Receiver<u64>>) {
+        let most = match wait {
+            Wait::For(wait) => wait.clamp(PAUSE_MIN, IDLE),
+            Wait::Unknown => IDLE,
+        };
+        let ring = async {
+            match woken {
+                Some(woken) => {
+                    let _ = woken.changed().await;
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = tokio::time::sleep(most) => {}
+            () = async { tokio::join!(ring, tokio::time::sleep(PAUSE_MIN)); } => {}
+        }
+    }
+}
+
+/// Hands a stage's claims to apalis.
+pub struct ClaimBackend {
+    claims: mpsc::Receiver<Claim>,
+}
+
+impl Backend for ClaimBackend {
+    type Task = Task<Claim>;
+    type Error = Infallible;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        _: &WorkerContext,
+    ) -> Poll<Option<Result<Self::Task, Infallible>>> {
+        self.claims.poll_recv(cx).map(|claim| claim.map(|claim| Ok(TaskBuilder::new(claim).build())))
+    }
+
+    fn poll_close(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
+        self.claims.close();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl BackendConfig for ClaimBackend {
+    type Args = Claim;
+    type Id = String;
+    type Kind = Ephemeral;
+    type Config = ();
+    type Layer = Identity;
+
+    fn config(&self) -> &() {
+        &()
+    }
+
+    fn middleware(&mut self, _: &mut WorkerContext) -> Identity {
+        Identity::new()
+    }
+}

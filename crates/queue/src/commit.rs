@@ -1,0 +1,151 @@
+//! The one way to write a record.
+
+use job::{Event, IllegalTransition, Job, JobId, Outcome, Rules, TaskId, Transition};
+use tracing::debug;
+
+use crate::Queue;
+use crate::error::QueueError;
+use crate::link::TimeAt;
+use crate::plan::Plan;
+use crate::record::from_fields;
+use crate::reply::Reply;
+use crate::scripts::COMMIT;
+
+/// What a commit left behind.
+#[derive(Debug, Clone)]
+pub struct Committed {
+    /// The job as it now stands in Redis.
+    pub job: Job,
+    /// A task that exists and that the job could not take: cancel it while PENDING.
+    pub extra_task: Option<TaskId>,
+}
+
+/// Nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The lease ran out and the job is somebody else's now: whatever was done for it counts no more.
+    #[error("job {id} was taken over: its fence is {now}, ours was {ours}")]
+    Fenced {
+        /// The job.
+        id: JobId,
+        /// Our fence.
+        ours: u64,
+        /// Its fence now.
+        now: u64,
+    },
+    /// The event does not fit the job's state.
+    #[error(transparent)]
+    Illegal(#[from] IllegalTransition),
+    /// There is no such job.
+    #[error("there is no job {0}")]
+    Missing(JobId),
+    /// Redis is unusable in a way that waiting does not mend.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+}
+
+/// A record that changed under our hands so often is not changing by chance.
+const CONFLICTS_MAX: u32 = 100;
+
+impl Queue {
+    /// Writes down what happened to a claimed job, and ends the claim.
+    ///
+    /// Waits for as long as Redis is away. If people changed the record meanwhile, the event is applied to what they left; if
+    /// the job was rescued, nothing is written.
+    ///
+    /// # Errors
+    ///
+    /// The claim was lost, the event does not fit, or Redis answers nonsense.
+    pub async fn commit(
+        &self,
+        job: &Job,
+        event: Event,
+        rules: &Rules,
+        outcome: Option<&Outcome>,
+    ) -> Result<Committed, CommitError> {
+        self.write(job.clone(), Some(job.fence), event, rules, outcome).await
+    }
+
+    /// Writes down what happened to a job that nobody here has claimed: a person's request, or a task id that came late.
+    ///
+    /// Waits for as long as Redis is away.
+    ///
+    /// # Errors
+    ///
+    /// There is no such job, the event does not fit, or Redis answers nonsense.
+    pub async fn commit_unfenced(
+        &self,
+        id: JobId,
+        event: Event,
+        rules: &Rules,
+    ) -> Result<Committed, CommitError> {
+        let job =
+            self.link().persist("reading a job", || self.job(id)).await?.ok_or(CommitError::Missing(id))?;
+        self.write(job, None, event, rules, None).await
+    }
+
+    async fn write(
+        &self,
+        mut before: Job,
+        fence: Option<u64>,
+        event: Event,
+        rules: &Rules,
+        outcome: Option<&Outcome>,
+    ) -> Result<Committed, CommitError> {
+        let chance = self.link().chance();
+        let nonce = self.nonce();
+        for _ in 0..CONFLICTS_MAX {
+            let now = self.now();
+            let transition = before.apply(event.clone(), now, rules, chance)?;
+            // An event that changes nothing and notes nothing (the same task id twice) needs no write.
+            if transition.job == before && transition.note.is_none() && transition.extra_task.is_none() {
+                return Ok(Committed { job: before, extra_task: None });
+            }
+            let plan = Plan::new(self.keys(), &before, &transition, outcome, now);
+            let mut reply = self
+                .link()
+                .persist("a commit", || self.send_commit(&before, &transition, &plan, &nonce))
+                .await?;
+            match reply.text()?.as_str() {
+                "ok" => {
+                    reply.int()?;
+                    let version = u64::try_from(reply.int()?).unwrap_or(before.version + 1);
+                    let Transition { mut job, extra_task, .. } = transition;
+                    job.version = version;
+                    return Ok(Committed { job, extra_task });
+                }
+                "missing" => return Err(CommitError::Missing(before.id)),
+                _ => {
+                    reply.int()?;
+                    let current = from_fields(before.id, &reply.fields()?).map_err(QueueError::from)?;
+                    // A record that is claimed no more was committed under our fence already: our event is not news to it.
+                    if let Some(ours) = fence
+                        && (current.fence != ours || !current.claimed)
+                    {
+                        return Err(CommitError::Fenced { id: before.id, ours, now: current.fence });
+                    }
+                    debug!(job.id = %before.id, "Job {} changed meanwhile; its event is applied again", before.id);
+                    before = current;
+                }
+            }
+        }
+        let problem = format!("job {} changed {CONFLICTS_MAX} times during one commit", before.id);
+        Err(QueueError::Reply { call: "commit", problem }.into())
+    }
+
+    async fn send_commit(
+        &self,
+        before: &Job,
+        transition: &Transition,
+        plan: &Plan,
+        nonce: &str,
+    ) -> Result<Reply, QueueError> {
+        let (job_key, events) = (self.keys().job(before.id), self.keys().events());
+        let mut keys = vec![job_key.as_str(), events.as_str()];
+        keys.extend(plan.index_keys.iter().map(String::as_str));
+        let json = serde_json::to_string(plan).expect("a plan is plain data and always serializes");
+        let (id, version) = (before.id.to_string(), before.version.to_string());
+        let args = [id.as_str(), &version, nonce, transition.job.state_name().as_str(), &json];
+        self.link().call("commit", &COMMIT, &keys, &args, TimeAt::Second).await
+    }
+}

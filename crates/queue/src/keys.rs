@@ -1,0 +1,186 @@
+//! Every Redis key, as a function: its type, its members, its lifetime.
+//!
+//! All keys begin with the namespace in braces, so that they share one hash slot. The scripts compute the keys of jobs, specs
+//! and lanes under the same prefix; every other key is handed to them from here.
+
+use job::{AccountName, BatchName, JobId, Model, Priority};
+
+/// The namespace, and the keys in it.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    prefix: String,
+    namespace: String,
+}
+
+/// What a lane of waiting jobs is called inside its `turns`: `<priority>:<batch>`, with `-` for jobs without a batch.
+///
+/// No batch name begins with `-`, so the two never meet.
+pub(crate) fn lane_member(priority: Priority, batch: Option<&BatchName>) -> String {
+    format!("{priority}:{}", batch.map_or("-", BatchName::as_str))
+}
+
+/// The account part of a lane: a name, or `any`, which no account may be called.
+pub(crate) fn lane_account(account: Option<&AccountName>) -> &str {
+    account.map_or("any", AccountName::as_str)
+}
+
+impl Keys {
+    /// The keys of `namespace`.
+    pub fn new(namespace: &str) -> Self {
+        Self { prefix: format!("{{{namespace}}}:"), namespace: namespace.to_owned() }
+    }
+
+    /// The namespace.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// What every key begins with.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    fn key(&self, rest: &str) -> String {
+        format!("{}{rest}", self.prefix)
+    }
+
+    /// STRING. What a job asks for: immutable JSON. Lives as long as the job.
+    pub fn spec(&self, id: JobId) -> String {
+        self.key(&format!("spec:{id}"))
+    }
+
+    /// HASH. A job's record, in fields of at most 64 bytes so that it stays a listpack. Lives until retention.
+    pub fn job(&self, id: JobId) -> String {
+        self.key(&format!("job:{id}"))
+    }
+
+    /// LIST. A job's history, a JSON line for each attempt, failure and decision, newest last, at most 100. Lives as long as the job.
+    pub fn tries(&self, id: JobId) -> String {
+        self.key(&format!("tries:{id}"))
+    }
+
+    /// STRING. What a job's task brought ([`job::Outcome`]): its links until they are copied, its objects after. Lives as long as the job.
+    pub fn outcome(&self, id: JobId) -> String {
+        self.key(&format!("outcome:{id}"))
+    }
+
+    /// ZSET job → seq. Jobs that wait for a claim, in one lane. Gone when empty.
+    pub fn ready(&self, model: Model, account: Option<&AccountName>, lane: &str) -> String {
+        self.key(&format!("ready:{model}:{}:{lane}", lane_account(account)))
+    }
+
+    /// ZSET lane → priority class and virtual time: whose turn it is. A lane without jobs, or paused, is not in it.
+    pub fn turns(&self, model: Model, account: Option<&AccountName>) -> String {
+        self.key(&format!("turns:{model}:{}", lane_account(account)))
+    }
+
+    /// ZSET job → due ms. Queued jobs that must wait; promoted into their lanes in chunks.
+    pub fn delayed(&self) -> String {
+        self.key("delayed")
+    }
+
+    /// ZSET job → due ms. Tasks of one account to be asked: one account's pause does not block another's.
+    pub fn due_poll(&self, account: &AccountName) -> String {
+        self.key(&format!("due:poll:{account}"))
+    }
+
+    /// ZSET job → due ms. Attempts without an answer, to be looked into.
+    pub fn due_settle(&self) -> String {
+        self.key("due:settle")
+    }
+
+    /// ZSET job → due ms. Copies that must wait; promoted in chunks.
+    pub fn wait_archive(&self) -> String {
+        self.key("wait:archive")
+    }
+
+    /// ZSET job → link expiry ms. Copies that may be made now, the most urgent first.
+    pub fn ready_archive(&self) -> String {
+        self.key("ready:archive")
+    }
+
+    /// ZSET `<job>:<fence>` → lease expiry ms. The fence in the member keeps a zombie from prolonging its successor's lease.
+    pub fn leases(&self) -> String {
+        self.key("leases")
+    }
+
+    /// ZSET job → since ms. Jobs that wait for a person.
+    pub fn held(&self) -> String {
+        self.key("held")
+    }
+
+    /// ZSET `<job>:<attempt>` → claimed ms. An account's places at the provider that are, or may be, taken.
+    pub fn slots(&self, account: &AccountName, model: Model) -> String {
+        self.key(&format!("slots:{account}:{model}"))
+    }
+
+    /// HASH task → `<job>:<attempt>`. Every task that is ours; written once. Entries live at least 25 h, whatever retention says.
+    pub fn tasks(&self, account: &AccountName) -> String {
+        self.key(&format!("tasks:{account}"))
+    }
+
+    /// ZSET task → created ms. Dates the entries of [`Self::tasks`], so that old ones can be dropped.
+    pub fn tasks_by_time(&self, account: &AccountName) -> String {
+        self.key(&format!("tasks_at:{account}"))
+    }
+
+    /// STRING, expires when full. The GCRA time of one of an account's calls: `create:<model>` or `query`.
+    pub fn permits(&self, account: &AccountName, call: &str) -> String {
+        self.key(&format!("permits:{account}:{call}"))
+    }
+
+    /// HASH. An account's shared state: `reserved` images, `pause:<call>` until ms, `why:<call>`.
+    pub fn account(&self, account: &AccountName) -> String {
+        self.key(&format!("account:{account}"))
+    }
+
+    /// HASH. A batch: counts by state, images, cost, `left` (not final), `sealed`, `paused`, times. `-` stands for jobs without a batch.
+    pub fn batch(&self, batch: Option<&BatchName>) -> String {
+        self.key(&format!("batch:{}", batch.map_or("-", BatchName::as_str)))
+    }
+
+    /// ZSET job → place in the batch. A batch's members.
+    pub fn members(&self, batch: Option<&BatchName>) -> String {
+        self.key(&format!("members:{}", batch.map_or("-", BatchName::as_str)))
+    }
+
+    /// ZSET batch → created ms.
+    pub fn batches(&self) -> String {
+        self.key("batches")
+    }
+
+    /// HASH. Jobs by state, over everything.
+    pub fn counts(&self) -> String {
+        self.key("counts")
+    }
+
+    /// ZSET `batch:<name>` or `job:<id>` → ended ms. What retention looks at.
+    pub fn ended(&self) -> String {
+        self.key("final")
+    }
+
+    /// HASH. Images billed and their cost on one UTC day (`YYYY-MM-DD`), by account, model and batch.
+    pub fn ledger(&self, day: &str) -> String {
+        self.key(&format!("ledger:{day}"))
+    }
+
+    /// ZSET job → removed ms. Jobs that retention removed: a repeated file must not pay for them again. 400 days.
+    pub fn tombstones(&self) -> String {
+        self.key("tombstones")
+    }
+
+    /// STREAM, capped. Hints: wake workers, feed `watch`. Losing one loses nothing.
+    pub fn events(&self) -> String {
+        self.key("events")
+    }
+
+    /// STRING. The counter behind `seq`.
+    pub fn seq(&self) -> String {
+        self.key("seq")
+    }
+
+    /// STRING, 10 minutes. The first answer to a call, for its repetition.
+    pub fn reply(&self, nonce: &str) -> String {
+        self.key(&format!("reply:{nonce}"))
+    }
+}

@@ -1,0 +1,89 @@
+//! An account's limits, and the pace that keeps them.
+
+use std::time::Duration;
+
+/// What one account may do, per model. The figures are the account's, not a worker's: all workers share them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AccountLimits {
+    /// Creations per second.
+    pub create_per_second: f64,
+    /// Queries, lists and cancels per second, together.
+    pub queries_per_second: f64,
+    /// Tasks that are processed at once.
+    pub in_flight: u32,
+    /// Tasks kept PENDING behind them, so that no place idles while we notice an end.
+    pub queue_ahead: u32,
+    /// A stop for the account's images of one UTC day. Off by default.
+    pub images_per_day: Option<u64>,
+}
+
+impl Default for AccountLimits {
+    /// Source: Model Studio docs, "Rate limits" of the Wan series (5 submissions/s and 5 tasks in processing for each model) and
+    /// "Manage asynchronous tasks" (20 QPS for query, list and cancel, all RAM users together).
+    fn default() -> Self {
+        Self {
+            create_per_second: 5.0,
+            queries_per_second: 20.0,
+            in_flight: 5,
+            queue_ahead: 5,
+            images_per_day: None,
+        }
+    }
+}
+
+/// The part of a documented rate that is used: the service counts in windows of its own, and clocks differ.
+pub const USED_SHARE: f64 = 0.95;
+
+/// A rate as the scripts keep it (GCRA).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pace {
+    /// Microseconds between two permits.
+    pub(crate) step_us: u64,
+    /// How far ahead of the pace a permit may be, in microseconds. 0 for documented rates: a limit of 300 a minute may be
+    /// enforced as 5 in any second. Rates far above them get 50 ms, or each permit would cost a round trip.
+    pub(crate) burst_us: u64,
+}
+
+impl Pace {
+    pub(crate) fn of(per_second: f64) -> Self {
+        let step = Duration::from_secs_f64(1.0 / (per_second * USED_SHARE).max(0.001));
+        let step_us = u64::try_from(step.as_micros()).unwrap_or(u64::MAX).max(1);
+        Self { step_us, burst_us: if step_us < 50_000 / 2 { 50_000 } else { 0 } }
+    }
+}
+
+/// Calls that share a rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// Creations, of one model or (for a pause) of all.
+    Create(Option<job::Model>),
+    /// Queries, lists and cancels.
+    Query,
+}
+
+impl Call {
+    /// The call's name in keys and fields.
+    pub(crate) fn name(self) -> String {
+        match self {
+            Self::Create(None) => "create".to_owned(),
+            Self::Create(Some(model)) => format!("create:{model}"),
+            Self::Query => "query".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documented_rates_are_smoothed_below_their_figure_without_bursts() {
+        assert_eq!(Pace::of(5.0), Pace { step_us: 210_526, burst_us: 0 });
+        assert_eq!(Pace::of(20.0), Pace { step_us: 52_631, burst_us: 0 });
+    }
+
+    #[test]
+    fn raised_rates_may_take_several_permits_in_one_call() {
+        assert_eq!(Pace::of(1_000.0), Pace { step_us: 1_052, burst_us: 50_000 });
+    }
+}

@@ -1,0 +1,94 @@
+//! Where a job stands in the indexes, computed from its record alone.
+//!
+//! A commit moves a job from the places of the record that it replaces to the places of the new one; a sweep can rebuild an
+//! index from the same function. Pure.
+
+use job::{Job, JobState, StateName, Timestamp};
+
+use crate::keys::{Keys, lane_member};
+
+/// One entry in an index.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Place {
+    /// In a lane, waiting for a claim.
+    Lane { ready: String, turns: String, batch: String, lane: String, priority: u8, seq: u64 },
+    /// In a sorted set.
+    Sorted { key: String, member: String, score: i64 },
+}
+
+impl Place {
+    /// Whether the two are the same entry, whatever its score.
+    pub(crate) fn is_same_entry(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Lane { ready, .. }, Self::Lane { ready: other, .. }) => ready == other,
+            (Self::Sorted { key, member, .. }, Self::Sorted { key: other_key, member: other_member, .. }) => {
+                key == other_key && member == other_member
+            }
+            _ => false,
+        }
+    }
+}
+
+/// A lease's member: the fence is part of it.
+pub(crate) fn lease_member(job: &Job) -> String {
+    format!("{}:{}", job.id, job.fence)
+}
+
+/// Every place of a job, except its lease while it is claimed (a lease has a score that only Redis's clock gives).
+pub(crate) fn places(keys: &Keys, job: &Job, now: Timestamp) -> Vec<Place> {
+    let mut places = Vec::with_capacity(2);
+    let sorted = |key: String, score: Timestamp| Place::Sorted {
+        key,
+        member: job.id.to_string(),
+        score: score.as_millisecond(),
+    };
+    if let Some(attempt) = job.state.slot() {
+        places.push(Place::Sorted {
+            key: keys.slots(&attempt.account, job.model),
+            member: format!("{}:{}", job.id, attempt.number),
+            score: attempt.claimed_at.as_millisecond(),
+        });
+    }
+    if job.claimed {
+        return places;
+    }
+    match &job.state {
+        JobState::Queued { due, .. } if *due > now => places.push(sorted(keys.delayed(), *due)),
+        JobState::Queued { .. } => {
+            let lane = lane_member(job.priority, job.batch.as_ref());
+            places.push(Place::Lane {
+                ready: keys.ready(job.model, job.account.as_ref(), &lane),
+                turns: keys.turns(job.model, job.account.as_ref()),
+                batch: keys.batch(job.batch.as_ref()),
+                lane,
+                priority: job.priority.into(),
+                seq: job.seq,
+            });
+        }
+        JobState::Settling { due, .. } => places.push(sorted(keys.due_settle(), *due)),
+        JobState::Polling { attempt, due, .. } => places.push(sorted(keys.due_poll(&attempt.account), *due)),
+        JobState::Archiving { due, deadline, .. } => places.push(if *due > now {
+            sorted(keys.wait_archive(), *due)
+        } else {
+            sorted(keys.ready_archive(), *deadline)
+        }),
+        JobState::Held { since, .. } => places.push(sorted(keys.held(), *since)),
+        // Submitting is always claimed; a final job stands in its batch only.
+        JobState::Submitting { .. }
+        | JobState::Succeeded { .. }
+        | JobState::Failed { .. }
+        | JobState::Canceled { .. }
+        | JobState::Expired { .. } => {}
+    }
+    places
+}
+
+/// Images that the job's account may yet be billed for, by its attempt under way.
+pub(crate) fn reserved(job: &Job) -> i64 {
+    if job.state.slot().is_some() { i64::from(job.images_max) } else { 0 }
+}
+
+/// Whether the job counts as not yet over in its batch.
+pub(crate) fn is_left(state: StateName) -> bool {
+    !state.is_final()
+}

@@ -1,0 +1,291 @@
+//! What a commit changes, computed from the record before and after. Pure.
+//!
+//! The script of the same step (`lua/commit.lua`) only carries it out, under the condition that the record before is still the
+//! one in Redis.
+
+use job::{AccountName, BatchName, Job, JobState, Micros, Outcome, TaskId, Timestamp, Transition};
+use serde::Serialize;
+
+use crate::keys::Keys;
+use crate::places::{Place, is_left, lease_member, places, reserved};
+use crate::record::to_fields;
+
+/// A commit, ready for the script.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Plan {
+    #[serde(skip)]
+    pub(crate) index_keys: Vec<String>,
+    set: Vec<String>,
+    del: Vec<String>,
+    zadd: Vec<(usize, String, String)>,
+    zrem: Vec<(usize, String)>,
+    incr: Vec<(usize, String, String)>,
+    join: Vec<(usize, usize, usize, String, String, String)>,
+    leave: Vec<(usize, usize, String)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<(usize, String)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blob: Option<(usize, String)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    task: Option<(usize, usize, String, String, String)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended: Option<(usize, usize, String, &'static str)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    undone: Option<(usize, String)>,
+}
+
+/// Keys of the script that come before the index keys: the record and the events.
+const FIRST_INDEX_KEY: usize = 3;
+
+impl Plan {
+    fn key(&mut self, key: String) -> usize {
+        let at = self.index_keys.iter().position(|known| *known == key).unwrap_or_else(|| {
+            self.index_keys.push(key);
+            self.index_keys.len() - 1
+        });
+        at + FIRST_INDEX_KEY
+    }
+
+    fn incr(&mut self, key: String, field: &str, by: i64) {
+        if by != 0 {
+            let key = self.key(key);
+            self.incr.push((key, field.to_owned(), by.to_string()));
+        }
+    }
+
+    /// The plan that replaces `before` by what `transition` made of it.
+    pub(crate) fn new(
+        keys: &Keys,
+        before: &Job,
+        transition: &Transition,
+        outcome: Option<&Outcome>,
+        now: Timestamp,
+    ) -> Self {
+        let after = &transition.job;
+        let mut plan = Self::default();
+        plan.record(before, after);
+        plan.indexes(keys, before, after, now);
+        plan.counts(keys, before, after, now);
+        plan.end_of_batch(keys, before, after);
+        if let Some(note) = &transition.note {
+            let key = plan.key(keys.tries(after.id));
+            plan.note = serde_json::to_string(note).ok().map(|line| (key, line));
+        }
+        if let Some(outcome) = outcome {
+            let key = plan.key(keys.outcome(after.id));
+            plan.blob = serde_json::to_string(outcome).ok().map(|json| (key, json));
+        }
+        plan.ownership(keys, before, transition, now);
+        plan
+    }
+
+    /// Only the fields that differ; the version is the script's business.
+    fn record(&mut self, before: &Job, after: &Job) {
+        let (old, mut new) = (to_fields(before), to_fields(after));
+        new.remove("v");
+        let mut set: Vec<_> = new.iter().filter(|(field, value)| old.get(*field) != Some(value)).collect();
+        set.sort();
+        self.set = set.into_iter().flat_map(|(field, value)| [field.clone(), value.clone()]).collect();
+        self.del = old.into_keys().filter(|field| field != "v" && !new.contains_key(field)).collect();
+        self.del.sort();
+    }
+
+    fn indexes(&mut self, keys: &Keys, before: &Job, after: &Job, now: Timestamp) {
+        if before.claimed && !after.claimed {
+            let leases = self.key(keys.leases());
+            self.zrem.push((leases, lease_member(before)));
+        }
+        let new = places(keys, after, now);
+        for old in possible_places(keys, before, now) {
+            if new.iter().any(|place| place.is_same_entry(&old)) {
+                continue;
+            }
+            match old {
+                Place::Lane { ready, turns, lane, .. } => {
+                    let (ready, turns) = (self.key(ready), self.key(turns));
+                    self.leave.push((ready, turns, lane));
+                }
+                Place::Sorted { key, member, .. } => {
+                    let key = self.key(key);
+                    self.zrem.push((key, member));
+                }
+            }
+        }
+        for place in new {
+            match place {
+                Place::Lane { ready, turns, batch, lane, priority, seq } => {
+                    let (ready, turns, batch) = (self.key(ready), self.key(turns), self.key(batch));
+                    self.join.push((ready, turns, batch, lane, priority.to_string(), seq.to_string()));
+                }
+                Place::Sorted { key, member, score } => {
+                    let key = self.key(key);
+                    self.zadd.push((key, score.to_string(), member));
+                }
+            }
+        }
+    }
+
+    fn counts(&mut self, keys: &Keys, before: &Job, after: &Job, now: Timestamp) {
+        let batch = keys.batch(after.batch.as_ref());
+        let (old, new) = (before.state_name(), after.state_name());
+        if old != new {
+            for key in [batch.clone(), keys.counts()] {
+                self.incr(key.clone(), old.as_str(), -1);
+                self.incr(key, new.as_str(), 1);
+            }
+        }
+        let billed = i64::from(after.billed) - i64::from(before.billed);
+        let Micros(cost) = Micros(after.cost.0 - before.cost.0);
+        self.incr(batch.clone(), "billed", billed);
+        self.incr(batch.clone(), "stored", i64::from(after.stored) - i64::from(before.stored));
+        self.incr(batch.clone(), "cost", cost);
+        let partial = |job: &Job| i64::from(matches!(job.state, JobState::Succeeded { partial: true, .. }));
+        self.incr(batch, "partial", partial(after) - partial(before));
+
+        let account = before.state.attempt().or(after.state.attempt()).map(|attempt| &attempt.account);
+        if let Some(account) = account {
+            self.incr(keys.account(account), "reserved", reserved(after) - reserved(before));
+            if billed != 0 || cost != 0 {
+                let day = now.strftime("%Y-%m-%d").to_string();
+                let ledger = keys.ledger(&day);
+                let batch = after.batch.as_ref().map_or("-", BatchName::as_str);
+                let line = format!("{account}:{}:{batch}", after.model);
+                self.incr(ledger.clone(), &format!("images:{account}"), billed);
+                self.incr(ledger.clone(), &format!("images:{line}"), billed);
+                self.incr(ledger, &format!("cost:{line}"), cost);
+            }
+        }
+    }
+
+    fn end_of_batch(&mut self, keys: &Keys, before: &Job, after: &Job) {
+        let (was_left, is_left) = (is_left(before.state_name()), is_left(after.state_name()));
+        if was_left == is_left {
+            return;
+        }
+        let batch = self.key(keys.batch(after.batch.as_ref()));
+        let ended = self.key(keys.ended());
+        let (member, kind) = match &after.batch {
+            Some(batch) => (format!("batch:{batch}"), "batch"),
+            None => (format!("job:{}", after.id), "job"),
+        };
+        if is_left {
+            self.incr.push((batch, "left".to_owned(), "1".to_owned()));
+            self.undone = Some((ended, member));
+        } else {
+            self.ended = Some((batch, ended, member, kind));
+        }
+    }
+
+    /// Writes down that a task is ours, for as long as the provider knows it.
+    fn ownership(&mut self, keys: &Keys, before: &Job, transition: &Transition, now: Timestamp) {
+        let after = &transition.job;
+        let new: Option<(&TaskId, u32)> = match &transition.extra_task {
+            Some(extra) => {
+                Some((extra, transition.note.as_ref().map_or(after.attempts, |note| note.attempt)))
+            }
+            None if before.state.task() == after.state.task() => None,
+            None => after.state.task().map(|task| (task, after.attempts)),
+        };
+        // An extra task's account stands in its note: the job itself may be over, or be another account's by now.
+        let noted = transition.note.as_ref().and_then(|note| note.account.as_deref()?.parse().ok());
+        let of_state =
+            || after.state.attempt().or(before.state.attempt()).map(|attempt| attempt.account.clone());
+        let account: Option<AccountName> = if transition.extra_task.is_some() { noted } else { of_state() };
+        if let (Some((task, attempt)), Some(account)) = (new, account) {
+            let (tasks, by_time) = (self.key(keys.tasks(&account)), self.key(keys.tasks_by_time(&account)));
+            let owner = format!("{}:{attempt}", after.id);
+            self.task = Some((tasks, by_time, task.to_string(), owner, now.as_millisecond().to_string()));
+        }
+    }
+}
+
+/// Everywhere that the job may stand: promotion moves a job from its waiting set on without touching its record.
+fn possible_places(keys: &Keys, job: &Job, now: Timestamp) -> Vec<Place> {
+    let mut all = places(keys, job, now);
+    if job.claimed {
+        return all;
+    }
+    let member = job.id.to_string();
+    let sorted = |key: String| Place::Sorted { key, member: member.clone(), score: 0 };
+    match &job.state {
+        JobState::Queued { due, .. } if *due > now => all.extend(places(keys, job, *due)),
+        JobState::Queued { .. } => all.push(sorted(keys.delayed())),
+        JobState::Archiving { .. } => {
+            for key in [keys.wait_archive(), keys.ready_archive()] {
+                let place = sorted(key);
+                if !all.iter().any(|known| known.is_same_entry(&place)) {
+                    all.push(place);
+                }
+            }
+        }
+        _ => {}
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use job::{Event, Model, Priority, Rules};
+
+    use super::*;
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_millisecond(ms).unwrap()
+    }
+
+    fn submitting() -> Job {
+        let id = job::JobId::fresh(1, 2);
+        let batch = Some("b".parse().unwrap());
+        let queued =
+            Job::queued(id, batch, Model::Wan27Image, None, 2, Priority::default(), "d".into(), at(0));
+        queued.begin_attempt(AccountName::parse("a").unwrap(), at(10), at(5_010))
+    }
+
+    fn plan(before: &Job, event: Event, now: i64) -> (Plan, Job) {
+        let transition = before.apply(event, at(now), &Rules::default(), 0.5).unwrap();
+        (Plan::new(&Keys::new("i"), before, &transition, None, at(now)), transition.job)
+    }
+
+    #[test]
+    fn a_created_task_keeps_its_slot_gives_its_lease_back_and_is_owned() {
+        let before = submitting();
+        let JobState::Submitting { attempt } = before.state.clone() else { panic!("not submitting") };
+        let (plan, _) = plan(&before, Event::TaskCreated { attempt, task: "t1".parse().unwrap() }, 100);
+        let key =
+            |key: &str| plan.index_keys.iter().position(|known| known == key).unwrap() + FIRST_INDEX_KEY;
+        assert_eq!(plan.zrem, [(key("{i}:leases"), format!("{}:1", before.id))]);
+        assert!(plan.zadd.contains(&(key("{i}:due:poll:a"), "3100".into(), before.id.to_string())));
+        assert!(
+            plan.zadd
+                .iter()
+                .any(|(at, _, member)| *at == key("{i}:slots:a:wan2.7-image") && member.ends_with(":1"))
+        );
+        assert_eq!(plan.task.unwrap().2, "t1");
+        assert!(plan.ended.is_none());
+    }
+
+    #[test]
+    fn a_refused_job_gives_up_slot_and_reservation_and_waits_in_delayed() {
+        let before = submitting();
+        let refusal = job::Refusal { code: "Throttling".into(), retry_after: None };
+        let (plan, _) = plan(&before, Event::Refused(refusal), 100);
+        let key =
+            |key: &str| plan.index_keys.iter().position(|known| known == key).unwrap() + FIRST_INDEX_KEY;
+        assert!(plan.zrem.contains(&(key("{i}:slots:a:wan2.7-image"), format!("{}:1", before.id))));
+        assert!(plan.zadd.iter().any(|(at, _, _)| *at == key("{i}:delayed")));
+        assert!(plan.incr.contains(&(key("{i}:account:a"), "reserved".into(), "-2".into())));
+        assert!(plan.del.iter().any(|field| field == "c") && plan.del.iter().any(|field| field == "an"));
+    }
+
+    #[test]
+    fn a_job_that_promotion_moved_is_found_in_its_lane() {
+        let id = job::JobId::fresh(1, 2);
+        let mut queued =
+            Job::queued(id, None, Model::Wan27Image, None, 1, Priority::default(), "d".into(), at(0));
+        queued.state = JobState::Queued { due: at(5_000), cause: None };
+        let (plan, _) = plan(&queued, Event::CancelRequested, 100);
+        assert_eq!(plan.leave.len(), 1);
+        assert_eq!(plan.zrem.len(), 1);
+        assert_eq!(plan.ended.as_ref().unwrap().2, format!("job:{id}"));
+    }
+}

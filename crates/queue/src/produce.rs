@@ -1,0 +1,159 @@
+//! Enqueueing: idempotent, in chunks, refused clearly while Redis is nearly full.
+
+use job::{BatchName, JobId, JobSpec, StateName};
+
+use crate::error::QueueError;
+use crate::link::TimeAt;
+use crate::scripts::{ENQUEUE, SEAL};
+use crate::{Queue, keys};
+
+/// The most jobs in one call: a longer one would hold Redis up for everybody else.
+pub const CHUNK_MAX: usize = 500;
+
+/// The part of `maxmemory` above which nothing is enqueued: what is there must still be able to finish.
+const MEMORY_SHARE_MAX: f64 = 0.85;
+
+/// A job to enqueue.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// Its id: see [`Queue::new_job`].
+    pub id: JobId,
+    /// What it asks for.
+    pub spec: JobSpec,
+}
+
+/// What became of a job that was to be enqueued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enqueued {
+    /// It is new.
+    New,
+    /// The same job is there already.
+    Same,
+    /// A job of the same id is there, with another spec. It stays as it is.
+    Changed,
+    /// A job of the same id was there, ended, and was removed by retention. It is not paid for again.
+    RemovedBefore,
+}
+
+/// Nothing of the chunk was enqueued; the same call may be repeated safely.
+#[derive(Debug, thiserror::Error)]
+pub enum EnqueueError {
+    /// Redis is nearly full.
+    #[error("Redis uses {used_percent} % of its `maxmemory`; above {:.0} % nothing is enqueued", MEMORY_SHARE_MAX * 100.0)]
+    NearlyFull {
+        /// Used, of `maxmemory`.
+        used_percent: u64,
+    },
+    /// More than [`CHUNK_MAX`] jobs.
+    #[error("{0} jobs in one call are more than {CHUNK_MAX}")]
+    TooMany(usize),
+    /// Redis could not be asked.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+}
+
+impl Queue {
+    /// A job with its id: a digest of namespace, batch and `custom_id`, so that the same line is the same job; without a
+    /// `custom_id` a fresh one.
+    pub fn new_job(&self, spec: JobSpec) -> NewJob {
+        let id = match &spec.custom_id {
+            Some(custom_id) => JobId::of_custom_id(self.keys().namespace(), spec.batch.as_ref(), custom_id),
+            None => {
+                let ms = u64::try_from(self.now().as_millisecond()).unwrap_or(0);
+                JobId::fresh(ms, u128::from(self.link().random()) << 64 | u128::from(self.link().random()))
+            }
+        };
+        NewJob { id, spec }
+    }
+
+    /// Enqueues up to [`CHUNK_MAX`] jobs of one batch, all of them or (on an error) none.
+    ///
+    /// # Errors
+    ///
+    /// Redis is away, refuses, or is nearly full. The call is not retried here: repeat it as it is.
+    pub async fn enqueue(
+        &self,
+        batch: Option<&BatchName>,
+        jobs: &[NewJob],
+    ) -> Result<Vec<Enqueued>, EnqueueError> {
+        if jobs.len() > CHUNK_MAX {
+            return Err(EnqueueError::TooMany(jobs.len()));
+        }
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.refuse_when_nearly_full().await?;
+        let keys = self.keys();
+        let key_names = [
+            keys.batch(batch),
+            keys.members(batch),
+            keys.batches(),
+            keys.counts(),
+            keys.seq(),
+            keys.delayed(),
+            keys.ended(),
+            keys.tombstones(),
+            keys.events(),
+        ];
+        let batch_name = batch.map_or("-", BatchName::as_str);
+        let mut args = vec![keys.prefix().to_owned(), batch_name.to_owned(), String::new()];
+        for new in jobs {
+            let spec = &new.spec;
+            args.push(new.id.to_string());
+            args.push(serde_json::to_string(spec).expect("a spec is plain data and always serializes"));
+            args.push(spec.digest());
+            args.push(spec.request.model.to_string());
+            args.push(keys::lane_account(spec.account.as_ref()).to_owned());
+            args.push(spec.images_max().to_string());
+            args.push(spec.priority.to_string());
+            args.push(spec.not_before.map_or(0, |time| time.as_millisecond()).to_string());
+        }
+        let key_names: Vec<&str> = key_names.iter().map(String::as_str).collect();
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let mut reply = self.link().call("enqueue", &ENQUEUE, &key_names, &args, TimeAt::First).await?;
+        reply.int()?;
+        let answers = reply.text()?;
+        let enqueued: Vec<Enqueued> = answers
+            .chars()
+            .filter_map(|letter| match letter {
+                'n' => Some(Enqueued::New),
+                's' => Some(Enqueued::Same),
+                'c' => Some(Enqueued::Changed),
+                't' => Some(Enqueued::RemovedBefore),
+                _ => None,
+            })
+            .collect();
+        if enqueued.len() != jobs.len() {
+            let problem = format!("{} answers for {} jobs", enqueued.len(), jobs.len());
+            return Err(QueueError::Reply { call: "enqueue", problem }.into());
+        }
+        Ok(enqueued)
+    }
+
+    /// Says that nothing more will be enqueued into the batch, so that it can end. Returns how many of its jobs are not final,
+    /// or `None` if there is no such batch.
+    ///
+    /// # Errors
+    ///
+    /// Redis is away or refuses.
+    pub async fn seal(&self, batch: &BatchName) -> Result<Option<u64>, QueueError> {
+        let (batch_key, ended) = (self.keys().batch(Some(batch)), self.keys().ended());
+        let mut reply =
+            self.link().call("seal", &SEAL, &[&batch_key, &ended], &[batch.as_str()], TimeAt::First).await?;
+        reply.int()?;
+        Ok(u64::try_from(reply.int()?).ok())
+    }
+
+    async fn refuse_when_nearly_full(&self) -> Result<(), EnqueueError> {
+        let facts = self.server_facts().await?;
+        let Some(most) = facts.maxmemory_bytes.filter(|&most| most > 0) else { return Ok(()) };
+        let share = facts.used_memory_bytes as f64 / most as f64;
+        if share > MEMORY_SHARE_MAX {
+            return Err(EnqueueError::NearlyFull { used_percent: (share * 100.0).round() as u64 });
+        }
+        Ok(())
+    }
+}
+
+/// Names of states in the order of a batch's counters; kept here so that a new state is not forgotten there.
+pub(crate) const COUNTED: [StateName; 10] = StateName::ALL;

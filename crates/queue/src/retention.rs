@@ -1,0 +1,129 @@
+//! Retention: whole ended batches are removed, by age and count, in chunks.
+
+use std::time::Duration;
+
+use job::{BatchName, JobId};
+
+use crate::Queue;
+use crate::error::QueueError;
+use crate::link::TimeAt;
+use crate::scripts::RETAIN;
+
+/// What is kept of what has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// How long after its end. Default 30 days.
+    pub age: Duration,
+    /// How many ended batches and single jobs at most. Default 100,000.
+    pub ended_max: u64,
+    /// How long a tombstone keeps a removed job's id from being paid for again. Default 400 days.
+    pub tombstones: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        Self { age: 30 * DAY, ended_max: 100_000, tombstones: 400 * DAY }
+    }
+}
+
+/// How long the ids of our tasks are kept: the provider lists a task for 24 h, and an id that we forgot would look like
+/// somebody else's.
+const TASK_IDS_KEPT: Duration = Duration::from_secs(25 * 3600);
+
+/// How many entries one call removes.
+const CHUNK: usize = 200;
+
+impl Queue {
+    /// Removes one chunk of what need not be kept, and returns how many jobs went. Zero means that nothing is left to remove.
+    ///
+    /// # Errors
+    ///
+    /// Redis is away or refuses.
+    pub async fn retain(&self, policy: &Retention) -> Result<u64, QueueError> {
+        let keys = self.keys();
+        let now_ms = self.now().as_millisecond();
+        let before =
+            |age: Duration| now_ms.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+        let _: u64 = self
+            .link()
+            .query(
+                redis::cmd("ZREMRANGEBYSCORE")
+                    .arg(keys.tombstones())
+                    .arg("-inf")
+                    .arg(before(policy.tombstones)),
+            )
+            .await?;
+        let ended: u64 = self.link().query(redis::cmd("ZCARD").arg(keys.ended())).await?;
+        let mut command = redis::cmd("ZRANGE");
+        command.arg(keys.ended()).arg(0).arg(0).arg("WITHSCORES");
+        let mut removed = 0;
+        for _ in 0..CHUNK {
+            let first: Vec<(String, f64)> = self.link().query(&command).await?;
+            let Some((member, ended_ms)) = first.first() else { break };
+            let over = ended.saturating_sub(removed) > policy.ended_max;
+            if !over && *ended_ms as i64 > before(policy.age) {
+                break;
+            }
+            removed += self.remove_ended(member).await?;
+            if removed >= CHUNK as u64 {
+                break;
+            }
+        }
+        Ok(removed)
+    }
+
+    async fn remove_ended(&self, member: &str) -> Result<u64, QueueError> {
+        let keys = self.keys();
+        let (batch, single) = match member.split_once(':') {
+            Some(("batch", name)) => (BatchName::parse(name).ok(), None),
+            Some(("job", id)) => (None, id.parse::<JobId>().ok()),
+            _ => (None, None),
+        };
+        if batch.is_none() && single.is_none() {
+            let _: u64 = self.link().query(redis::cmd("ZREM").arg(keys.ended()).arg(member)).await?;
+            return Ok(0);
+        }
+        let key_names = [
+            keys.batch(batch.as_ref()),
+            keys.members(batch.as_ref()),
+            keys.batches(),
+            keys.counts(),
+            keys.ended(),
+            keys.tombstones(),
+        ];
+        let args = [
+            keys.prefix().to_owned(),
+            batch.as_ref().map_or("-", BatchName::as_str).to_owned(),
+            CHUNK.to_string(),
+            single.map(|id| id.to_string()).unwrap_or_default(),
+        ];
+        let mut reply = self.script("retain", &RETAIN, &key_names, &args, TimeAt::First).await?;
+        reply.int()?;
+        Ok(u64::try_from(reply.int()?).unwrap_or(0))
+    }
+
+    /// Forgets the ids of an account's tasks that the provider has forgotten as well, one chunk, and returns how many.
+    ///
+    /// # Errors
+    ///
+    /// Redis is away or refuses.
+    pub async fn forget_old_tasks(&self, account: &job::AccountName) -> Result<usize, QueueError> {
+        let keys = self.keys();
+        let oldest =
+            self.now().as_millisecond() - i64::try_from(TASK_IDS_KEPT.as_millis()).unwrap_or(i64::MAX);
+        let mut command = redis::cmd("ZRANGEBYSCORE");
+        command.arg(keys.tasks_by_time(account)).arg("-inf").arg(oldest).arg("LIMIT").arg(0).arg(CHUNK);
+        let old: Vec<String> = self.link().query(&command).await?;
+        if !old.is_empty() {
+            let mut pipeline = redis::pipe();
+            pipeline
+                .hdel(keys.tasks(account), &old)
+                .ignore()
+                .zrem(keys.tasks_by_time(account), &old)
+                .ignore();
+            let () = self.link().pipeline(&pipeline).await?;
+        }
+        Ok(old.len())
+    }
+}

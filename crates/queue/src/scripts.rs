@@ -1,0 +1,27 @@
+//! The scripts: each is a file in `lua/` with its contract, and stands here under the same name.
+//!
+//! `redis::Script` sends the hash and falls back to the text, so that a `SCRIPT FLUSH` or a restarted Redis is harmless.
+
+use std::sync::LazyLock;
+
+use redis::Script;
+
+macro_rules! scripts {
+    ($($name:ident = $file:literal;)*) => {
+        $(pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!(concat!("../lua/", $file))));)*
+    };
+}
+
+scripts! {
+    CLAIM_DUE = "claim_due.lua";
+    CLAIM_SUBMIT = "claim_submit.lua";
+    COMMIT = "commit.lua";
+    ENQUEUE = "enqueue.lua";
+    PAUSE_ACCOUNT = "pause_account.lua";
+    PROMOTE = "promote.lua";
+    RENEW = "renew.lua";
+    RESCUE = "rescue.lua";
+    RETAIN = "retain.lua";
+    SEAL = "seal.lua";
+    TAKE_PERMIT = "take_permit.lua";
+}
