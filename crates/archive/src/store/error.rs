@@ -78,7 +78,8 @@ impl StoreError {
             status,
             store_code,
             request_id: error.request_id().map(str::to_owned),
-            cause: Some(Cause::of(error)),
+            // An answer says it best itself; below it are only the layers of the SDK.
+            cause: Some(error.message().map_or_else(|| Cause::of(error), Cause::text)),
         }))
     }
 

@@ -209,6 +209,7 @@ async fn an_error_of_the_store_shows_its_code_and_no_secret() {
     );
     assert!(error.needs_operator() && !error.is_retryable());
     assert_eq!(error.request_id(), Some("R1"));
+    assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "because");
     let printed = format!("{error:?} {store:?}");
     assert!(!printed.contains("s3cr3t") && !printed.contains("Signature"), "{printed}");
 }
@@ -222,6 +223,16 @@ async fn an_object_that_lost_bytes_in_the_store_is_found_out_and_replaced() {
     assert_eq!(stored(&s3).unwrap().len(), BODY.len() - 1);
     assert_eq!(put(&store, BODY).await, Ok(PutOutcome::Stored));
     assert_eq!(stored(&s3).unwrap(), BODY);
+}
+
+#[tokio::test]
+async fn an_answer_that_names_another_checksum_is_not_believed() {
+    for verify in [Verify::Auto, Verify::Never] {
+        let s3 = FakeS3::start().await;
+        let store = Store::connect(&StoreSettings { verify, ..s3.settings() }).await.unwrap();
+        s3.plan("PUT", Fault::WrongReceipt);
+        assert_eq!(put(&store, BODY).await, Err(StoreErrorKind::Damaged));
+    }
 }
 
 #[tokio::test]

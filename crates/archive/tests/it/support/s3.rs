@@ -30,6 +30,8 @@ pub(crate) enum Fault {
     Hang,
     /// An error answer, and nothing takes effect.
     Answer(u16, &'static str),
+    /// The request takes effect, and the answer names the checksum of other bytes.
+    WrongReceipt,
     /// The request takes effect, but the object loses its last byte.
     LoseLastByte,
 }
@@ -141,6 +143,10 @@ fn handle(state: &mut State, abilities: Abilities, request: &Request) -> Reply {
         Some(Fault::Cut) => vec![Step::Reset],
         Some(Fault::Hang) => vec![Step::Hang],
         Some(Fault::Answer(status, code)) => error(status, code),
+        Some(Fault::WrongReceipt) => {
+            apply(state, abilities, request);
+            answer(200, &[("x-amz-checksum-sha256", &Sha256Digest::of(b"other").to_base64())], b"")
+        }
         Some(Fault::LoseLastByte) => {
             let reply = apply(state, abilities, request);
             if let Some(object) = state.objects.get_mut(&key(request)) {
