@@ -1,5 +1,9 @@
-//! DashScope's Wan2.7 image API as a typed SDK.
+#![doc = include_str!("../README.md")]
 
+pub mod api_key;
+pub mod base_url;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod error;
 pub mod id;
 pub mod image_url;
@@ -9,6 +13,8 @@ pub mod model;
 pub mod request;
 pub mod response;
 
+pub use api_key::{ApiKey, ApiKeyError};
+pub use base_url::{BaseUrl, BaseUrlError};
 pub use error::{ApiError, ErrorClass};
 pub use id::{TaskId, WorkspaceId};
 pub use image_url::{ImageUrl, ImageUrlError};

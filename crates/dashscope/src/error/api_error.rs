@@ -110,6 +110,8 @@ impl fmt::Display for Refusal {
     }
 }
 
+impl std::error::Error for Refusal {}
+
 fn cut(text: &str, chars_max: usize) -> String {
     let mut short: String = text.chars().take(chars_max).collect();
     if text.chars().nth(chars_max).is_some() {

@@ -118,6 +118,28 @@ impl ErrorClass {
     }
 }
 
+impl ErrorClass {
+    /// Whether it speaks of this one request, so that others of the account may do well meanwhile. The rest is trouble of the
+    /// account, the model or the service, and no request is to blame for it.
+    #[must_use]
+    pub const fn concerns_the_request(self) -> bool {
+        match self {
+            Self::Moderation | Self::InvalidRequest | Self::InputDownload => true,
+            Self::ServiceFault
+            | Self::ServiceTimeout
+            | Self::Capacity
+            | Self::Throttled { .. }
+            | Self::AccountFault { .. }
+            | Self::ModelNotOpened
+            | Self::AccessDenied
+            | Self::NotFound
+            | Self::NotCancellable
+            | Self::Transport
+            | Self::Unknown => false,
+        }
+    }
+}
+
 impl fmt::Display for ErrorClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())

@@ -15,6 +15,12 @@ pub enum ReplyError {
     /// It is not a JSON object: a page of a proxy, or cut off.
     #[error("the answer is not a JSON object")]
     NotJson,
+    /// It has more bytes than are read.
+    #[error("the answer has more than {bytes_max} bytes")]
+    TooLong {
+        /// The most that is read.
+        bytes_max: usize,
+    },
     /// A field is missing without which the answer says nothing.
     #[error("the answer has no usable `{field}`")]
     Missing {

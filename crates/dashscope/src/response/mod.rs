@@ -28,6 +28,8 @@ pub use usage::Usage;
 
 #[cfg(feature = "client")]
 pub(crate) use answer::Answer;
+#[cfg(feature = "client")]
+pub(crate) use time::SERVICE_ZONE;
 
 #[cfg(test)]
 mod tests;
