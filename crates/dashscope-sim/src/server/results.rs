@@ -27,6 +27,8 @@ use crate::world::{TaskIndex, Verdict};
 
 /// Pieces a second in which a slow download comes.
 const SLOW_PIECES_PER_S: u64 = 10;
+/// How long the bytes of a download that breaks off have to leave.
+const CUT_AFTER: Duration = Duration::from_millis(20);
 
 /// `GET /results/{task_id}/{index}.png?Expires=…&OSSAccessKeyId=…&Signature=…`
 pub(super) async fn download(
@@ -238,10 +240,14 @@ fn truncated(kept: Vec<Bytes>, kept_bytes: u64, length: u64, claim: ContentLengt
         ContentLength::Short => image_response(StatusCode::OK, Some(kept_bytes), pieces(kept)),
         ContentLength::Absent => image_response(StatusCode::OK, None, pieces(kept)),
         ContentLength::Full => {
-            // The error at the end makes the server close the connection in the middle of the body.
-            let end = std::io::Error::other("a fault cut the download short");
-            let broken = kept.into_iter().map(Ok).chain([Err(end)]);
-            image_response(StatusCode::OK, Some(length), Body::from_stream(stream::iter(broken)))
+            // The error makes the server close the connection in the middle of the body. It waits until the bytes
+            // before it have left, which an error would discard.
+            let end = stream::once(async {
+                tokio::time::sleep(CUT_AFTER).await;
+                Err(std::io::Error::other("a fault cut the download short"))
+            });
+            let broken = stream::iter(kept.into_iter().map(Ok)).chain(end);
+            image_response(StatusCode::OK, Some(length), Body::from_stream(broken))
         }
     }
 }
