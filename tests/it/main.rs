@@ -1,1 +1,3 @@
-//! Tests.
+//! One binary for all tests that need real servers: a second one would be linked, and wait, again.
+
+mod queue;

@@ -1,1 +1,20 @@
-//! Only tests live here: see `it`.
+//! Servers and helpers for the tests and the evidence runs: a real Redis, a real S3 server, the built binary.
+//!
+//! Every server listens on 127.0.0.1, on a free port, in a temporary directory, and is stopped by its own process id when its
+//! handle is dropped, also when a test fails.
+
+mod audit;
+mod binary;
+mod process;
+mod redis_server;
+mod seaweed;
+mod tools;
+mod wait;
+
+pub use audit::audit;
+pub use binary::{Imagemill, Output, Running};
+pub use process::{Process, free_port};
+pub use redis_server::{Fsync, RedisServer};
+pub use seaweed::SeaweedFs;
+pub use tools::tool;
+pub use wait::eventually;

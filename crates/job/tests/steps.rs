@@ -1,0 +1,202 @@
+//! Single steps that carry a promise.
+
+use std::time::Duration;
+
+use job::{
+    AccountName, Action, Attempt, CanceledBy, Event, Failure, FailureClass, HeldReason, Job, JobId, JobState,
+    Micros, Model, Priority, Refusal, Rules, StateName, TaskPhase, Timestamp,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).unwrap()
+}
+
+fn queued() -> Job {
+    Job::queued(JobId::fresh(0, 1), None, Model::Wan27Image, None, 1, Priority::default(), "d".into(), at(0))
+}
+
+fn submitting() -> Job {
+    queued().begin_attempt(AccountName::parse("a").unwrap(), at(0), at(5))
+}
+
+fn attempt(job: &Job) -> Attempt {
+    job.state.attempt().unwrap().clone()
+}
+
+fn apply(job: &Job, event: Event, seconds: i64) -> Job {
+    job.apply(event, at(seconds), &Rules::default(), 1.0).unwrap().job
+}
+
+fn polling() -> Job {
+    let job = submitting();
+    apply(&job, Event::TaskCreated { attempt: attempt(&job), task: "t".parse().unwrap() }, 1)
+}
+
+fn archiving(images: u8) -> Job {
+    let cost = Micros(30_000).times(images.into());
+    apply(&polling(), Event::TaskSucceeded { images, billed: images, cost, deadline: at(86_400) }, 10)
+}
+
+fn failure(class: FailureClass, code: &str) -> Failure {
+    Failure { class, code: code.into(), message: "m".into(), request_id: None }
+}
+
+#[test]
+fn a_create_without_an_answer_is_settled_not_sent_again() {
+    let job = apply(&submitting(), Event::NoAnswer { cause: "reset".into(), may_be_held: false }, 2);
+    // No earlier than send_by + the create timeout.
+    assert_eq!(job.state.due(), Some(at(35)));
+    assert_eq!(job.next_action(at(34)), Action::Wait(at(35)));
+    assert_eq!(job.next_action(at(35)), Action::Settle);
+    let held_by_gateway =
+        apply(&submitting(), Event::NoAnswer { cause: "timeout".into(), may_be_held: true }, 2);
+    assert_eq!(held_by_gateway.state.due(), Some(at(305)));
+}
+
+#[test]
+fn a_vanished_worker_leaves_an_attempt_to_settle() {
+    let job = apply(&submitting(), Event::Rescued, 12);
+    assert_eq!(job.state_name(), StateName::Settling);
+    assert!(job.state.slot().is_some(), "its place at the provider may be taken");
+}
+
+#[test]
+fn a_refusal_spends_no_retry_however_often_it_comes() {
+    let mut job = submitting();
+    for n in 0..1_000 {
+        let refusal = Refusal { code: "Throttling".into(), retry_after: Some(7 * SECOND) };
+        let refused = apply(&job, Event::Refused(refusal), n);
+        assert_eq!(refused.state.due(), Some(at(n + 7)));
+        job = refused.begin_attempt(AccountName::parse("a").unwrap(), at(n), at(n + 5));
+    }
+    assert_eq!(job.retries, Default::default());
+}
+
+#[test]
+fn moderation_fails_at_once_and_a_service_fault_after_its_retries() {
+    let job =
+        apply(&polling(), Event::TaskFailed(failure(FailureClass::Moderation, "DataInspectionFailed")), 9);
+    assert!(
+        matches!(&job.state, JobState::Failed { class: FailureClass::Moderation, code, .. } if code == "DataInspectionFailed")
+    );
+
+    let mut job = polling();
+    let mut retries = 0;
+    while job.state_name() == StateName::Polling {
+        job = apply(&job, Event::TaskFailed(failure(FailureClass::Service, "InternalError")), 9);
+        if job.state_name() == StateName::Queued {
+            retries += 1;
+            job = job.begin_attempt(AccountName::parse("a").unwrap(), at(9), at(14));
+            let task = format!("t{retries}").parse().unwrap();
+            job = apply(&job, Event::TaskCreated { attempt: attempt(&job), task }, 9);
+        }
+    }
+    assert_eq!((retries, job.state_name()), (3, StateName::Failed));
+}
+
+#[test]
+fn a_local_deadline_never_fails_a_job() {
+    let mut job = polling();
+    let mut now = 3;
+    while now < 24 * 3_600 {
+        job = apply(&job, Event::StillGoing { phase: TaskPhase::Running }, now);
+        let due = job.state.due().unwrap().as_second();
+        assert!(due > now && due <= now + 67, "{due} after {now}");
+        now = due;
+    }
+    assert_eq!(job.state_name(), StateName::Polling);
+}
+
+#[test]
+fn an_unknown_task_is_asked_again_then_held_and_after_a_day_expired() {
+    let mut job = polling();
+    for _ in 0..3 {
+        job = apply(&job, Event::TaskUnknown, 60);
+        assert_eq!(job.state_name(), StateName::Polling);
+    }
+    let held = apply(&job, Event::TaskUnknown, 60);
+    assert!(matches!(held.state, JobState::Held { reason: HeldReason::UnknownTask, unsettled: true, .. }));
+    let expired = apply(&polling(), Event::TaskUnknown, 24 * 3_600 + 1);
+    assert_eq!(expired.state_name(), StateName::Expired);
+}
+
+#[test]
+fn a_cancel_ends_what_is_free_and_finishes_what_is_paid() {
+    assert_eq!(apply(&queued(), Event::CancelRequested, 1).state_name(), StateName::Canceled);
+    let pending = apply(&polling(), Event::CancelRequested, 1);
+    assert_eq!(pending.next_action(at(1)), Action::Cancel("t".parse().unwrap()));
+    let canceled = apply(&pending, Event::TaskCanceled, 2);
+    assert!(matches!(canceled.state, JobState::Canceled { by: CanceledBy::User, .. }));
+
+    let running = apply(&polling(), Event::StillGoing { phase: TaskPhase::Running }, 4);
+    let running = apply(&running, Event::CancelRequested, 5);
+    assert!(matches!(running.next_action(at(10)), Action::Poll(_)));
+    let stored = apply(
+        &apply(&archiving(1), Event::CancelRequested, 11),
+        Event::Copied { stored: 1, lost: 0, retry_after: None },
+        12,
+    );
+    assert_eq!(stored.state_name(), StateName::Succeeded);
+    assert!(stored.cancel_requested);
+
+    // Nobody here asked for this one.
+    let elsewhere = apply(&polling(), Event::TaskCanceled, 2);
+    assert!(matches!(elsewhere.state, JobState::Canceled { by: CanceledBy::Provider, .. }));
+}
+
+#[test]
+fn a_cancelled_job_is_not_sent_again() {
+    let job = apply(&submitting(), Event::CancelRequested, 1);
+    let refused = apply(&job, Event::Refused(Refusal { code: "Throttling".into(), retry_after: None }), 2);
+    assert_eq!(refused.state_name(), StateName::Canceled);
+}
+
+#[test]
+fn images_are_counted_until_all_are_stored_or_lost() {
+    let copied = |stored, lost| Event::Copied { stored, lost, retry_after: None };
+    let job = archiving(3);
+    assert_eq!((job.billed, job.cost), (3, Micros(90_000)));
+    let some = apply(&job, copied(2, 0), 11);
+    assert_eq!((some.state_name(), some.stored), (StateName::Archiving, 2));
+    let whole = apply(&some, copied(3, 0), 12);
+    assert!(matches!(whole.state, JobState::Succeeded { partial: false, .. }));
+    let partial = apply(&some, copied(2, 1), 12);
+    assert!(matches!(partial.state, JobState::Succeeded { partial: true, .. }));
+    assert_eq!(apply(&job, copied(0, 3), 12).state_name(), StateName::Expired);
+    assert_eq!(apply(&job, Event::LinksDead, 90_000).state_name(), StateName::Expired);
+}
+
+#[test]
+fn a_step_that_kills_its_workers_is_held_after_three_rescues() {
+    let mut job = polling();
+    for _ in 0..3 {
+        job = apply(&job, Event::Rescued, 20);
+        assert_eq!(job.state_name(), StateName::Polling);
+    }
+    let held = apply(&job, Event::Rescued, 20);
+    assert!(matches!(held.state, JobState::Held { reason: HeldReason::Poison, .. }));
+    // A commit between two rescues starts the count anew.
+    let job = apply(&job, Event::StillGoing { phase: TaskPhase::Running }, 21);
+    assert_eq!(job.rescues, 0);
+}
+
+#[test]
+fn a_second_task_of_a_job_is_called_extra() {
+    let job = polling();
+    let first = Attempt { number: 1, ..attempt(&job) };
+    let event = Event::TaskCreated { attempt: first, task: "another".parse().unwrap() };
+    let transition = job.apply(event, at(9), &Rules::default(), 0.5).unwrap();
+    assert_eq!(transition.extra_task, Some("another".parse().unwrap()));
+    assert_eq!(transition.job, job);
+    assert_eq!(transition.note.unwrap().what, "extra_task");
+}
+
+#[test]
+fn an_illegal_pairing_says_both_sides() {
+    let error = queued()
+        .apply(Event::StillGoing { phase: TaskPhase::Running }, at(0), &Rules::default(), 0.5)
+        .unwrap_err();
+    assert_eq!(error.to_string(), "a queued job cannot receive StillGoing");
+}

@@ -1,0 +1,145 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use job::{AccountName, JobState, Priority, StateName};
+use queue::{SubmitClaim, Wait, WhyWait};
+use tests::eventually;
+
+use super::{World, account, ask, fast, name, spec};
+
+#[tokio::test]
+async fn a_claim_leaves_what_begin_attempt_says() {
+    let world = World::new().await;
+    world.enqueue("b", 1).await;
+    let before = world.queue.jobs(&Default::default(), None, 10).await.unwrap().items.remove(0);
+    let job = world.claim().await.unwrap();
+    let JobState::Submitting { attempt } = &job.state else { panic!("{job:?}") };
+    assert_eq!(attempt.send_by.duration_since(attempt.claimed_at), jiff::SignedDuration::from_secs(5));
+    assert_eq!(job, before.begin_attempt(account(), attempt.claimed_at, attempt.send_by));
+    assert_eq!(world.queue.job(job.id).await.unwrap().unwrap(), job);
+    world.check().await;
+}
+
+#[tokio::test]
+async fn a_claim_whose_answer_was_lost_is_given_again() {
+    let world = World::new().await;
+    world.enqueue("b", 2).await;
+    let nonce = world.queue.nonce();
+    let claim = async || match world.queue.claim_submit(&ask(fast()), &nonce).await.unwrap() {
+        SubmitClaim::Claimed { job, .. } => Some(*job),
+        SubmitClaim::Wait { .. } => None,
+    };
+    let (first, again) = (claim().await.unwrap(), claim().await.unwrap());
+    assert_eq!(first, again);
+    // Once the job has moved on, the same call gives nothing: neither it nor another one.
+    world.created(&first, "t").await;
+    assert!(claim().await.is_none());
+    assert_eq!(world.queue.counts().await.unwrap()[&StateName::Queued], 1);
+    world.check().await;
+}
+
+#[tokio::test]
+async fn an_idle_queue_says_so() {
+    let world = World::new().await;
+    assert_eq!(world.claim_as(&ask(fast())).await.unwrap_err(), (WhyWait::Empty, Wait::Unknown));
+    let due = world.queue.claim_polls(&account(), &fast(), 10, &world.queue.nonce()).await.unwrap();
+    assert!(due.jobs.is_empty());
+    assert_eq!(due.wait, Wait::Unknown);
+}
+
+#[tokio::test]
+async fn batches_take_turns_and_urgent_jobs_go_first() {
+    let world = World::new().await;
+    world.enqueue("large", 400).await;
+    world.enqueue("small", 10).await;
+    let mut urgent = spec("urgent", "u");
+    urgent.priority = Priority::try_from(0).unwrap();
+    let urgent = world.queue.new_job(urgent);
+    world.queue.enqueue(Some(&name("urgent")), &[urgent]).await.unwrap();
+
+    let mut order = Vec::new();
+    for _ in 0..21 {
+        order.push(world.claim().await.unwrap().batch.unwrap().to_string());
+    }
+    assert_eq!(order[0], "urgent");
+    let mut counts = BTreeMap::new();
+    for batch in &order {
+        *counts.entry(batch.as_str()).or_insert(0) += 1;
+    }
+    assert_eq!(counts, BTreeMap::from([("large", 10), ("small", 10), ("urgent", 1)]), "{order:?}");
+    world.check().await;
+}
+
+#[tokio::test]
+async fn within_a_batch_the_oldest_job_goes_first() {
+    let world = World::new().await;
+    world.enqueue("b", 50).await;
+    let mut seqs = Vec::new();
+    for _ in 0..50 {
+        seqs.push(world.claim().await.unwrap().seq);
+    }
+    assert!(seqs.is_sorted(), "{seqs:?}");
+}
+
+#[tokio::test]
+async fn a_job_that_names_an_account_waits_for_it() {
+    let world = World::new().await;
+    let mut wanted = spec("b", "one");
+    wanted.account = Some(AccountName::parse("other").unwrap());
+    let wanted = world.queue.new_job(wanted);
+    world.queue.enqueue(Some(&name("b")), &[wanted]).await.unwrap();
+    assert_eq!(world.claim_as(&ask(fast())).await.unwrap_err().0, WhyWait::Empty);
+    let mut other = ask(fast());
+    other.account = AccountName::parse("other").unwrap();
+    assert!(world.claim_as(&other).await.is_ok());
+    world.check().await;
+}
+
+#[tokio::test]
+async fn a_job_with_a_time_is_promoted_when_it_has_come() {
+    let world = World::new().await;
+    let mut later = spec("b", "later");
+    later.not_before = Some(world.queue.now() + Duration::from_millis(300));
+    let later = world.queue.new_job(later);
+    world.queue.enqueue(Some(&name("b")), std::slice::from_ref(&later)).await.unwrap();
+    world.check().await;
+    let promoted = world.queue.promote(100).await.unwrap();
+    assert_eq!(promoted.moved, 0);
+    assert!(matches!(promoted.wait, Wait::For(wait) if wait <= Duration::from_millis(300)), "{promoted:?}");
+    assert!(world.claim().await.is_none());
+    let job = eventually("the job's time to come", Duration::from_secs(5), async || {
+        world.queue.promote(100).await.unwrap();
+        world.claim().await.ok_or("nothing to claim")
+    })
+    .await;
+    assert_eq!(job.id, later.id);
+    world.check().await;
+}
+
+#[tokio::test]
+async fn more_jobs_due_at_once_than_lua_can_unpack_do_not_wedge_the_queue() {
+    let world = World::new().await;
+    let batch = name("many");
+    let due = world.queue.now() + Duration::from_millis(1);
+    for chunk in 0..24 {
+        let jobs: Vec<_> = (0..500)
+            .map(|n| {
+                let mut spec = spec("many", &format!("{chunk}-{n}"));
+                spec.not_before = Some(due + Duration::from_secs(2));
+                world.queue.new_job(spec)
+            })
+            .collect();
+        world.queue.enqueue(Some(&batch), &jobs).await.unwrap();
+    }
+    // 12,000 here, 100,000 in `scripts/evidence scale`: more than the 8,000 that wedge a script with `unpack`.
+    eventually("all of them to be promoted", Duration::from_secs(60), async || {
+        world.queue.promote(500).await.unwrap();
+        let left = world.queue.delayed().await.unwrap();
+        if left == 0 { Ok(()) } else { Err(left) }
+    })
+    .await;
+    for _ in 0..20 {
+        world.claim().await.expect("a job can be claimed");
+    }
+    world.check().await;
+}

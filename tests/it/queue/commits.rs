@@ -1,0 +1,180 @@
+use std::time::Duration;
+
+use job::{Event, JobState, Micros, Outcome, StateName, TaskPhase};
+use queue::{CommitError, Wait};
+use tests::eventually;
+
+use super::{World, account, attempt, fast, name, spec};
+
+/// Claims a task that is due to be asked, as soon as it is.
+async fn claim_poll(world: &World) -> job::Job {
+    eventually("a poll to be due", Duration::from_secs(10), async || {
+        let claimed = world.queue.claim_polls(&account(), &fast(), 1, &world.queue.nonce()).await.unwrap();
+        claimed.jobs.into_iter().next().map(|claimed| claimed.job).ok_or(claimed.wait)
+    })
+    .await
+}
+
+async fn hurried() -> World {
+    let mut world = World::new().await;
+    world.rules.poll.first = Duration::from_millis(1);
+    world
+}
+
+#[tokio::test]
+async fn a_job_goes_its_whole_way_and_its_batch_ends() {
+    let world = hurried().await;
+    world.enqueue("b", 1).await;
+    world.queue.seal(&name("b")).await.unwrap();
+    let job = world.claim().await.unwrap();
+    let job = world.created(&job, "task-1").await;
+    assert_eq!(job.state_name(), StateName::Polling);
+    world.check().await;
+
+    let job = claim_poll(&world).await;
+    let deadline = world.queue.now() + Duration::from_secs(86_400);
+    let done = Event::TaskSucceeded { images: 1, billed: 1, cost: Micros(30_000), deadline };
+    let outcome = outcome();
+    let job = world.queue.commit(&job, done, &world.rules, Some(&outcome)).await.unwrap().job;
+    assert_eq!(job.state_name(), StateName::Archiving);
+    world.check().await;
+
+    let claimed = world.queue.claim_archives(10, &world.queue.nonce()).await.unwrap();
+    assert_eq!(claimed.wait, Wait::Unknown);
+    let claimed = claimed.jobs.into_iter().next().unwrap();
+    assert_eq!(claimed.outcome.as_ref(), Some(&outcome));
+    let copied = Event::Copied { stored: 1, lost: 0, retry_after: None };
+    let job = world.queue.commit(&claimed.job, copied, &world.rules, None).await.unwrap().job;
+    assert_eq!(job.state_name(), StateName::Succeeded);
+
+    let batch = world.queue.batch(Some(&name("b"))).await.unwrap().unwrap();
+    assert_eq!((batch.left, batch.billed, batch.stored, batch.cost), (0, 1, 1, Micros(30_000)));
+    assert!(batch.ended_at.is_some());
+    let status = world.queue.account_status(&account()).await.unwrap();
+    assert_eq!((status.images_today, status.reserved), (1, 0));
+    let owners = world
+        .queue
+        .task_owners(&account(), &["task-1".parse().unwrap(), "x".parse().unwrap()])
+        .await
+        .unwrap();
+    assert_eq!(owners, [Some((job.id, 1)), None]);
+    world.check().await;
+}
+
+fn outcome() -> Outcome {
+    serde_json::from_value(serde_json::json!({
+        "v": 1, "task": "task-1", "noticed_at": "2026-11-23T00:00:00Z", "billed": 1, "images": [],
+    }))
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_cancel_that_meets_a_claimed_job_is_not_lost() {
+    let world = hurried().await;
+    world.enqueue("b", 1).await;
+    let job = world.claim().await.unwrap();
+    world.created(&job, "task-1").await;
+    let claimed = claim_poll(&world).await;
+    let cancelled =
+        world.queue.commit_unfenced(job.id, Event::CancelRequested, &world.rules).await.unwrap().job;
+    assert!(cancelled.cancel_requested && cancelled.claimed);
+    world.check().await;
+    // The worker knows nothing of it and commits what it saw: both stand.
+    let still = Event::StillGoing { phase: TaskPhase::Pending };
+    let job = world.queue.commit(&claimed, still, &world.rules, None).await.unwrap().job;
+    assert!(job.cancel_requested && !job.claimed);
+    assert!(matches!(job.state, JobState::Polling { polls: 1, .. }), "{job:?}");
+    world.check().await;
+}
+
+#[tokio::test]
+async fn a_queued_job_is_cancelled_at_once_and_leaves_its_lane() {
+    let world = World::new().await;
+    world.enqueue("b", 2).await;
+    let jobs = world.queue.jobs(&Default::default(), None, 10).await.unwrap().items;
+    for job in &jobs {
+        world.queue.commit_unfenced(job.id, Event::CancelRequested, &world.rules).await.unwrap();
+        world.check().await;
+    }
+    assert!(world.claim().await.is_none());
+    let again = world.queue.commit_unfenced(jobs[0].id, Event::CancelRequested, &world.rules).await;
+    assert!(matches!(again, Err(CommitError::Illegal(_))), "{again:?}");
+}
+
+#[tokio::test]
+async fn a_refused_job_keeps_its_place_in_the_order() {
+    let mut world = World::new().await;
+    world.rules.retry.curve.first = Duration::from_millis(1);
+    world.enqueue("b", 3).await;
+    let first = world.claim().await.unwrap();
+    let refusal = job::Refusal { code: "Throttling.RateQuota".into(), retry_after: None };
+    world.queue.commit(&first, Event::Refused(refusal), &world.rules, None).await.unwrap();
+    world.check().await;
+    eventually("its promotion", Duration::from_secs(5), async || {
+        world.queue.promote(10).await.unwrap();
+        if world.queue.delayed().await.unwrap() == 0 { Ok(()) } else { Err("still delayed") }
+    })
+    .await;
+    let again = world.claim().await.unwrap();
+    assert_eq!((again.id, again.attempts), (first.id, 2));
+    world.check().await;
+}
+
+#[tokio::test]
+async fn a_task_id_is_taken_even_when_the_claim_is_over() {
+    let world = World::with_lease(Duration::from_millis(50)).await;
+    world.enqueue("b", 1).await;
+    let job = world.claim().await.unwrap();
+    // The worker is paused past its lease, and a rescuer settles its attempt.
+    let rescued = eventually("the lease to end", Duration::from_secs(5), async || {
+        let rescued = world.queue.rescue(10, &world.queue.nonce()).await.unwrap();
+        rescued.jobs.into_iter().next().ok_or("no lease has ended")
+    })
+    .await
+    .0;
+    assert_eq!(rescued.fence, job.fence + 1);
+    world.queue.commit(&rescued, Event::Rescued, &world.rules, None).await.unwrap();
+    world.check().await;
+    // Then its answer arrives. Fenced, it would be lost; it is written all the same.
+    let created = Event::TaskCreated { attempt: attempt(&job), task: "late".parse().unwrap() };
+    let fenced = world.queue.commit(&job, created.clone(), &world.rules, None).await;
+    assert!(matches!(fenced, Err(CommitError::Fenced { .. })), "{fenced:?}");
+    let committed = world.queue.commit_unfenced(job.id, created.clone(), &world.rules).await.unwrap();
+    assert_eq!(committed.job.state_name(), StateName::Polling);
+    assert_eq!(committed.extra_task, None);
+    world.check().await;
+    // The same answer again changes nothing; another task of the job is an extra one, and is ours all the same.
+    let same = world.queue.commit_unfenced(job.id, created, &world.rules).await.unwrap();
+    assert_eq!(same.job.version, committed.job.version);
+    let second = Event::TaskCreated { attempt: attempt(&job), task: "second".parse().unwrap() };
+    let extra = world.queue.commit_unfenced(job.id, second, &world.rules).await.unwrap();
+    assert_eq!(extra.extra_task, Some("second".parse().unwrap()));
+    let owners = world.queue.task_owners(&account(), &["second".parse().unwrap()]).await.unwrap();
+    assert_eq!(owners, [Some((job.id, 1))]);
+    world.check().await;
+}
+
+#[tokio::test]
+async fn a_failed_job_ends_without_a_batch_too_and_can_be_retried() {
+    let world = World::new().await;
+    let mut alone = spec("b", "x");
+    (alone.batch, alone.custom_id) = (None, None);
+    let new = world.queue.new_job(alone);
+    world.queue.enqueue(None, std::slice::from_ref(&new)).await.unwrap();
+    let job = world.claim().await.unwrap();
+    let failure = job::Failure {
+        class: job::FailureClass::Moderation,
+        code: "DataInspectionFailed".into(),
+        message: "no".into(),
+        request_id: Some("r-1".into()),
+    };
+    let job = world.queue.commit(&job, Event::Rejected(failure), &world.rules, None).await.unwrap().job;
+    assert_eq!(job.state_name(), StateName::Failed);
+    let tries = world.queue.tries(job.id).await.unwrap();
+    assert_eq!(tries.len(), 1);
+    assert_eq!(tries[0].request_id.as_deref(), Some("r-1"));
+    world.check().await;
+    world.queue.commit_unfenced(job.id, Event::RetryRequested, &world.rules).await.unwrap();
+    world.check().await;
+    assert_eq!(world.claim().await.unwrap().id, job.id);
+}

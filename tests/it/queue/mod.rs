@@ -1,0 +1,111 @@
+//! The queue's scripts against a real Redis.
+
+mod claims;
+mod commits;
+mod enqueue;
+mod lists;
+mod outages;
+mod permits;
+mod rescue;
+
+use std::time::Duration;
+
+use dashscope::{ImageRequest, Model};
+use job::{AccountName, BatchName, Event, Job, JobSpec, JobState, Rules, SPEC_FORMAT, TaskId};
+use queue::{AccountLimits, Queue, SubmitAsk, SubmitClaim, WhyWait};
+use tests::{RedisServer, audit};
+
+/// A Redis and a queue on it.
+struct World {
+    redis: RedisServer,
+    queue: Queue,
+    rules: Rules,
+}
+
+impl World {
+    async fn new() -> Self {
+        Self::with_lease(Duration::from_secs(10)).await
+    }
+
+    async fn with_lease(lease: Duration) -> Self {
+        let redis = RedisServer::start().await.unwrap();
+        let queue = redis.queue_with(1, |settings| settings.lease = lease).await.unwrap();
+        Self { redis, queue, rules: Rules::default() }
+    }
+
+    /// Enqueues `count` jobs called `<batch>-0` and so on.
+    async fn enqueue(&self, batch: &str, count: usize) {
+        let jobs: Vec<_> =
+            (0..count).map(|n| self.queue.new_job(spec(batch, &format!("{batch}-{n}")))).collect();
+        for chunk in jobs.chunks(queue::CHUNK_MAX) {
+            self.queue.enqueue(Some(&name(batch)), chunk).await.unwrap();
+        }
+    }
+
+    /// Claims a job for submit under limits that never hold anything back.
+    async fn claim(&self) -> Option<Job> {
+        self.claim_as(&ask(fast())).await.ok()
+    }
+
+    async fn claim_as(&self, ask: &SubmitAsk) -> Result<Job, (WhyWait, queue::Wait)> {
+        match self.queue.claim_submit(ask, &self.queue.nonce()).await.unwrap() {
+            SubmitClaim::Claimed { job, .. } => Ok(*job),
+            SubmitClaim::Wait { why, wait } => Err((why, wait)),
+        }
+    }
+
+    /// Commits that the claimed job's create call was answered with `task`.
+    async fn created(&self, job: &Job, task: &str) -> Job {
+        let event = Event::TaskCreated { attempt: attempt(job), task: task.parse::<TaskId>().unwrap() };
+        self.queue.commit(job, event, &self.rules, None).await.unwrap().job
+    }
+
+    /// Fails the test if an index disagrees with the records.
+    async fn check(&self) {
+        let mut connection = self.redis.connection().await.unwrap();
+        let found = audit(&self.queue, &mut connection).await.unwrap();
+        assert!(found.is_empty(), "{found:#?}");
+    }
+}
+
+fn attempt(job: &Job) -> job::Attempt {
+    match &job.state {
+        JobState::Submitting { attempt } => attempt.clone(),
+        other => panic!("not submitting: {other:?}"),
+    }
+}
+
+fn name(batch: &str) -> BatchName {
+    BatchName::parse(batch).unwrap()
+}
+
+fn account() -> AccountName {
+    AccountName::parse("main").unwrap()
+}
+
+fn spec(batch: &str, custom_id: &str) -> JobSpec {
+    JobSpec {
+        format: SPEC_FORMAT,
+        batch: Some(name(batch)),
+        custom_id: Some(custom_id.parse().unwrap()),
+        request: ImageRequest::new(Model::Wan27Image, format!("a picture of {custom_id}")),
+        images: Vec::new(),
+        priority: Default::default(),
+        account: None,
+        not_before: None,
+    }
+}
+
+fn fast() -> AccountLimits {
+    AccountLimits {
+        create_per_second: 1e6,
+        queries_per_second: 1e6,
+        in_flight: 1_000_000,
+        queue_ahead: 0,
+        images_per_day: None,
+    }
+}
+
+fn ask(limits: AccountLimits) -> SubmitAsk {
+    SubmitAsk { account: account(), model: Model::Wan27Image, limits, send_within: Duration::from_secs(5) }
+}

@@ -1,0 +1,78 @@
+use std::time::Duration;
+
+use job::{Event, StateName};
+use queue::UnsafeRedis;
+use tests::{Fsync, RedisServer, eventually};
+
+use super::{World, attempt};
+
+#[tokio::test]
+async fn a_commit_waits_for_as_long_as_redis_is_away() {
+    let mut world = World::new().await;
+    world.enqueue("b", 1).await;
+    let job = world.claim().await.unwrap();
+    world.redis.kill();
+    let (queue, rules, created) = (world.queue.clone(), world.rules.clone(), attempt(&job));
+    let commit = tokio::spawn(async move {
+        let event = Event::TaskCreated { attempt: created, task: "paid".parse().unwrap() };
+        queue.commit(&job, event, &rules, None).await.map(|committed| committed.job)
+    });
+    // It is still trying after several refused connections.
+    assert!(
+        tokio::time::timeout(Duration::from_millis(500), async {
+            while !commit.is_finished() {
+                tokio::task::yield_now().await
+            }
+        })
+        .await
+        .is_err()
+    );
+    world.redis.restart().await.unwrap();
+    let job = tokio::time::timeout(Duration::from_secs(30), commit).await.unwrap().unwrap().unwrap();
+    assert_eq!(job.state_name(), StateName::Polling);
+    world.check().await;
+}
+
+#[tokio::test]
+async fn what_redis_acknowledged_survives_its_death() {
+    let mut world = World::new().await;
+    world.enqueue("b", 200).await;
+    let mut created = 0;
+    for n in 0..50 {
+        let job = world.claim().await.unwrap();
+        world.created(&job, &format!("task-{n}")).await;
+        created += 1;
+    }
+    world.redis.kill();
+    world.redis.restart().await.unwrap();
+    let counts =
+        eventually("Redis to answer", Duration::from_secs(10), async || world.queue.counts().await).await;
+    assert_eq!(counts[&StateName::Polling], created);
+    assert_eq!(counts[&StateName::Queued], 150);
+    world.check().await;
+}
+
+#[tokio::test]
+async fn forgotten_scripts_are_loaded_again() {
+    let world = World::new().await;
+    world.enqueue("b", 1).await;
+    let mut connection = world.redis.connection().await.unwrap();
+    let _: String = redis::cmd("SCRIPT").arg("FLUSH").query_async(&mut connection).await.unwrap();
+    let job = world.claim().await.unwrap();
+    let _: String = redis::cmd("SCRIPT").arg("FLUSH").query_async(&mut connection).await.unwrap();
+    world.created(&job, "t").await;
+    world.check().await;
+}
+
+#[tokio::test]
+async fn a_redis_that_could_lose_jobs_is_refused() {
+    let unsafe_because = async |more: &[&str]| {
+        let redis = RedisServer::start_with(Fsync::EverySecond, more).await.unwrap();
+        redis.queue(1).await.unwrap().check_safety().await
+    };
+    assert!(unsafe_because(&[]).await.is_ok());
+    let evicts = unsafe_because(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]).await;
+    assert!(matches!(evicts, Err(UnsafeRedis::Evicts { .. })), "{evicts:?}");
+    let no_aof = unsafe_because(&["--appendonly", "no"]).await;
+    assert!(matches!(no_aof, Err(UnsafeRedis::NoAof)), "{no_aof:?}");
+}

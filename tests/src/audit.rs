@@ -1,0 +1,202 @@
+//! Holds every index of the queue against the records: what the scripts moved must be what the records say.
+//!
+//! Written against the key table of `crates/queue/src/keys.rs`, and on purpose without the crate's own computation of places.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use anyhow::Context;
+use queue::Queue;
+use redis::AsyncCommands;
+use redis::aio::MultiplexedConnection;
+
+/// One record's fields.
+type Record = HashMap<String, String>;
+
+/// Every disagreement between records and indexes, as sentences; none in a sound queue that nobody writes to meanwhile.
+pub async fn audit(queue: &Queue, connection: &mut MultiplexedConnection) -> anyhow::Result<Vec<String>> {
+    let prefix = queue.keys().prefix().to_owned();
+    let keys = scan(connection, &prefix).await?;
+    let mut records: BTreeMap<String, Record> = BTreeMap::new();
+    for key in &keys {
+        if let Some(id) = key.strip_prefix("job:") {
+            records.insert(id.to_owned(), connection.hgetall(format!("{prefix}{key}")).await?);
+        }
+    }
+    let mut found = Found::default();
+    let mut actual: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut turns: BTreeSet<(String, String)> = BTreeSet::new();
+    for key in &keys {
+        let kind = key.split(':').next().unwrap_or_default();
+        if matches!(kind, "ready" | "delayed" | "due" | "wait" | "leases" | "held" | "slots") {
+            let members: Vec<String> = connection.zrange(format!("{prefix}{key}"), 0, -1).await?;
+            actual.insert(key.clone(), members.into_iter().collect());
+        } else if kind == "turns" {
+            let lanes: Vec<String> = connection.zrange(format!("{prefix}{key}"), 0, -1).await?;
+            turns.extend(lanes.into_iter().map(|lane| (key.clone(), lane)));
+        }
+    }
+    let mut expected: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (id, record) in &records {
+        for (key, member) in places(id, record, &actual)? {
+            expected.entry(key).or_default().insert(member);
+        }
+        if !keys.contains(&format!("spec:{id}")) {
+            found.push(format!("job {id} has no spec"));
+        }
+    }
+    for key in expected.keys().chain(actual.keys()).collect::<BTreeSet<_>>() {
+        let (none, should, is) = (BTreeSet::new(), expected.get(key), actual.get(key));
+        let (should, is) = (should.unwrap_or(&none), is.unwrap_or(&none));
+        found.extend(should.difference(is).map(|member| format!("{key} lacks {member}")));
+        found.extend(
+            is.difference(should).map(|member| format!("{key} has {member}, which no record accounts for")),
+        );
+    }
+    lanes_have_turns(&actual, &turns, &mut found);
+    batches(connection, &prefix, &records, &mut found).await?;
+    Ok(found.0)
+}
+
+#[derive(Default)]
+struct Found(Vec<String>);
+
+impl Found {
+    fn push(&mut self, sentence: String) {
+        self.0.push(sentence);
+    }
+
+    fn extend(&mut self, sentences: impl Iterator<Item = String>) {
+        self.0.extend(sentences.take(20));
+    }
+}
+
+async fn scan(connection: &mut MultiplexedConnection, prefix: &str) -> anyhow::Result<BTreeSet<String>> {
+    let mut keys = BTreeSet::new();
+    let mut cursor = 0_u64;
+    loop {
+        let (next, page): (u64, Vec<String>) = redis::cmd("SCAN")
+            .arg(cursor)
+            .arg("MATCH")
+            .arg(format!("{}*", prefix.replace('[', "\\[")))
+            .arg("COUNT")
+            .arg(1_000)
+            .query_async(connection)
+            .await?;
+        keys.extend(page.iter().filter_map(|key| key.strip_prefix(prefix)).map(str::to_owned));
+        cursor = next;
+        if cursor == 0 {
+            return Ok(keys);
+        }
+    }
+}
+
+/// Where a record says that its job stands. A job that promotion may or may not have moved stands in either place.
+fn places(
+    id: &str,
+    record: &Record,
+    actual: &BTreeMap<String, BTreeSet<String>>,
+) -> anyhow::Result<Vec<(String, String)>> {
+    let field = |name: &str| record.get(name).with_context(|| format!("job {id} has no field {name}"));
+    let stands_in = |key: &str| actual.get(key).is_some_and(|members| members.contains(id));
+    let state = field("s")?.as_str();
+    let mut places = Vec::new();
+    let unsettled = record.get("us").is_some_and(|flag| flag == "1");
+    if matches!(state, "submitting" | "settling" | "polling") || (state == "held" && unsettled) {
+        places.push((format!("slots:{}:{}", field("aa")?, field("m")?), format!("{id}:{}", field("an")?)));
+    }
+    if record.get("c").is_some_and(|claimed| claimed == "1") {
+        places.push(("leases".to_owned(), format!("{id}:{}", field("f")?)));
+        return Ok(places);
+    }
+    let own = id.to_owned();
+    match state {
+        "queued" => {
+            let account = record.get("a").map_or("any", String::as_str);
+            let batch = record.get("b").map_or("-", String::as_str);
+            let lane = format!("ready:{}:{account}:{}:{batch}", field("m")?, field("p")?);
+            places.push((if stands_in("delayed") { "delayed".to_owned() } else { lane }, own));
+        }
+        "settling" => places.push(("due:settle".to_owned(), own)),
+        "polling" => places.push((format!("due:poll:{}", field("aa")?), own)),
+        "archiving" => {
+            let key = if stands_in("wait:archive") { "wait:archive" } else { "ready:archive" };
+            places.push((key.to_owned(), own));
+        }
+        "held" => places.push(("held".to_owned(), own)),
+        "submitting" => anyhow::bail!("job {id} is submitting, and nobody holds it"),
+        _ => {}
+    }
+    Ok(places)
+}
+
+/// Each lane with jobs has its turn, and each turn a lane with jobs. (No test pauses batches while it audits.)
+fn lanes_have_turns(
+    actual: &BTreeMap<String, BTreeSet<String>>,
+    turns: &BTreeSet<(String, String)>,
+    found: &mut Found,
+) {
+    let lanes: BTreeSet<(String, String)> = actual
+        .iter()
+        .filter(|(key, jobs)| key.starts_with("ready:") && *key != "ready:archive" && !jobs.is_empty())
+        .filter_map(|(key, _)| {
+            let mut parts = key.splitn(4, ':');
+            let (_, model, account, lane) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+            Some((format!("turns:{model}:{account}"), lane.to_owned()))
+        })
+        .collect();
+    found.extend(
+        lanes.difference(turns).map(|(key, lane)| format!("lane {lane} has jobs and no turn in {key}")),
+    );
+    found
+        .extend(turns.difference(&lanes).map(|(key, lane)| format!("{key} has {lane}, a lane without jobs")));
+}
+
+async fn batches(
+    connection: &mut MultiplexedConnection,
+    prefix: &str,
+    records: &BTreeMap<String, Record>,
+    found: &mut Found,
+) -> anyhow::Result<()> {
+    let mut sums: BTreeMap<String, BTreeMap<String, i64>> = BTreeMap::new();
+    let mut reserved: BTreeMap<String, i64> = BTreeMap::new();
+    for record in records.values() {
+        let number = |field: &str| record.get(field).and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
+        let state = record.get("s").cloned().unwrap_or_default();
+        let left = i64::from(!matches!(state.as_str(), "succeeded" | "failed" | "canceled" | "expired"));
+        let batch = record.get("b").cloned().unwrap_or_else(|| "-".to_owned());
+        for sums in [sums.entry(format!("batch:{batch}")).or_default()] {
+            for (field, by) in [
+                (state.as_str(), 1),
+                ("total", 1),
+                ("left", left),
+                ("expected", number("x")),
+                ("billed", number("bi")),
+                ("stored", number("st")),
+                ("cost", number("co")),
+            ] {
+                *sums.entry(field.to_owned()).or_default() += by;
+            }
+        }
+        *sums.entry("counts".to_owned()).or_default().entry(state.clone()).or_default() += 1;
+        let unsettled = record.get("us").is_some_and(|flag| flag == "1");
+        if matches!(state.as_str(), "submitting" | "settling" | "polling") || (state == "held" && unsettled) {
+            *reserved.entry(record.get("aa").cloned().unwrap_or_default()).or_default() += number("x");
+        }
+    }
+    for (key, sums) in sums {
+        let is: HashMap<String, String> = connection.hgetall(format!("{prefix}{key}")).await?;
+        for (field, should) in sums {
+            let is = is.get(&field).and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
+            if is != should {
+                found.push(format!("{key} counts {is} {field}, the records say {should}"));
+            }
+        }
+    }
+    for (account, should) in reserved {
+        let is: Option<i64> = connection.hget(format!("{prefix}account:{account}"), "reserved").await?;
+        if is.unwrap_or(0) != should {
+            found.push(format!("account {account} has {is:?} images reserved, the records say {should}"));
+        }
+    }
+    Ok(())
+}
