@@ -28,13 +28,18 @@ pub(super) async fn ledger(
     State(service): State<Arc<Service>>,
     Query(query): Query<LedgerQuery>,
 ) -> Response {
-    let ledger = {
-        let mut world = service.world();
-        world.advance(service.clock.now_ms());
-        world.ledger(query.tasks)
-    };
-    match serde_json::to_vec(&ledger) {
-        Ok(body) => answer::typed(StatusCode::OK, "application/json", body),
+    // A hundred thousand tasks take a while to write down.
+    let written = tokio::task::spawn_blocking(move || {
+        let ledger = {
+            let mut world = service.world();
+            world.advance(service.clock.now_ms());
+            world.ledger(query.tasks)
+        };
+        serde_json::to_vec(&ledger)
+    });
+    match written.await {
+        Ok(Ok(body)) => answer::typed(StatusCode::OK, "application/json", body),
+        Ok(Err(error)) => bad_request(&error.to_string()),
         Err(error) => bad_request(&error.to_string()),
     }
 }

@@ -4,6 +4,7 @@
 //! if a fault says so, answer. Connections are served one by one on hyper, since a fault must be able to close one
 //! without an answer.
 
+mod access;
 mod admin;
 mod answer;
 mod create;

@@ -3,6 +3,7 @@
 //! Everything here is a function of the calls, the seed, and the `now_ms` that each call brings along. It never waits,
 //! never reads a clock, never touches a connection. The server drives it.
 
+mod arrival;
 mod listing;
 mod slots;
 mod task;
@@ -11,6 +12,7 @@ mod uploads;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub(crate) use arrival::Verdict;
 pub(crate) use listing::{ListQuery, Page};
 pub(crate) use slots::TaskIndex;
 pub(crate) use task::{CodeField, Shape, State, Task};
@@ -18,7 +20,7 @@ pub(crate) use uploads::{ACCESS_KEY_ID, Issued, POLICY_S, UploadForm, Uploads};
 
 use crate::config::Config;
 use crate::draw::{Draw, Uuid};
-use crate::fault::{Act, Candidate, FaultBook, On, Phase};
+use crate::fault::{Candidate, FaultBook, On, Phase};
 use crate::ledger::{Ledger, Requests, Throttled, Totals, Violations};
 use crate::limiter::SlidingWindow;
 use crate::model::{Model, SizeClass};
@@ -53,16 +55,6 @@ pub(crate) struct World {
 struct Repeats {
     arrived: u32,
     created: u32,
-}
-
-/// What the faults say about a request that has arrived.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Verdict {
-    /// The id that the answer will carry.
-    pub(crate) request_id: Uuid,
-    /// Real time to let pass first.
-    pub(crate) delay_ms: u64,
-    pub(crate) act: Option<Act>,
 }
 
 impl World {
@@ -115,20 +107,6 @@ impl World {
                 totals.images_billed += u64::from(task.images_billed());
             }
         });
-    }
-
-    /// A create call has arrived, is well formed, and asks for leave. Its rate is counted here.
-    pub(crate) fn arrive_create(&mut self, order: &Order, now_ms: i64) -> Result<Verdict, Refusal> {
-        self.advance(now_ms);
-        if !self.create_rate[order.model.index()].grant(self.now_ms) {
-            self.throttled.create_rate += 1;
-            return Err(Refusal::rate(self.config.limits.retry_after_s));
-        }
-        let repeats = self.repeats.entry(order.identity).or_default();
-        repeats.arrived += 1;
-        let arrived = repeats.arrived.to_be_bytes();
-        let identity = [&order.identity[..], &arrived].concat();
-        Ok(self.verdict(On::Create, Phase::Arrival, Some(&order.prompt), None, &identity))
     }
 
     /// Creates the task. `size` is the width and height of its images.
@@ -207,68 +185,6 @@ impl World {
         Ok(index)
     }
 
-    /// What the faults say about an accepted create call.
-    pub(crate) fn accepted(&mut self, index: TaskIndex) -> Verdict {
-        let task = &self.tasks[index as usize];
-        let (id, request_id, prompt) = (task.id, task.request_id, task.prompt.clone());
-        let verdict = self.verdict(On::Create, Phase::Accepted, Some(&prompt), Some(index), id.as_bytes());
-        Verdict { request_id, ..verdict }
-    }
-
-    /// A query, list page or cancellation has arrived. Their common rate is counted here. `shown` is the task id in the
-    /// path, if there is one.
-    pub(crate) fn arrive_query(
-        &mut self,
-        on: On,
-        shown: Option<&str>,
-        now_ms: i64,
-    ) -> Result<Verdict, Refusal> {
-        self.advance(now_ms);
-        if !self.query_rate.grant(self.now_ms) {
-            self.throttled.query_rate += 1;
-            return Err(Refusal::rate(self.config.limits.retry_after_s));
-        }
-        let Some(index) = shown.and_then(|id| self.find(id)) else {
-            return Ok(self.arrive_other(on));
-        };
-        let task = &mut self.tasks[index as usize];
-        if on == On::Query {
-            task.queries += 1;
-        }
-        let count = task.queries.to_be_bytes();
-        let (id, prompt) = (task.id, task.prompt.clone());
-        let purpose = if on == On::Query { b'q' } else { b'c' };
-        let identity = [&id.as_bytes()[..], &count, &[purpose]].concat();
-        Ok(self.verdict(on, Phase::Arrival, Some(&prompt), Some(index), &identity))
-    }
-
-    /// An upload policy is asked for. Its rate is counted here.
-    pub(crate) fn arrive_upload_policy(&mut self, now_ms: i64) -> Result<Verdict, Refusal> {
-        self.advance(now_ms);
-        if !self.upload_rate.grant(self.now_ms) {
-            self.throttled.upload_rate += 1;
-            return Err(Refusal::rate(self.config.limits.retry_after_s));
-        }
-        Ok(self.arrive_other(On::Upload))
-    }
-
-    /// A request about no particular task has arrived; its identity is its number.
-    pub(crate) fn arrive_other(&mut self, on: On) -> Verdict {
-        self.anonymous_requests += 1;
-        let identity = self.anonymous_requests.to_be_bytes();
-        self.verdict(on, Phase::Arrival, None, None, &identity)
-    }
-
-    /// A download of one of a task's images has arrived.
-    pub(crate) fn arrive_result(&mut self, index: TaskIndex, image: u8, now_ms: i64) -> Verdict {
-        self.advance(now_ms);
-        let task = &mut self.tasks[index as usize];
-        task.downloads += 1;
-        let (id, count, prompt) = (task.id, task.downloads.to_be_bytes(), task.prompt.clone());
-        let identity = [&id.as_bytes()[..], &count, &[image]].concat();
-        self.verdict(On::Result, Phase::Arrival, Some(&prompt), Some(index), &identity)
-    }
-
     /// Cancels a task, if it is PENDING.
     pub(crate) fn cancel(&mut self, index: TaskIndex, now_ms: i64) -> Result<(), Refusal> {
         self.advance(now_ms);
@@ -312,12 +228,6 @@ impl World {
         self.totals.images_served += 1;
     }
 
-    /// An id for an answer that no fault was asked about.
-    pub(crate) fn next_request_id(&mut self) -> Uuid {
-        self.anonymous_requests += 1;
-        Draw::new(self.config.seed, "request", &[&self.anonymous_requests.to_be_bytes()]).uuid()
-    }
-
     /// When the next task starts or ends.
     pub(crate) fn next_ms(&self) -> Option<i64> {
         self.slots.next_ms()
@@ -354,20 +264,6 @@ impl World {
         let kept_ms =
             i64::try_from(self.config.retention.task_s).unwrap_or(i64::MAX / 1_000).saturating_mul(1_000);
         self.now_ms.saturating_sub(task.created_ms) >= kept_ms
-    }
-
-    fn verdict(
-        &mut self,
-        on: On,
-        phase: Phase,
-        prompt: Option<&str>,
-        task: Option<TaskIndex>,
-        identity: &[u8],
-    ) -> Verdict {
-        let at_ms = self.now_ms - self.started_ms;
-        let (delay_ms, act) = self.faults.pick(&Candidate { on, phase, at_ms, prompt, task, identity });
-        let purpose = format!("request {on:?} {phase:?}");
-        Verdict { request_id: Draw::new(self.config.seed, &purpose, &[identity]).uuid(), delay_ms, act }
     }
 
     fn run_ms(&self, order: &Order, (width, height): (u32, u32), makes: u8, draw: &Draw) -> i64 {

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::config::{Durations, Limits, Retention};
-use crate::fault::Fault;
+use crate::fault::{Act, Fault};
 
 fn order(prompt: &str, parameters: serde_json::Value) -> Order {
     let body = json!({

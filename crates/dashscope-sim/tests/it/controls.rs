@@ -3,6 +3,7 @@
 use dashscope_sim::{Act, Fault, Ledger, On, Simulator, StartError};
 use reqwest::Method;
 use serde_json::json;
+use tokio::io::AsyncReadExt;
 
 use crate::bench::{Answer, Bench, quick, send, text_to_image};
 
@@ -81,10 +82,12 @@ async fn settings_that_contradict_themselves_do_not_start() {
 }
 
 #[tokio::test]
-async fn after_a_shutdown_the_port_is_free() {
+async fn a_shutdown_closes_connections_that_wait_for_nothing() {
     let bench = Bench::start(quick()).await;
-    let address = bench.sim.address();
+    let mut idle = tokio::net::TcpStream::connect(bench.sim.address()).await.unwrap();
+    // An answered call on a second connection proves that the first one has been accepted.
+    bench.task(&text_to_image("a")).await;
     bench.sim.shutdown().await;
-    let again = Simulator::start(dashscope_sim::Config { listen: address, ..quick() }).await;
-    again.unwrap_or_else(|error| panic!("{error:?}")).shutdown().await;
+    let read = tokio::time::timeout(std::time::Duration::from_secs(10), idle.read(&mut [0; 1]));
+    assert_eq!(read.await.expect("the connection stayed open").unwrap_or(0), 0);
 }
