@@ -5,15 +5,22 @@ use std::fmt;
 /// What was to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-#[expect(missing_docs, reason = "the names say it")]
 pub enum Operation {
+    /// To ask whether the bucket is there.
     CheckBucket,
+    /// To store an object.
     Put,
+    /// To ask about an object.
     Head,
+    /// To read an object.
     Get,
+    /// To copy an object within the bucket.
     Copy,
+    /// To delete an object.
     Delete,
+    /// To list objects.
     List,
+    /// To make a link to an object.
     Presign,
 }
 
@@ -58,7 +65,7 @@ pub enum StoreErrorKind {
         /// The size asked for.
         bytes_max: u64,
     },
-    /// The store knows no condition of this kind (412), or its condition did not hold.
+    /// A condition of the request did not hold (412). Uploads never end with it: they look at what stands there.
     Precondition,
     /// The store does not know how to do this.
     NotImplemented,

@@ -22,11 +22,6 @@ fn settings() -> DownloadSettings {
     }
 }
 
-fn impatient() -> DownloadSettings {
-    let short = Duration::from_millis(200);
-    DownloadSettings { answer_timeout: short, pause_timeout: short, ..settings() }
-}
-
 fn budget() -> ByteBudget {
     ByteBudget::new(4 * 1024 * 1024)
 }
@@ -43,7 +38,7 @@ async fn fetch(settings: DownloadSettings, link: &ImageUrl) -> Result<FetchedIma
 /// What a fetch comes to when the server does this.
 async fn fetch_from(reply: Reply) -> Result<FetchedImage, FetchError> {
     let server = Server::start(move |_| reply.clone()).await;
-    fetch(impatient(), &server.link(TARGET)).await
+    fetch(settings(), &server.link(TARGET)).await
 }
 
 /// The error, after a look at all that it prints.
@@ -202,16 +197,22 @@ async fn refusals_are_told_apart_by_status_and_code() {
 
 #[tokio::test]
 async fn silence_ends_the_wait_wherever_it_falls() {
+    let short = Duration::from_millis(100);
+    let server = Server::start(|_| vec![Step::Hang]).await;
+    let impatient = DownloadSettings { answer_timeout: short, ..settings() };
+    let error = fetch(impatient, &server.link(TARGET)).await.unwrap_err();
+    assert!(matches!(error, FetchError::Timeout { waiting: Waiting::ForTheAnswer }), "{error:?}");
+    assert!(error.is_retryable());
+
     let file = image(300, 200, 7);
     let half = [&head(200, &[("content-length", &file.len().to_string())]), &file[..500]].concat();
-    let error = failure_from(vec![Step::Hang]).await;
-    assert!(matches!(error, FetchError::Timeout { waiting: Waiting::ForTheAnswer }), "{error:?}");
-    let error = failure_from(vec![Step::Send(half), Step::Hang]).await;
+    let server = Server::start(move |_| vec![Step::Send(half.clone()), Step::Hang]).await;
+    let impatient = DownloadSettings { pause_timeout: short, ..settings() };
+    let error = fetch(impatient, &server.link(TARGET)).await.unwrap_err();
     assert!(
         matches!(error, FetchError::Timeout { waiting: Waiting::ForMore { received: 500 } }),
         "{error:?}"
     );
-    assert!(error.is_retryable());
 }
 
 #[tokio::test]

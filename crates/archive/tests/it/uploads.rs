@@ -176,8 +176,6 @@ async fn an_upload_that_the_sdk_sent_again_after_a_lost_answer_meets_its_own_obj
 
 #[tokio::test]
 async fn an_upload_that_did_not_happen_is_an_error_to_try_again() {
-    let timeouts =
-        StoreTimeouts { attempts: 1, attempt: Duration::from_millis(300), ..StoreTimeouts::default() };
     for (fault, kind) in [
         (Fault::Cut, StoreErrorKind::Connection),
         (Fault::Hang, StoreErrorKind::Timeout),
@@ -185,9 +183,14 @@ async fn an_upload_that_did_not_happen_is_an_error_to_try_again() {
         (Fault::Answer(503, "SlowDown"), StoreErrorKind::Throttled),
     ] {
         let s3 = FakeS3::start().await;
-        let store = Store::connect(&StoreSettings { timeouts, ..s3.settings() }).await.unwrap();
+        let store = s3.store().await;
+        let mut hurried = s3.settings();
+        if matches!(fault, Fault::Hang) {
+            hurried.timeouts.attempt = Duration::from_millis(200);
+        }
+        let hurried = Store::connect(&hurried).await.unwrap();
         s3.plan("PUT", fault.clone());
-        let error = store.put(&key("b/0.png"), Bytes::from_static(BODY), options(BODY)).await.unwrap_err();
+        let error = hurried.put(&key("b/0.png"), Bytes::from_static(BODY), options(BODY)).await.unwrap_err();
         assert!(error.kind() == kind && error.is_retryable(), "{fault:?}: {error:?}");
         assert!(s3.object("b/0.png").is_none());
         assert_eq!(
