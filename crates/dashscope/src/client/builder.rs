@@ -63,7 +63,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Makes the client. Nothing is connected yet.
+    /// Makes the client. Nothing is connected yet. Proxies named in the environment are not used: a paid call goes where the
+    /// settings say and nowhere else.
     ///
     /// # Errors
     ///

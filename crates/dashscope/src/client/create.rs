@@ -8,7 +8,7 @@ use tracing::Instrument as _;
 
 use super::Client;
 use super::create_error::{CreateTaskError, judge, judge_no_reply};
-use super::gate::{Fate, Gate, NotSent};
+use super::gate::{Gate, NotSent};
 use super::transport::exchange;
 use crate::response::{CreatedTask, SyncResult};
 use crate::{ImageRequest, Model, Violations};
@@ -128,13 +128,9 @@ impl Client {
         match exchange(request).await {
             Ok(reply) => {
                 let date = reply.meta.date;
-                judge(reply, read).map(|view| (view, date))
+                judge(reply, read).map(|view| (view, date)).map_err(|error| error.given(gate.close()))
             }
-            Err(no_reply) => Err(match gate.close() {
-                Fate::Refused(source) => CreateTaskError::NotSent { source },
-                Fate::Unsent => judge_no_reply(no_reply, false),
-                Fate::MaybeSent => judge_no_reply(no_reply, true),
-            }),
+            Err(no_reply) => Err(judge_no_reply(no_reply, gate.close())),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::call_error::{BoxError, refusal};
-use super::gate::NotSent;
+use super::gate::{Fate, NotSent};
 use super::meta::Meta;
 use super::transport::{NoReply, Reply, TOO_LONG};
 use crate::error::{ErrorClass, Refusal, classify};
@@ -167,6 +167,18 @@ impl CreateTaskError {
         }
     }
 
+    /// The same, knowing what became of the request: an answer to something that was never sent, such as a gateway that
+    /// ends an idle connection with a 408, leaves nothing open.
+    pub(super) fn given(self, fate: Fate) -> Self {
+        match fate {
+            Fate::Unsent if self.may_have_created_task() => {
+                Self::Unsent { timed_out: false, source: Box::new(self) }
+            }
+            Fate::Refused(source) if self.may_have_created_task() => Self::NotSent { source },
+            Fate::MaybeSent | Fate::Unsent | Fate::Refused(_) => self,
+        }
+    }
+
     fn unreadable(meta: Meta, source: ReplyError) -> Self {
         let Meta { http_status, request_id, retry_after, .. } = meta;
         Self::UnreadableAnswer { http_status, request_id, retry_after, source }
@@ -191,12 +203,60 @@ pub(super) fn judge<T>(
 }
 
 /// What the lack of an answer means, by whether anything may have been sent.
-pub(super) fn judge_no_reply(no_reply: NoReply, maybe_sent: bool) -> CreateTaskError {
-    match (no_reply, maybe_sent) {
-        (NoReply::Connect(source), false) => CreateTaskError::Connect { source },
-        (NoReply::Connect(source), true) => CreateTaskError::NoAnswer { timed_out: false, source },
-        (NoReply::Broken { timed_out, source }, false) => CreateTaskError::Unsent { timed_out, source },
-        (NoReply::Broken { timed_out, source }, true) => CreateTaskError::NoAnswer { timed_out, source },
-        (NoReply::TooLong(meta), _) => CreateTaskError::unreadable(meta, TOO_LONG),
+pub(super) fn judge_no_reply(no_reply: NoReply, fate: Fate) -> CreateTaskError {
+    match (no_reply, fate) {
+        (_, Fate::Refused(source)) => CreateTaskError::NotSent { source },
+        (NoReply::Connect(source), Fate::Unsent) => CreateTaskError::Connect { source },
+        (NoReply::Connect(source), Fate::MaybeSent) => CreateTaskError::NoAnswer { timed_out: false, source },
+        (NoReply::Broken { timed_out, source }, Fate::Unsent) => {
+            CreateTaskError::Unsent { timed_out, source }
+        }
+        (NoReply::Broken { timed_out, source }, Fate::MaybeSent) => {
+            CreateTaskError::NoAnswer { timed_out, source }
+        }
+        (NoReply::TooLong(meta), fate) => CreateTaskError::unreadable(meta, TOO_LONG).given(fate),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn broken() -> NoReply {
+        NoReply::Broken { timed_out: true, source: "x".into() }
+    }
+
+    fn answered(http_status: u16, code: &str) -> CreateTaskError {
+        let body = format!(r#"{{"code": "{code}", "message": "m"}}"#).into_bytes();
+        let meta = Meta { http_status, request_id: None, date: None, retry_after: None };
+        judge(Reply { meta, body }, crate::response::CreatedTask::read).unwrap_err()
+    }
+
+    #[test]
+    fn without_an_answer_only_what_may_have_been_sent_leaves_it_open() {
+        let connect = || NoReply::Connect("x".into());
+        let refused = || Fate::Refused(NotSent::new("late"));
+        for no_reply in [connect, broken] {
+            assert!(judge_no_reply(no_reply(), Fate::MaybeSent).may_have_created_task());
+            assert!(!judge_no_reply(no_reply(), Fate::Unsent).may_have_created_task());
+            assert!(matches!(judge_no_reply(no_reply(), refused()), CreateTaskError::NotSent { .. }));
+        }
+        assert!(judge_no_reply(broken(), Fate::MaybeSent).timed_out_waiting());
+        assert!(!judge_no_reply(broken(), Fate::Unsent).timed_out_waiting());
+    }
+
+    #[test]
+    fn an_answer_to_what_was_never_sent_leaves_nothing_open() {
+        assert!(answered(500, "InternalError").given(Fate::MaybeSent).may_have_created_task());
+        assert!(!answered(500, "InternalError").given(Fate::Unsent).may_have_created_task());
+        let refused = answered(408, "RequestTimeOut").given(Fate::Refused(NotSent::new("late")));
+        assert!(matches!(refused, CreateTaskError::NotSent { .. }));
+    }
+
+    #[test]
+    fn a_refusal_stays_one_whatever_was_sent() {
+        for fate in [Fate::MaybeSent, Fate::Unsent, Fate::Refused(NotSent::new("late"))] {
+            assert!(matches!(answered(429, "Throttling").given(fate), CreateTaskError::Refused { .. }));
+        }
     }
 }

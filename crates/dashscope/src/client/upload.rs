@@ -197,4 +197,24 @@ mod tests {
         assert_eq!(xml_code(b"oops"), None);
         assert_eq!(xml_code(b"\xFF<Code>"), None);
     }
+
+    #[tokio::test]
+    async fn an_encrypted_api_does_not_lead_to_a_store_in_the_clear() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let key = crate::ApiKey::new("sk-x").unwrap();
+        let client = Client::builder("https://127.0.0.1:1/".parse().unwrap(), key).build().unwrap();
+        let policy = UploadPolicy {
+            policy: "p".to_owned(),
+            signature: "s".to_owned(),
+            upload_dir: "dir".to_owned(),
+            upload_host: "http://127.0.0.1:1".to_owned(),
+            oss_access_key_id: "k".to_owned(),
+            x_oss_object_acl: "private".to_owned(),
+            x_oss_forbid_overwrite: "true".to_owned(),
+            expire_in_seconds: None,
+            max_file_size_mb: None,
+        };
+        let refused = client.put(&policy, "x".into(), "a.png").await.unwrap_err();
+        assert!(matches!(refused, UploadError::Host), "{refused:?}");
+    }
 }

@@ -1,9 +1,12 @@
 //! The kinds of trouble.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
-/// What kind of trouble an error of the service is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+use serde::{Deserialize, Serialize};
+
+/// What kind of trouble an error of the service is. Serde writes its short name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "&'static str")]
 #[non_exhaustive]
 pub enum ErrorClass {
     /// The prompt, an input or the result was held back by the provider's content rules.
@@ -69,6 +72,30 @@ pub enum AccountFault {
 }
 
 impl ErrorClass {
+    /// Every class, for tables and settings.
+    pub const ALL: [Self; 20] = [
+        Self::Moderation,
+        Self::InvalidRequest,
+        Self::InputDownload,
+        Self::ServiceFault,
+        Self::ServiceTimeout,
+        Self::Capacity,
+        Self::Throttled { kind: Throttle::Rate },
+        Self::Throttled { kind: Throttle::Burst },
+        Self::Throttled { kind: Throttle::Concurrency },
+        Self::Throttled { kind: Throttle::Quota },
+        Self::AccountFault { kind: AccountFault::Key },
+        Self::AccountFault { kind: AccountFault::Overdue },
+        Self::AccountFault { kind: AccountFault::Plan },
+        Self::AccountFault { kind: AccountFault::Workspace },
+        Self::ModelNotOpened,
+        Self::AccessDenied,
+        Self::NotFound,
+        Self::NotCancellable,
+        Self::Transport,
+        Self::Unknown,
+    ];
+
     /// A short name for records, metrics and people.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -93,6 +120,41 @@ impl ErrorClass {
             Self::NotCancellable => "not_cancellable",
             Self::Transport => "transport",
             Self::Unknown => "unknown",
+        }
+    }
+
+    /// What it is, in words for whoever runs the jobs.
+    #[must_use]
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::Moderation => "held back by the provider's content rules",
+            Self::InvalidRequest => "the request is not allowed as it is",
+            Self::InputDownload => "the provider could not fetch an input image",
+            Self::ServiceFault => "something failed at the provider",
+            Self::ServiceTimeout => "the provider gave up after three hours",
+            Self::Capacity => "the provider has no room at the moment",
+            Self::Throttled { kind: Throttle::Rate } => "too many calls for the account's limit",
+            Self::Throttled { kind: Throttle::Burst } => "calls grew faster than the provider likes",
+            Self::Throttled { kind: Throttle::Concurrency } => {
+                "too many tasks at once for the account's limit"
+            }
+            Self::Throttled { kind: Throttle::Quota } => "the account's quota or plan is used up",
+            Self::AccountFault { kind: AccountFault::Key } => {
+                "the API key is missing, wrong or of another region"
+            }
+            Self::AccountFault { kind: AccountFault::Overdue } => "the account has an overdue bill",
+            Self::AccountFault { kind: AccountFault::Plan } => {
+                "the account has not bought what the call needs"
+            }
+            Self::AccountFault { kind: AccountFault::Workspace } => {
+                "the workspace is unknown or not permitted"
+            }
+            Self::ModelNotOpened => "the model is not open to this account, or not in this region",
+            Self::AccessDenied => "the account may not make this call",
+            Self::NotFound => "the provider does not know what was asked for",
+            Self::NotCancellable => "the task is past waiting and cannot be cancelled",
+            Self::Transport => "the call broke on its way",
+            Self::Unknown => "an error the provider does not document",
         }
     }
 
@@ -143,5 +205,63 @@ impl ErrorClass {
 impl fmt::Display for ErrorClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
+    }
+}
+
+impl From<ErrorClass> for &'static str {
+    fn from(class: ErrorClass) -> Self {
+        class.as_str()
+    }
+}
+
+impl FromStr for ErrorClass {
+    type Err = UnknownErrorClass;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|class| class.as_str() == name).ok_or(UnknownErrorClass)
+    }
+}
+
+impl TryFrom<String> for ErrorClass {
+    type Error = UnknownErrorClass;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        name.parse()
+    }
+}
+
+/// A text that is not the short name of a class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there is no such class of error")]
+pub struct UnknownErrorClass;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_class_has_a_name_of_its_own_and_is_read_back_from_it() {
+        for (index, class) in ErrorClass::ALL.into_iter().enumerate() {
+            assert_eq!(class.as_str().parse(), Ok(class));
+            assert_eq!(
+                ErrorClass::ALL.iter().position(|other| other.as_str() == class.as_str()),
+                Some(index)
+            );
+            let json = serde_json::to_string(&class).unwrap();
+            assert_eq!(serde_json::from_str::<ErrorClass>(&json).unwrap(), class);
+        }
+        assert_eq!("".parse::<ErrorClass>(), Err(UnknownErrorClass));
+    }
+
+    #[test]
+    fn no_class_that_a_person_must_mend_is_tried_again() {
+        for class in ErrorClass::ALL {
+            if matches!(
+                class,
+                ErrorClass::AccountFault { .. } | ErrorClass::ModelNotOpened | ErrorClass::Moderation
+            ) {
+                assert!(!class.is_retryable(), "{class}");
+            }
+        }
     }
 }

@@ -10,5 +10,5 @@ mod class;
 mod table;
 
 pub use api_error::{ApiError, Refusal};
-pub use class::{AccountFault, ErrorClass, Throttle};
+pub use class::{AccountFault, ErrorClass, Throttle, UnknownErrorClass};
 pub use table::{classify, proves_no_task};

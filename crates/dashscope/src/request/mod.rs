@@ -34,7 +34,8 @@ use crate::Model;
 /// One request for images, as the API understands it.
 ///
 /// All parameters of the API page are here. The fields are open: any combination can be built, and [`check`](Self::check)
-/// says what is wrong with it. Serde writes and reads DashScope's own body, not these fields.
+/// says what is wrong with it. Serde writes and reads DashScope's own body, not these fields; a body without `n` is read as
+/// one for a single image.
 ///
 /// ```
 /// use dashscope::{ImageRequest, Model, Size};
@@ -148,6 +149,6 @@ impl Scenario {
 }
 
 #[cfg(test)]
-mod boundary_tests;
+mod body_tests;
 #[cfg(test)]
-mod property_tests;
+mod boundary_tests;

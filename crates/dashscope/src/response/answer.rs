@@ -131,3 +131,8 @@ impl<'a> Fields<'a> {
         Some(ApiError::new(&code, &self.str("message").unwrap_or_default()))
     }
 }
+
+/// The rows of a list, each where it is an object.
+pub(super) fn rows(values: &[Value]) -> impl Iterator<Item = Option<Fields<'_>>> {
+    values.iter().map(Fields::of)
+}

@@ -3,8 +3,7 @@
 use jiff::Timestamp;
 
 use super::TaskStatus;
-use super::answer::{Answer, Fields, ReplyError};
-use super::task::rows;
+use super::answer::{Answer, Fields, ReplyError, rows};
 use crate::TaskId;
 
 /// One task of a list.

@@ -1,7 +1,6 @@
 //! The answer to a query for limits.
 
-use super::answer::{Answer, Fields, ReplyError};
-use super::task::rows;
+use super::answer::{Answer, Fields, ReplyError, rows};
 
 /// The limits of one model.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use serde_json::Value;
 
 use super::answer::{Answer, Fields, ReplyError};
 use super::{TaskStatus, Usage};
@@ -185,9 +184,4 @@ impl TaskReport {
         let counted = self.usage.and_then(|usage| usage.image_count);
         counted.unwrap_or_else(|| u32::try_from(self.output.images.len()).unwrap_or(u32::MAX))
     }
-}
-
-/// Rows of a list that are objects.
-pub(super) fn rows<'a>(values: &'a [Value]) -> impl Iterator<Item = Option<Fields<'a>>> {
-    values.iter().map(Fields::of)
 }

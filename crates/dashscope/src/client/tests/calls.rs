@@ -84,6 +84,16 @@ async fn a_query_without_an_answer_says_whether_it_waited() {
 }
 
 #[tokio::test]
+async fn a_query_is_not_led_elsewhere_with_the_key() {
+    let other = Server::start([json(200, r#"{"output": {"task_status": "RUNNING"}}"#)]).await;
+    let location = format!("location: {}\r\n", other.base_url());
+    let server = Server::start([answer(302, &location, "")]).await;
+    let error = client(&server).fetch_task(&task("t1")).await.unwrap_err();
+    assert_eq!(error.http_status(), Some(302));
+    assert!(other.record().is_empty(), "{:?}", other.record());
+}
+
+#[tokio::test]
 async fn the_wait_that_a_proxy_asks_for_is_kept() {
     let server = Server::start([answer(429, "retry-after: 3\r\n", "<html>slow down")]).await;
     let error = client(&server).fetch_task(&task("t1")).await.unwrap_err();

@@ -45,3 +45,9 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     }
     text
 }
+
+#[test]
+fn the_key_is_hidden_from_what_prints_headers() {
+    let header = super::authorization_header(&ApiKey::new(KEY).unwrap());
+    assert!(header.is_sensitive() && !format!("{header:?}").contains("SECRET"));
+}

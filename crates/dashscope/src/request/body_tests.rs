@@ -194,6 +194,35 @@ fn the_body_has_the_images_first_in_their_order_and_then_the_text() {
 }
 
 #[test]
+fn every_kind_of_request_of_the_api_page_is_read_and_accepted() {
+    let text = || json!({"text": "a flower shop"});
+    let image = |n: u8| json!({"image": format!("https://img.example/{n}.webp")});
+    let flags = || json!({"size": "2K", "n": 1, "watermark": false, "thinking_mode": true});
+    let set = json!({"enable_sequential": true, "n": 4, "size": "2K"});
+    let cases = [
+        (vec![text()], flags(), Scenario::TextToImage, 0),
+        (vec![image(1), image(2), text()], flags(), Scenario::Edit, 1),
+        (vec![text(), image(1), image(2)], flags(), Scenario::Edit, 1),
+        (vec![text()], set.clone(), Scenario::ImageSetFromText, 0),
+        (vec![image(1), text()], set, Scenario::ImageSetFromImages, 0),
+    ];
+    for (content, parameters, scenario, warnings) in cases {
+        let body = json!({
+            "model": "wan2.7-image-pro",
+            "input": {"messages": [{"role": "user", "content": content}]},
+            "parameters": parameters,
+        });
+        let request = ImageRequest::from_body(&body).unwrap().request;
+        assert_eq!(request.scenario(), scenario);
+        assert_eq!(
+            request.check().unwrap().len(),
+            warnings,
+            "the page itself sets thinking_mode where it has no effect"
+        );
+    }
+}
+
+#[test]
 fn size_and_n_are_sent_even_when_nothing_was_asked_for() {
     let body = ImageRequest::new(Model::Wan27Image, "x").to_body();
     assert_eq!(body["parameters"], json!({"size": "2K", "n": 1}));
