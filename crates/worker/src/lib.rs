@@ -1,1 +1,27 @@
-//! worker
+#![doc = include_str!("../README.md")]
+
+pub mod adapters;
+mod archive_step;
+mod chance;
+mod clock;
+mod config;
+mod env;
+mod idle;
+mod permit;
+mod poll;
+pub mod ports;
+mod promote;
+mod rescue;
+mod retention;
+mod run;
+mod settle;
+mod stages;
+mod streaks;
+mod submit;
+mod tally;
+
+pub use chance::Chance;
+pub use clock::{BootClock, Clock};
+pub use config::{AccountConfig, Adopt, Ambiguous, ConfigError, InputTransport, SettleConfig, WorkerConfig};
+pub use run::{RunError, run};
+pub use tally::Summary;

@@ -1,0 +1,239 @@
+//! The provider behind its HTTP client, one or several keys for each account.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use archive::Sha256Digest;
+use async_trait::async_trait;
+use bytes::Bytes;
+use dashscope::client::{
+    BuildClientError, CallError, CancelTaskError, Client, CreateTaskError, ListQuery, NotSent,
+    PreparedCreate, Timeouts, UploadError,
+};
+use dashscope::error::Refusal;
+use dashscope::request::OssUri;
+use dashscope::response::{TaskPage, TaskReport};
+use dashscope::{ImageInput, ImageRequest};
+use job::{AccountName, Model, TaskId};
+
+use super::chain;
+use super::uploads::Uploads;
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::config::AccountConfig;
+use crate::ports::{Answer, CallFault, CreateFault, Created, Gate, ImageApi, Withheld};
+use crate::settle::TIMED_OUT;
+
+/// Tasks on a page of the provider's list.
+///
+/// Source: ours; no most is documented, and a full page of this size stays far below the most that is read of an answer.
+const LIST_PAGE: u32 = 100;
+
+/// [`ImageApi`] over HTTP.
+pub struct DashScopeApi {
+    accounts: HashMap<AccountName, Account>,
+    uploads: Uploads,
+    clock: Arc<dyn Clock>,
+    chance: Chance,
+}
+
+struct Account {
+    /// One for each key.
+    clients: Vec<Client>,
+    next: AtomicUsize,
+}
+
+/// The client of an account cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[error("the client of account `{account}` cannot be made")]
+pub struct ApiSetupError {
+    /// The account.
+    pub account: AccountName,
+    /// Why.
+    #[source]
+    pub source: BuildClientError,
+}
+
+impl DashScopeApi {
+    /// Clients for all accounts. Nothing is connected yet.
+    ///
+    /// # Errors
+    ///
+    /// A client cannot be made, for example because no crypto provider is installed.
+    pub fn new(
+        accounts: &[AccountConfig],
+        create_timeout: Duration,
+        clock: Arc<dyn Clock>,
+        chance: Chance,
+    ) -> Result<Self, ApiSetupError> {
+        let timeouts = Timeouts { create: create_timeout, ..Timeouts::default() };
+        let accounts = accounts
+            .iter()
+            .map(|account| {
+                let clients = account.api_keys.iter().map(|key| {
+                    let builder = Client::builder(account.base_url.clone(), key.clone()).timeouts(timeouts);
+                    match &account.workspace {
+                        Some(workspace) => builder.workspace(workspace.clone()),
+                        None => builder,
+                    }
+                    .build()
+                });
+                let clients: Vec<Client> = clients
+                    .collect::<Result<_, _>>()
+                    .map_err(|source| ApiSetupError { account: account.name.clone(), source })?;
+                Ok((account.name.clone(), Account { clients, next: AtomicUsize::new(0) }))
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { accounts, uploads: Uploads::default(), clock, chance })
+    }
+
+    /// The client for everything but creates: any key of a main account sees all of its tasks.
+    fn first(&self, account: &AccountName) -> Result<&Client, CallFault> {
+        self.accounts
+            .get(account)
+            .and_then(|account| account.clients.first())
+            .ok_or(CallFault::UnknownAccount)
+    }
+
+    /// The client whose turn it is to create.
+    fn next(&self, account: &AccountName) -> Option<&Client> {
+        let account = self.accounts.get(account)?;
+        let turn = account.next.fetch_add(1, Ordering::Relaxed);
+        account.clients.get(turn.checked_rem(account.clients.len())?)
+    }
+}
+
+#[async_trait]
+impl ImageApi for DashScopeApi {
+    async fn create(
+        &self,
+        account: &AccountName,
+        request: &ImageRequest,
+        gate: Gate,
+    ) -> Result<Created, CreateFault> {
+        let Some(client) = self.next(account) else {
+            return Err(CreateFault::NotConnected { message: CallFault::UnknownAccount.to_string() });
+        };
+        let prepared = PreparedCreate::new(request)
+            .map_err(|violations| CreateFault::Invalid { message: violations.to_string() })?;
+        // The client tells only that its gate refused: why, is kept here.
+        let withheld = Arc::new(std::sync::OnceLock::new());
+        let noted = withheld.clone();
+        let gate = move || {
+            gate().map_err(|reason| {
+                let text = reason.to_string();
+                let _ = noted.set(reason);
+                NotSent::new(text)
+            })
+        };
+        match client.create(&prepared, gate).await {
+            Ok(created) => Ok(Created { task: created.task_id, request_id: created.request_id }),
+            Err(error) => Err(create_fault(error, withheld.get().copied())),
+        }
+    }
+
+    async fn fetch(&self, account: &AccountName, task: &TaskId) -> Result<TaskReport, CallFault> {
+        self.first(account)?.fetch_task(task).await.map_err(call_fault)
+    }
+
+    async fn list(&self, account: &AccountName, model: Model, page: u32) -> Result<TaskPage, CallFault> {
+        let query = ListQuery {
+            page_no: Some(page),
+            page_size: Some(LIST_PAGE),
+            model: Some(model),
+            ..ListQuery::default()
+        };
+        self.first(account)?.list_tasks(&query).await.map_err(call_fault)
+    }
+
+    async fn cancel(&self, account: &AccountName, task: &TaskId) -> Result<(), CallFault> {
+        self.first(account)?.cancel_task(task).await.map_err(|error| match error {
+            CancelTaskError::NotCancellable { source } => CallFault::Refused(answer(&source)),
+            CancelTaskError::Call { source } => call_fault(source),
+        })
+    }
+
+    async fn upload(
+        &self,
+        account: &AccountName,
+        model: Model,
+        body: Bytes,
+        ending: &str,
+    ) -> Result<OssUri, CallFault> {
+        let sha256 = Sha256Digest::of(&body);
+        let now = self.clock.elapsed();
+        if let Some(uri) = self.uploads.find(account, model, sha256, now) {
+            return Ok(uri);
+        }
+        // The store overwrites nothing, so that the name must be new.
+        let name = format!("{:.16}-{}.{ending}", sha256.to_string(), self.chance.suffix());
+        match self.first(account)?.upload_file(body, &name, model).await {
+            Ok(ImageInput::Temporary(uri)) => {
+                self.uploads.remember(account, model, sha256, uri.clone(), now);
+                Ok(uri)
+            }
+            Ok(_) => Err(CallFault::Unanswered { message: "the upload brought no address".to_owned() }),
+            Err(UploadError::Policy { source }) => Err(call_fault(source)),
+            Err(error) => Err(CallFault::Unanswered { message: chain(&error) }),
+        }
+    }
+}
+
+fn create_fault(error: CreateTaskError, withheld: Option<Withheld>) -> CreateFault {
+    let may_be_held = error.timed_out_waiting();
+    match error {
+        // A gate that was closed unasked belongs to a call that was given up.
+        CreateTaskError::NotSent { .. } => CreateFault::Withheld(withheld.unwrap_or(Withheld::Stopping)),
+        CreateTaskError::Connect { .. } | CreateTaskError::Unsent { .. } => {
+            CreateFault::NotConnected { message: chain(&error) }
+        }
+        CreateTaskError::Refused { source } => CreateFault::Refused(answer(&source)),
+        CreateTaskError::Doubtful { source } => CreateFault::Unknown {
+            cause: cause(may_be_held, &format!("http_{}", source.http_status)),
+            may_be_held,
+        },
+        CreateTaskError::NoAnswer { .. } => {
+            CreateFault::Unknown { cause: cause(may_be_held, "no_answer"), may_be_held }
+        }
+        CreateTaskError::UnreadableAnswer { http_status, .. } => CreateFault::Unknown {
+            cause: cause(may_be_held, &format!("unreadable_{http_status}")),
+            may_be_held,
+        },
+    }
+}
+
+/// The settler reads from the cause whether the service may still be holding the request.
+fn cause(may_be_held: bool, otherwise: &str) -> String {
+    if may_be_held { TIMED_OUT.to_owned() } else { otherwise.to_owned() }
+}
+
+fn call_fault(error: CallError) -> CallFault {
+    match error.refusal() {
+        Some(refusal) => CallFault::Refused(answer(refusal)),
+        None => match error.http_status() {
+            // A gateway's page: its status says enough.
+            Some(http_status) => CallFault::Refused(Answer {
+                http_status,
+                class: error.class(),
+                code: format!("Http{http_status}"),
+                message: chain(&error),
+                request_id: error.request_id().map(str::to_owned),
+                retry_after: error.retry_after(),
+            }),
+            None => CallFault::Unanswered { message: chain(&error) },
+        },
+    }
+}
+
+fn answer(refusal: &Refusal) -> Answer {
+    Answer {
+        http_status: refusal.http_status,
+        class: refusal.class(),
+        code: refusal.error.code().to_owned(),
+        message: refusal.error.message().to_owned(),
+        request_id: refusal.request_id.clone(),
+        retry_after: refusal.retry_after,
+    }
+}

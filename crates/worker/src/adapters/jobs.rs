@@ -1,0 +1,194 @@
+//! The jobs behind Redis.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use job::{
+    AccountName, Attempt, Event, Job, JobId, JobSpec, JobState, Model, Outcome, Rules, StateName, TaskId,
+    Timestamp,
+};
+use queue::{
+    AccountLimits, Call, CommitError, Committed, JobFilter, LeaseGuard, Leases, Queue, QueueError, Retention,
+    Wait,
+};
+
+use crate::config::WorkerConfig;
+use crate::ports::{Beat, Claimed, CommitFault, Jobs, JobsFault, Lease, PausedCall, Rescued, Written};
+
+/// [`Jobs`] behind Redis.
+pub struct QueueJobs {
+    queue: Queue,
+    leases: Leases,
+    rules: Rules,
+    retention: Retention,
+    limits: HashMap<AccountName, AccountLimits>,
+}
+
+impl QueueJobs {
+    /// The jobs in `queue`, for a worker of `config`. What this claims is renewed by `leases`.
+    pub fn new(queue: Queue, leases: Leases, config: &WorkerConfig) -> Self {
+        let limits = config
+            .accounts
+            .iter()
+            .filter_map(|account| Some((account.name.clone(), query_limits(account.limits.values())?)))
+            .collect();
+        Self { queue, leases, rules: config.rules.clone(), retention: config.retention, limits }
+    }
+}
+
+/// Queries are the account's, not the model's: should the settings name different figures, the smallest is safe.
+pub(crate) fn query_limits<'a>(limits: impl Iterator<Item = &'a AccountLimits>) -> Option<AccountLimits> {
+    limits.copied().min_by(|a, b| a.queries_per_second.total_cmp(&b.queries_per_second))
+}
+
+/// A lease as the steps see it.
+pub(crate) struct HeldLease(pub(crate) LeaseGuard);
+
+impl Lease for HeldLease {
+    fn age_of_renewal(&self) -> Option<Duration> {
+        self.0.age_of_renewal()
+    }
+}
+
+impl From<QueueError> for JobsFault {
+    fn from(error: QueueError) -> Self {
+        if error.is_retryable() { Self::Away(error.into()) } else { Self::Broken(error.into()) }
+    }
+}
+
+impl From<CommitError> for CommitFault {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Fenced { .. } => Self::Fenced,
+            CommitError::Illegal(illegal) => Self::Illegal(illegal),
+            CommitError::Missing(_) => Self::Missing,
+            CommitError::Queue(error) => Self::Broken(error.into()),
+        }
+    }
+}
+
+fn written(committed: Committed) -> Written {
+    Written { job: committed.job, extra_task: committed.extra_task }
+}
+
+#[async_trait]
+impl Jobs for QueueJobs {
+    fn now(&self) -> Timestamp {
+        self.queue.now()
+    }
+
+    async fn commit(
+        &self,
+        job: &Job,
+        event: Event,
+        outcome: Option<&Outcome>,
+    ) -> Result<Written, CommitFault> {
+        Ok(written(self.queue.commit(job, event, &self.rules, outcome).await?))
+    }
+
+    async fn commit_unfenced(&self, id: JobId, event: Event) -> Result<Written, CommitFault> {
+        Ok(written(self.queue.commit_unfenced(id, event, &self.rules).await?))
+    }
+
+    async fn spec(&self, id: JobId) -> Result<Option<JobSpec>, JobsFault> {
+        Ok(self.queue.spec(id).await?)
+    }
+
+    async fn query_permit(&self, account: &AccountName) -> Result<Option<Duration>, JobsFault> {
+        let limits = self.limits.get(account).ok_or_else(|| JobsFault::UnknownAccount(account.clone()))?;
+        Ok(self.queue.take_permit(account, Call::Query, limits).await?)
+    }
+
+    async fn pause(
+        &self,
+        account: &AccountName,
+        call: PausedCall,
+        pause: Duration,
+        why: &str,
+    ) -> Result<(), JobsFault> {
+        let call = match call {
+            PausedCall::Create => Call::Create(None),
+            PausedCall::CreateModel(model) => Call::Create(Some(model)),
+            PausedCall::Query => Call::Query,
+        };
+        Ok(self.queue.pause_account(account, call, pause, why).await?)
+    }
+
+    async fn unowned(&self, account: &AccountName, tasks: &[TaskId]) -> Result<Vec<TaskId>, JobsFault> {
+        /// How many ids one question names.
+        const CHUNK: usize = 500;
+        let mut unowned = Vec::new();
+        for chunk in tasks.chunks(CHUNK) {
+            let owners = self.queue.task_owners(account, chunk).await?;
+            unowned.extend(
+                chunk.iter().zip(owners).filter(|(_, owner)| owner.is_none()).map(|(task, _)| task.clone()),
+            );
+        }
+        Ok(unowned)
+    }
+
+    async fn open_attempts(
+        &self,
+        account: &AccountName,
+        model: Model,
+    ) -> Result<Vec<(JobId, Attempt)>, JobsFault> {
+        /// How many jobs one page brings.
+        const PAGE: usize = 500;
+        let states = vec![StateName::Submitting, StateName::Settling, StateName::Held];
+        let filter = JobFilter { batch: None, states };
+        let (mut open, mut cursor) = (Vec::new(), None);
+        loop {
+            let page = self.queue.jobs(&filter, cursor.as_ref(), PAGE).await?;
+            open.extend(page.items.into_iter().filter(|job| job.model == model).filter_map(|job| {
+                let attempt = match job.state {
+                    JobState::Submitting { attempt } | JobState::Settling { attempt, .. } => attempt,
+                    JobState::Held { attempt, unsettled: true, task: None, .. } => attempt,
+                    _ => return None,
+                };
+                (attempt.account == *account).then_some((job.id, attempt))
+            }));
+            cursor = page.next;
+            if cursor.is_none() {
+                return Ok(open);
+            }
+        }
+    }
+
+    async fn claim_settles(&self, max: usize) -> Result<Vec<Claimed>, JobsFault> {
+        let (asked_at, nonce) = (self.leases.boot_now(), self.queue.nonce());
+        let claimed = self.queue.claim_settles(max, &nonce).await?;
+        let hold = |job: Job| Claimed { lease: Box::new(HeldLease(self.leases.guard(&job, asked_at))), job };
+        Ok(claimed.jobs.into_iter().map(|claimed| hold(claimed.job)).collect())
+    }
+
+    async fn beat(&self) -> Result<Beat, JobsFault> {
+        let run_id = self.queue.server_facts().await?.run_id;
+        // Every script's answer sets this clock right, and the promoter of this very process calls one each second: a step of
+        // Redis's clock shows in it within that time.
+        Ok(Beat { run_id, time: self.queue.now() })
+    }
+
+    async fn rescue(&self, max: usize) -> Result<Rescued, JobsFault> {
+        let rescued = self.queue.rescue(max, &self.queue.nonce()).await?;
+        Ok(Rescued { jobs: rescued.jobs, more: rescued.more })
+    }
+
+    async fn promote(&self, max: usize) -> Result<Option<Duration>, JobsFault> {
+        Ok(match self.queue.promote(max).await?.wait {
+            Wait::For(wait) => Some(wait),
+            Wait::Unknown => None,
+        })
+    }
+
+    async fn retain(&self) -> Result<u64, JobsFault> {
+        for account in self.limits.keys() {
+            self.queue.forget_old_tasks(account).await?;
+        }
+        Ok(self.queue.retain(&self.retention).await?)
+    }
+
+    async fn counts(&self) -> Result<BTreeMap<StateName, u64>, JobsFault> {
+        Ok(self.queue.counts().await?)
+    }
+}

@@ -1,0 +1,123 @@
+//! One round of copying: every image that still waits, a few at a time.
+
+use std::time::Duration;
+
+use dashscope::ImageUrl;
+use futures::StreamExt as _;
+use job::{ImageState, Job, JobState, ObjectKey, Outcome, StoredImage, Timestamp};
+use tracing::{debug, error, warn};
+
+use super::keys::Keys;
+use crate::env::Env;
+use crate::ports::{CopyCure, CopyFault};
+
+/// How long after its link's end an image is still tried for: clocks differ.
+const GRACE: Duration = Duration::from_secs(600);
+
+/// How a round ended.
+pub(crate) enum Round {
+    /// The worker is going down; what was copied is noted.
+    Stopped,
+    /// Every image was tried once.
+    Over {
+        /// Those whose link is dead, and could be replaced by a fresh one.
+        dead: Vec<Loss>,
+    },
+}
+
+/// An image that is lost, unless another link is found.
+#[derive(Debug)]
+pub(crate) struct Loss {
+    at: usize,
+    code: &'static str,
+    reason: String,
+}
+
+impl Loss {
+    /// Gives the image up.
+    pub(crate) fn apply(self, job: &Job, outcome: &mut Outcome) {
+        let Some(image) = outcome.images.get_mut(self.at) else { return };
+        // It was paid for.
+        error!(
+            job.id = %job.id, task.id = %outcome.task, image = image.index, code = self.code,
+            "Image {} of job {} is lost: {}", image.index, job.id, self.reason
+        );
+        image.state = ImageState::Lost { code: self.code.to_owned(), reason: self.reason };
+    }
+}
+
+/// Tries every image that waits, and notes in `outcome` what became of it.
+pub(crate) async fn copy_waiting(env: &Env, job: &Job, keys: &Keys<'_>, outcome: &mut Outcome) -> Round {
+    let waiting: Vec<(usize, u8, ImageUrl, Timestamp)> = outcome
+        .images
+        .iter()
+        .enumerate()
+        .filter_map(|(at, image)| match &image.state {
+            ImageState::Waiting { link, deadline } => Some((at, image.index, link.clone(), *deadline)),
+            _ => None,
+        })
+        .collect();
+    let mut copies = futures::stream::iter(waiting)
+        .map(|(at, index, link, deadline)| async move {
+            (at, deadline, copy_one(env, job, keys, index, &link).await)
+        })
+        .buffer_unordered(env.config.images_at_once);
+    let mut dead = Vec::new();
+    loop {
+        let next = tokio::select! {
+            biased;
+            // A copy may be dropped at any moment: the object is there whole or not at all.
+            () = env.stop.cancelled() => return Round::Stopped,
+            next = copies.next() => next,
+        };
+        let Some((at, deadline, copied)) = next else { return Round::Over { dead } };
+        let image = &mut outcome.images[at];
+        match copied {
+            Ok(stored) => {
+                debug!(job.id = %job.id, image = image.index, object.key = %stored.key, bytes = stored.bytes, "Copied");
+                image.state = ImageState::Stored(stored);
+            }
+            Err(CopyFault { code, reason, cure }) => {
+                let overdue = env.jobs.now() > deadline + GRACE;
+                match cure {
+                    CopyCure::FreshLink => dead.push(Loss { at, code, reason }),
+                    CopyCure::Later | CopyCure::Beside if !overdue => {
+                        warn!(job.id = %job.id, image = image.index, code, "Image {} of job {} is not copied yet: {reason}", image.index, job.id);
+                    }
+                    _ => Loss { at, code, reason }.apply(job, outcome),
+                }
+            }
+        }
+    }
+}
+
+async fn copy_one(
+    env: &Env,
+    job: &Job,
+    keys: &Keys<'_>,
+    index: u8,
+    link: &ImageUrl,
+) -> Result<StoredImage, CopyFault> {
+    let tags = tags(job, index);
+    let key: ObjectKey = keys.first(index);
+    match env.archive.copy(link, &key, &tags).await {
+        // Something else stands there, of an earlier life of this queue: it is replaced when the job ends, not before.
+        Err(CopyFault { cure: CopyCure::Beside, .. }) if key == keys.stable(index) => {
+            env.archive.copy(link, &keys.beside(index), &tags).await
+        }
+        copied => copied,
+    }
+}
+
+/// What the object itself says of its origin.
+fn tags(job: &Job, index: u8) -> Vec<(String, String)> {
+    let mut tags = vec![("job-id".to_owned(), job.id.to_string()), ("index".to_owned(), index.to_string())];
+    if let JobState::Archiving { task, .. } = &job.state {
+        tags.push(("task-id".to_owned(), task.to_string()));
+    }
+    if let Some(batch) = &job.batch {
+        tags.push(("batch".to_owned(), batch.to_string()));
+    }
+    tags.push(("model".to_owned(), job.model.to_string()));
+    tags
+}

@@ -1,0 +1,103 @@
+//! The end of a job: its images in their places, its manifest beside them.
+
+use job::{ImageState, Job, JobSpec, ObjectKey, Outcome};
+use tracing::{error, warn};
+
+use super::keys::Keys;
+use super::manifest;
+use crate::env::Env;
+use crate::ports::{Lease, StoreFault};
+
+/// How the end went.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Finished {
+    /// Everything is in its place.
+    Whole,
+    /// The store has to be tried again.
+    Later,
+    /// The lease is lost: nothing may be put over anything any more.
+    NotOurs,
+}
+
+/// Puts images that were written beside their keys over what stands there, and writes the manifest. May be repeated.
+pub(crate) async fn finish(
+    env: &Env,
+    job: &Job,
+    spec: Option<&JobSpec>,
+    keys: &Keys<'_>,
+    outcome: &mut Outcome,
+    lease: &dyn Lease,
+) -> Finished {
+    let Ok(moved) = put_in_place(env, job, keys, outcome, lease).await else { return Finished::NotOurs };
+    let Some(moved) = moved else { return Finished::Later };
+    if outcome.stored() == 0 {
+        return Finished::Whole;
+    }
+    if lease.age_of_renewal().is_none() {
+        return Finished::NotOurs;
+    }
+    let manifest = manifest::build(job, spec, outcome, &env.config.prices, env.jobs.now());
+    match env.archive.put_json(&keys.manifest(), &manifest).await {
+        Ok(()) => {}
+        Err(fault) if fault.later => {
+            warn!(job.id = %job.id, code = fault.code, "The manifest of job {} is not written yet: {fault}", job.id);
+            return Finished::Later;
+        }
+        // The images are what was paid for.
+        Err(fault) => {
+            error!(job.id = %job.id, code = fault.code, "The manifest of job {} cannot be written: {fault}", job.id)
+        }
+    }
+    for key in moved {
+        if let Err(fault) = env.archive.delete(&key).await {
+            warn!(job.id = %job.id, object.key = %key, code = fault.code, "`{key}` is needed no more and was not deleted: {fault}");
+        }
+    }
+    Finished::Whole
+}
+
+/// The lease is lost.
+struct NotOurs;
+
+/// The keys that are no longer needed; `None` if the store has to be tried again.
+async fn put_in_place(
+    env: &Env,
+    job: &Job,
+    keys: &Keys<'_>,
+    outcome: &mut Outcome,
+    lease: &dyn Lease,
+) -> Result<Option<Vec<ObjectKey>>, NotOurs> {
+    let mut places = Vec::new();
+    for image in &mut outcome.images {
+        let ImageState::Stored(stored) = &image.state else { continue };
+        let stable = keys.stable(image.index);
+        if stored.key == stable {
+            continue;
+        }
+        // A worker that slept must not put an old image over a newer one.
+        if lease.age_of_renewal().is_none() {
+            return Err(NotOurs);
+        }
+        match env.archive.put_over(&stored.key, &stable, &stored.sha256).await {
+            Ok(()) => places.push((image.index, stable)),
+            Err(StoreFault { code, reason, later: true }) => {
+                warn!(job.id = %job.id, object.key = %stable, code, "`{stable}` is not in its place yet: {reason}");
+                return Ok(None);
+            }
+            Err(StoreFault { code, reason, .. }) => {
+                error!(job.id = %job.id, object.key = %stable, code, "`{stable}` cannot be put in its place: {reason}");
+                image.state = ImageState::Lost { code: code.to_owned(), reason };
+            }
+        }
+    }
+    // Only now, all or none: until the last one is in place, the record still says where each was written first.
+    let mut moved = Vec::new();
+    for (index, stable) in places {
+        for image in outcome.images.iter_mut().filter(|image| image.index == index) {
+            if let ImageState::Stored(stored) = &mut image.state {
+                moved.push(std::mem::replace(&mut stored.key, stable.clone()));
+            }
+        }
+    }
+    Ok(Some(moved))
+}

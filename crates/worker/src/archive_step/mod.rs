@@ -1,0 +1,149 @@
+//! Copies what a task brought into the bucket, before the links die.
+//!
+//! Owns the order of a round: copy what still waits; ask the task for fresh links where they died; when nothing waits any
+//! more, put the images of a later task over the earlier ones, write the manifest, and end the job. It never creates a task.
+//! May be repeated after a crash at any point. Driven by the archive stage, once for each claim.
+
+mod copy;
+mod finish;
+mod keys;
+mod links;
+mod manifest;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use job::{Action, Event, ImageState, Job, JobState, Outcome};
+use tracing::warn;
+
+use self::copy::copy_waiting;
+use self::finish::{Finished, finish};
+use self::keys::Keys;
+use self::links::{Links, fresh_links};
+use crate::env::Env;
+use crate::ports::{JobsFault, Lease};
+
+/// A claim for archive.
+pub(crate) struct ArchiveClaim {
+    /// The job, in `Archiving`.
+    pub(crate) job: Job,
+    /// What its task brought.
+    pub(crate) outcome: Option<Outcome>,
+    /// Its lease.
+    pub(crate) lease: Arc<dyn Lease>,
+}
+
+/// How often a task is asked for fresh links. Whether it signs anew is not documented: one question tells.
+const REFETCHES_MAX: u8 = 1;
+
+/// One round for one claim.
+pub(crate) async fn run(env: &Env, claim: ArchiveClaim) {
+    let ArchiveClaim { job, outcome, lease } = claim;
+    let JobState::Archiving { task, .. } = &job.state else {
+        env.commit(&job, Event::GivenBack, None).await;
+        return;
+    };
+    if job.next_action(env.jobs.now()) != Action::Archive {
+        env.commit(&job, Event::GivenBack, None).await;
+        return;
+    }
+    let (event, outcome) = match outcome.filter(|outcome| outcome.task == *task) {
+        Some(outcome) => round(env, &job, outcome, &*lease).await,
+        None => tokio::select! {
+            biased;
+            () = env.stop.cancelled() => (Some(Event::GivenBack), None),
+            found = without_outcome(env, &job) => found,
+        },
+    };
+    if let Some(event) = event {
+        env.commit(&job, event, outcome.as_ref()).await;
+    }
+    drop(lease);
+}
+
+/// The event of one round, with what is known afterwards; no event if the job is somebody else's now.
+async fn round(
+    env: &Env,
+    job: &Job,
+    mut outcome: Outcome,
+    lease: &dyn Lease,
+) -> (Option<Event>, Option<Outcome>) {
+    let JobState::Archiving { refetches, .. } = job.state else { return (Some(Event::GivenBack), None) };
+    let spec = match env.jobs.spec(job.id).await {
+        Ok(spec) => spec,
+        Err(fault @ JobsFault::Away(_)) => {
+            warn!(job.id = %job.id, error = &fault as &dyn std::error::Error, "Job {} cannot be copied now", job.id);
+            return (Some(progress(job, &outcome)), None);
+        }
+        // The images matter more than the names that their user gave them.
+        Err(fault) => {
+            warn!(job.id = %job.id, error = &fault as &dyn std::error::Error, "The spec of job {} cannot be read", job.id);
+            None
+        }
+    };
+    let keys = Keys::new(&env.config.key_template, job, spec.as_ref());
+
+    let dead = match copy_waiting(env, job, &keys, &mut outcome).await {
+        copy::Round::Stopped => return (Some(Event::GivenBack), Some(outcome)),
+        copy::Round::Over { dead } => dead,
+    };
+    if !dead.is_empty() && refetches < REFETCHES_MAX {
+        let links = tokio::select! {
+            biased;
+            () = env.stop.cancelled() => return (Some(Event::GivenBack), Some(outcome)),
+            links = fresh_links(env, job) => links,
+        };
+        match links {
+            Links::Fresh(fresh) => {
+                links::take_over(&mut outcome, *fresh);
+                let deadline = outcome.deadline().unwrap_or(env.jobs.now());
+                return (Some(Event::FreshLinks { deadline }), Some(outcome));
+            }
+            Links::Later => return (Some(progress(job, &outcome)), Some(outcome)),
+            Links::Forgotten => {}
+        }
+    }
+    for loss in dead {
+        loss.apply(job, &mut outcome);
+    }
+    if waiting(&outcome) {
+        return (Some(progress(job, &outcome)), Some(outcome));
+    }
+    match finish(env, job, spec.as_ref(), &keys, &mut outcome, lease).await {
+        Finished::Whole => (Some(progress(job, &outcome)), Some(outcome)),
+        Finished::Later => (Some(unfinished(&outcome)), Some(outcome)),
+        Finished::NotOurs => (None, None),
+    }
+}
+
+fn waiting(outcome: &Outcome) -> bool {
+    outcome.images.iter().any(|image| matches!(image.state, ImageState::Waiting { .. }))
+}
+
+/// What the round brought. With nothing left to wait for, it ends the job.
+fn progress(job: &Job, outcome: &Outcome) -> Event {
+    let JobState::Archiving { images, .. } = job.state else { return Event::GivenBack };
+    let (stored, lost) = (outcome.stored(), outcome.lost());
+    // The document and the record were written together; should they differ all the same, nothing may end too early.
+    let lost = if waiting(outcome) { lost } else { lost.max(images.saturating_sub(stored)) };
+    Event::Copied { stored, lost, retry_after: None }
+}
+
+/// The images are there, but not yet in their places: the last of them counts as stored when they are.
+fn unfinished(outcome: &Outcome) -> Event {
+    Event::Copied { stored: outcome.stored().saturating_sub(1), lost: outcome.lost(), retry_after: None }
+}
+
+/// The document of what the task brought is gone, or of another task: the task is asked again.
+async fn without_outcome(env: &Env, job: &Job) -> (Option<Event>, Option<Outcome>) {
+    warn!(job.id = %job.id, "What the task of job {} brought is not known here; the task is asked again", job.id);
+    match fresh_links(env, job).await {
+        Links::Fresh(outcome) => {
+            let deadline = outcome.deadline().unwrap_or(env.jobs.now());
+            (Some(Event::FreshLinks { deadline }), Some(*outcome))
+        }
+        Links::Later => (Some(Event::Copied { stored: 0, lost: 0, retry_after: None }), None),
+        Links::Forgotten => (Some(Event::LinksDead), None),
+    }
+}

@@ -1,0 +1,102 @@
+//! What every step is given, and the one way by which it writes.
+
+use std::sync::Arc;
+
+use job::{Event, Job, JobState, Outcome, TaskId};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::config::WorkerConfig;
+use crate::ports::{CommitFault, ImageApi, ImageArchive, Jobs, Written};
+use crate::streaks::Streaks;
+use crate::tally::Tally;
+
+/// Everything that a step may touch.
+pub(crate) struct Env {
+    /// The jobs.
+    pub(crate) jobs: Arc<dyn Jobs>,
+    /// The provider.
+    pub(crate) api: Arc<dyn ImageApi>,
+    /// The bucket.
+    pub(crate) archive: Arc<dyn ImageArchive>,
+    /// The local clock.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Chance.
+    pub(crate) chance: Chance,
+    /// The settings.
+    pub(crate) config: WorkerConfig,
+    /// Cancelled when the worker is to go down.
+    pub(crate) stop: CancellationToken,
+    /// Rung when a job was put off: the promoter's next due time may be earlier now.
+    pub(crate) put_off: Notify,
+    /// Bad answers in a row, by account.
+    pub(crate) streaks: Streaks,
+    /// What this worker has done.
+    pub(crate) tally: Tally,
+}
+
+impl Env {
+    /// Commits, counts, and logs what changed. `None`: the job is somebody else's now, or cannot be written; that is logged
+    /// here and there is nothing left to do for the step.
+    pub(crate) async fn commit(&self, job: &Job, event: Event, outcome: Option<&Outcome>) -> Option<Written> {
+        let name = event.name();
+        match self.jobs.commit(job, event, outcome).await {
+            Ok(written) => {
+                self.note(job, &written.job);
+                Some(written)
+            }
+            Err(fault) => {
+                log_unwritten(job, name, &fault);
+                None
+            }
+        }
+    }
+
+    /// Counts and logs the way from `before` to `after`.
+    pub(crate) fn note(&self, before: &Job, after: &Job) {
+        self.tally.count(before, after);
+        if after.state.due().is_some_and(|due| due > self.jobs.now()) {
+            self.put_off.notify_one();
+        }
+        let (old, new) = (before.state_name(), after.state_name());
+        if old == new {
+            debug!(job.id = %after.id, job.state = %new, "Job {} stays {new}", after.id);
+            return;
+        }
+        let task = after.state.task().map(TaskId::as_str);
+        match &after.state {
+            JobState::Failed { class, code, .. } => {
+                warn!(job.id = %after.id, failure.class = %class, failure.code = code, "Job {} failed: {code}", after.id);
+            }
+            JobState::Held { reason, .. } => {
+                warn!(job.id = %after.id, task.id = task, "Job {} is held for a person: {}", after.id, reason.explain());
+            }
+            JobState::Expired { .. } => {
+                warn!(job.id = %after.id, task.id = task, "Job {} expired: its images can no longer be had", after.id);
+            }
+            JobState::Queued { cause: Some(cause), .. } => {
+                info!(job.id = %after.id, cause, "Job {} is queued again after {old}: {cause}", after.id);
+            }
+            _ => info!(job.id = %after.id, task.id = task, "Job {}: {old} -> {new}", after.id),
+        }
+    }
+}
+
+fn log_unwritten(job: &Job, event: &'static str, fault: &CommitFault) {
+    match fault {
+        // The fence did its work.
+        CommitFault::Fenced => {
+            warn!(job.id = %job.id, event, "Job {} was taken over; {event} counts no more", job.id)
+        }
+        CommitFault::Illegal(illegal) => warn!(job.id = %job.id, event, "Job {}: {illegal}", job.id),
+        CommitFault::Missing => {
+            warn!(job.id = %job.id, event, "Job {} is gone; {event} counts no more", job.id)
+        }
+        CommitFault::Broken(_) => {
+            tracing::error!(job.id = %job.id, event, error = fault as &dyn std::error::Error, "Job {} cannot be written", job.id);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! `--until-idle`: ends the worker once nothing is left that it could do.
+//!
+//! Jobs that are held wait for a person and do not keep it. Started by [`crate::run`].
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use job::StateName;
+use tracing::{debug, info};
+
+use crate::env::Env;
+
+/// How often the counts are looked at.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// How often in a row nothing must be left: a file may be in the middle of being enqueued in chunks.
+const LOOKS: u32 = 2;
+
+/// Whether no job is left but final and held ones.
+pub(crate) fn nothing_left(counts: &BTreeMap<StateName, u64>) -> bool {
+    counts.iter().all(|(state, count)| *count == 0 || state.is_final() || *state == StateName::Held)
+}
+
+/// Returns once nothing is left (`true`), or the worker stops for another reason (`false`).
+pub(crate) async fn run(env: &Env) -> bool {
+    let mut in_a_row = 0;
+    loop {
+        tokio::select! {
+            () = env.stop.cancelled() => return false,
+            () = tokio::time::sleep(EVERY) => {}
+        }
+        match env.jobs.counts().await {
+            Ok(counts) if nothing_left(&counts) => in_a_row += 1,
+            Ok(_) => in_a_row = 0,
+            Err(fault) => {
+                debug!(error = &fault as &dyn std::error::Error, "The jobs could not be counted");
+                in_a_row = 0;
+            }
+        }
+        if in_a_row >= LOOKS {
+            info!("Nothing is left to do");
+            return true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_final_and_held_jobs_leave_a_worker_idle() {
+        assert!(nothing_left(&BTreeMap::new()));
+        for state in StateName::ALL {
+            let mut counts: BTreeMap<_, _> = StateName::ALL.into_iter().map(|state| (state, 0)).collect();
+            counts.insert(state, 1);
+            let expected = state.is_final() || state == StateName::Held;
+            assert_eq!(nothing_left(&counts), expected, "{state}");
+        }
+    }
+}

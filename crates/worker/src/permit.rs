@@ -1,0 +1,28 @@
+//! Permits for queries, lists and cancels beyond the one that a claim brings.
+
+use std::time::Duration;
+
+use job::AccountName;
+use tracing::debug;
+
+use crate::env::Env;
+
+/// How long to wait when the queue does not say.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Waits for a query permit of the account. The end of the worker does not end the wait: whoever calls this races it.
+pub(crate) async fn query_permit(env: &Env, account: &AccountName) {
+    loop {
+        match env.jobs.query_permit(account).await {
+            Ok(None) => return,
+            // A pause may be long, and may be lifted: look again now and then.
+            Ok(Some(wait)) => {
+                tokio::time::sleep(wait.clamp(Duration::from_millis(1), Duration::from_secs(5))).await
+            }
+            Err(fault) => {
+                debug!(account = %account, error = &fault as &dyn std::error::Error, "No permit could be asked for");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Asks about a task that is due.
+//!
+//! The claim brought the permit of one call. It never waits for a task, never gives one up, and never makes one. Driven by
+//! the poll stage, once for each claim.
+
+mod answer;
+#[cfg(test)]
+mod tests;
+
+use job::{Action, Event, Job, Outcome, TaskId};
+use tracing::{debug, warn};
+
+pub(crate) use self::answer::{Reading, outcome};
+use crate::env::Env;
+use crate::permit::query_permit;
+use crate::ports::{CallFault, Lease};
+
+/// A claim for a poll.
+pub(crate) struct PollClaim {
+    /// The job, in `Polling`.
+    pub(crate) job: Job,
+    /// Its lease.
+    pub(crate) lease: Box<dyn Lease>,
+}
+
+/// Asks about the task of one claim, and writes down what it said.
+pub(crate) async fn run(env: &Env, claim: PollClaim) {
+    let PollClaim { job, lease } = claim;
+    let (event, outcome) = tokio::select! {
+        biased;
+        // Nothing is at stake: somebody else asks again.
+        () = env.stop.cancelled() => (Event::GivenBack, None),
+        answer = ask(env, &job) => answer,
+    };
+    env.commit(&job, event, outcome.as_ref()).await;
+    drop(lease);
+}
+
+async fn ask(env: &Env, job: &Job) -> (Event, Option<Outcome>) {
+    let Some(account) = job.state.attempt().map(|attempt| attempt.account.clone()) else {
+        return (Event::GivenBack, None);
+    };
+    let task = match job.next_action(env.jobs.now()) {
+        Action::Poll(task) => task,
+        Action::Cancel(task) => {
+            cancel(env, job, &task).await;
+            // Whether it is cancelled, only a query tells.
+            query_permit(env, &account).await;
+            task
+        }
+        _ => return (Event::GivenBack, None),
+    };
+    let answer = env.api.fetch(&account, &task).await;
+    let price = env.config.prices.per_image(job.model);
+    let Some(reading) = Reading::of(job, env.jobs.now(), env.config.rules.task_retention, price) else {
+        return (Event::GivenBack, None);
+    };
+    match answer {
+        Ok(report) => answer::read(report, reading),
+        Err(fault) => {
+            let (event, rest) = answer::unanswered(&fault, reading);
+            if let Some((call, wait, why)) = rest {
+                warn!(account = %account, "Queries of account {account} rest for {wait:?}: {why}");
+                if let Err(fault) = env.jobs.pause(&account, call, wait, &why).await {
+                    warn!(account = %account, error = &fault as &dyn std::error::Error, "The pause could not be written");
+                }
+            } else {
+                debug!(task.id = %task, "Task {task} could not be asked: {fault}");
+            }
+            (event, None)
+        }
+    }
+}
+
+async fn cancel(env: &Env, job: &Job, task: &TaskId) {
+    let Some(attempt) = job.state.attempt() else { return };
+    match env.api.cancel(&attempt.account, task).await {
+        Ok(()) => debug!(task.id = %task, "The cancelling of task {task} was asked for"),
+        // It runs already and will be paid for: it is finished and stored.
+        Err(CallFault::Refused(answer)) => {
+            debug!(task.id = %task, code = answer.code, "Task {task} cannot be cancelled")
+        }
+        Err(fault) => debug!(task.id = %task, "Task {task} could not be cancelled: {fault}"),
+    }
+}

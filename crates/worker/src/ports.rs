@@ -1,0 +1,367 @@
+//! All that a step may touch: the jobs, the provider, the bucket.
+//!
+//! Three object-safe traits, so that a test can run a step, or a whole worker, on twins in virtual time. What stands behind
+//! them in production is in [`crate::adapters`]. No port decides anything; what failed is told as plain data, so that the
+//! tables that turn it into events need no socket to be tested.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use dashscope::error::ErrorClass;
+use dashscope::request::OssUri;
+use dashscope::response::{TaskPage, TaskReport};
+use dashscope::{ImageRequest, ImageUrl};
+use job::{
+    AccountName, Attempt, Event, IllegalTransition, Job, JobId, JobSpec, Model, ObjectKey, Outcome,
+    StateName, StoredImage, TaskId, Timestamp,
+};
+
+/// Any error from below, for the `source` chain.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// The jobs, and what all workers know together of an account.
+#[async_trait]
+pub trait Jobs: Send + Sync {
+    /// The clock that all times in records are on.
+    fn now(&self) -> Timestamp;
+
+    /// Writes down what happened to a claimed job, and ends the claim. Waits for as long as the queue is away.
+    async fn commit(
+        &self,
+        job: &Job,
+        event: Event,
+        outcome: Option<&Outcome>,
+    ) -> Result<Written, CommitFault>;
+
+    /// Writes down what happened to a job, claimed or not. Waits for as long as the queue is away.
+    async fn commit_unfenced(&self, id: JobId, event: Event) -> Result<Written, CommitFault>;
+
+    /// What a job asks for.
+    async fn spec(&self, id: JobId) -> Result<Option<JobSpec>, JobsFault>;
+
+    /// Takes a query permit of the account, or says how long to wait for one.
+    async fn query_permit(&self, account: &AccountName) -> Result<Option<Duration>, JobsFault>;
+
+    /// Holds one of an account's calls back, for every worker.
+    async fn pause(
+        &self,
+        account: &AccountName,
+        call: PausedCall,
+        pause: Duration,
+        why: &str,
+    ) -> Result<(), JobsFault>;
+
+    /// Those of `tasks` that no job of ours owns.
+    async fn unowned(&self, account: &AccountName, tasks: &[TaskId]) -> Result<Vec<TaskId>, JobsFault>;
+
+    /// Attempts of the account and model that may yet turn out to have created a task, whatever their job's state.
+    async fn open_attempts(
+        &self,
+        account: &AccountName,
+        model: Model,
+    ) -> Result<Vec<(JobId, Attempt)>, JobsFault>;
+
+    /// Claims attempts without an answer that are due to be looked into.
+    async fn claim_settles(&self, max: usize) -> Result<Vec<Claimed>, JobsFault>;
+
+    /// A sign of life of the queue's server.
+    async fn beat(&self) -> Result<Beat, JobsFault>;
+
+    /// Takes over jobs whose lease has run out.
+    async fn rescue(&self, max: usize) -> Result<Rescued, JobsFault>;
+
+    /// Moves what has become due to where claims look; the time until the next is due, if that is known.
+    async fn promote(&self, max: usize) -> Result<Option<Duration>, JobsFault>;
+
+    /// Removes a chunk of what need not be kept any longer; how much went.
+    async fn retain(&self) -> Result<u64, JobsFault>;
+
+    /// Jobs by state.
+    async fn counts(&self) -> Result<BTreeMap<StateName, u64>, JobsFault>;
+}
+
+/// A held lease.
+pub trait Lease: Send + Sync {
+    /// How long ago the lease was last known to be ours; `None` once it is lost.
+    fn age_of_renewal(&self) -> Option<Duration>;
+}
+
+/// A job under a lease.
+pub struct Claimed {
+    /// The job.
+    pub job: Job,
+    /// Its lease, renewed for as long as this lives.
+    pub lease: Box<dyn Lease>,
+}
+
+/// Jobs that were taken over.
+#[derive(Debug)]
+pub struct Rescued {
+    /// The jobs, each with the time since its lease ran out.
+    pub jobs: Vec<(Job, Duration)>,
+    /// Whether there may be more.
+    pub more: bool,
+}
+
+/// A sign of life of the queue's server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beat {
+    /// Changes with every start of the server.
+    pub run_id: String,
+    /// The server's clock.
+    pub time: Timestamp,
+}
+
+/// What a commit left behind.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Written {
+    /// The job as it now is.
+    pub job: Job,
+    /// A task that exists and that the job could not take.
+    pub extra_task: Option<TaskId>,
+}
+
+/// Nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitFault {
+    /// The job is somebody else's now.
+    #[error("the job was taken over")]
+    Fenced,
+    /// The event does not fit the job's state.
+    #[error(transparent)]
+    Illegal(#[from] IllegalTransition),
+    /// There is no such job.
+    #[error("there is no such job")]
+    Missing,
+    /// The queue is unusable in a way that waiting does not mend.
+    #[error("the queue cannot be used")]
+    Broken(#[source] BoxError),
+}
+
+/// The queue could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum JobsFault {
+    /// It is away: the same call may succeed later.
+    #[error("the queue is away")]
+    Away(#[source] BoxError),
+    /// It answers, but not as it should.
+    #[error("the queue cannot be used")]
+    Broken(#[source] BoxError),
+    /// The account is not in this worker's settings.
+    #[error("account `{0}` is not in the settings of this worker")]
+    UnknownAccount(AccountName),
+}
+
+/// A call that a pause holds back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PausedCall {
+    /// Creations of every model.
+    Create,
+    /// Creations of one model.
+    CreateModel(Model),
+    /// Queries, lists and cancels.
+    Query,
+}
+
+/// Asked once, when the body of a create is about to go out. An error keeps it back, for certain.
+pub type Gate = Box<dyn FnOnce() -> Result<(), Withheld> + Send>;
+
+/// Why a create was kept back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Withheld {
+    /// The time in which the attempt may be sent is over.
+    #[error("the time in which it may be sent is over")]
+    TooLate,
+    /// The lease is lost, or was not renewed lately.
+    #[error("the lease is not fresh")]
+    StaleLease,
+    /// The worker is going down.
+    #[error("the worker is going down")]
+    Stopping,
+}
+
+/// The provider.
+#[async_trait]
+pub trait ImageApi: Send + Sync {
+    /// Creates a task: one request, sent at most once.
+    async fn create(
+        &self,
+        account: &AccountName,
+        request: &ImageRequest,
+        gate: Gate,
+    ) -> Result<Created, CreateFault>;
+
+    /// Asks about a task.
+    async fn fetch(&self, account: &AccountName, task: &TaskId) -> Result<TaskReport, CallFault>;
+
+    /// One page of the account's tasks of a model, from 1.
+    async fn list(&self, account: &AccountName, model: Model, page: u32) -> Result<TaskPage, CallFault>;
+
+    /// Asks to cancel a task. Whether that happened, a query says.
+    async fn cancel(&self, account: &AccountName, task: &TaskId) -> Result<(), CallFault>;
+
+    /// Puts an image into the provider's temporary store, for requests for `model`. `ending` is that of its format: `png`.
+    async fn upload(
+        &self,
+        account: &AccountName,
+        model: Model,
+        body: Bytes,
+        ending: &str,
+    ) -> Result<OssUri, CallFault>;
+}
+
+/// A task that was created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Created {
+    /// The task.
+    pub task: TaskId,
+    /// The service's id of the call.
+    pub request_id: Option<String>,
+}
+
+/// A create that brought no task id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CreateFault {
+    /// The gate kept it back: nothing was sent.
+    Withheld(Withheld),
+    /// The request breaks a documented rule: nothing was sent.
+    Invalid {
+        /// The rules that it breaks.
+        message: String,
+    },
+    /// There was no connection: nothing was sent.
+    NotConnected {
+        /// What went wrong, without secrets.
+        message: String,
+    },
+    /// The service said no, and that proves that it created nothing.
+    Refused(Answer),
+    /// Anything else: a task may exist.
+    Unknown {
+        /// Such as `timeout`, `reset`, `http_502`.
+        cause: String,
+        /// Whether the service may still be holding the request.
+        may_be_held: bool,
+    },
+}
+
+/// A query, list, cancel or upload that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallFault {
+    /// The service said no.
+    Refused(Answer),
+    /// There was no usable answer.
+    Unanswered {
+        /// What went wrong, without secrets.
+        message: String,
+    },
+    /// The account is not in this worker's settings.
+    UnknownAccount,
+}
+
+/// An answer of the service that says no.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The status of HTTP.
+    pub http_status: u16,
+    /// What kind of trouble it is.
+    pub class: ErrorClass,
+    /// The service's code.
+    pub code: String,
+    /// The service's message, without secrets.
+    pub message: String,
+    /// The service's id of the call.
+    pub request_id: Option<String>,
+    /// How long the service wants to be left alone.
+    pub retry_after: Option<Duration>,
+}
+
+impl fmt::Display for CallFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(answer) => {
+                write!(f, "HTTP {}, {}: {}", answer.http_status, answer.code, answer.message)
+            }
+            Self::Unanswered { message } => f.write_str(message),
+            Self::UnknownAccount => f.write_str("the account is not in the settings of this worker"),
+        }
+    }
+}
+
+/// The bucket, and the way into it.
+#[async_trait]
+pub trait ImageArchive: Send + Sync {
+    /// Copies the image behind `link` to `key`, checked. May be repeated, and dropped at any moment.
+    async fn copy(
+        &self,
+        link: &ImageUrl,
+        key: &ObjectKey,
+        tags: &[(String, String)],
+    ) -> Result<StoredImage, CopyFault>;
+
+    /// Puts the image at `from` over whatever stands at `to`. May be repeated, even when `from` is gone by then.
+    async fn put_over(&self, from: &ObjectKey, to: &ObjectKey, sha256: &str) -> Result<(), StoreFault>;
+
+    /// Deletes an object; none there is no error.
+    async fn delete(&self, key: &ObjectKey) -> Result<(), StoreFault>;
+
+    /// Writes JSON, over whatever stands there.
+    async fn put_json(&self, key: &ObjectKey, value: &serde_json::Value) -> Result<(), StoreFault>;
+
+    /// A link with which the provider can read an input. `bucket` is `None` for our own.
+    async fn presign(
+        &self,
+        bucket: Option<&str>,
+        key: &ObjectKey,
+        life: Duration,
+        now: Timestamp,
+    ) -> Result<ImageUrl, StoreFault>;
+
+    /// The bytes of an input of at most `bytes_max`, if it is there. `bucket` is `None` for our own.
+    async fn read(
+        &self,
+        bucket: Option<&str>,
+        key: &ObjectKey,
+        bytes_max: u64,
+    ) -> Result<Option<Bytes>, StoreFault>;
+}
+
+/// An image that could not be copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyFault {
+    /// A short stable code.
+    pub code: &'static str,
+    /// Why, for people, without any link.
+    pub reason: String,
+    /// What can be done about it.
+    pub cure: CopyCure,
+}
+
+/// What can be done about an image that could not be copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopyCure {
+    /// Try again later, by itself or after a person has put the store right.
+    Later,
+    /// Ask the task for another link.
+    FreshLink,
+    /// A different object stands at the key: write beside it first.
+    Beside,
+    /// Nothing.
+    None,
+}
+
+/// The store could not do something.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct StoreFault {
+    /// A short stable code.
+    pub code: &'static str,
+    /// Why, for people.
+    pub reason: String,
+    /// Whether trying again later, by itself or after a person has put the store right, can help.
+    pub later: bool,
+}

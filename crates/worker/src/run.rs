@@ -1,0 +1,168 @@
+//! Starts everything, and brings it down in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use queue::claims::Wakes;
+use queue::{Leases, Queue};
+use rand::Rng;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::adapters::{ApiSetupError, BucketArchive, DashScopeApi, QueueJobs};
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::config::{ConfigError, WorkerConfig};
+use crate::env::Env;
+use crate::stages::Stages;
+use crate::streaks::Streaks;
+use crate::tally::{Summary, Tally};
+use crate::{idle, promote, rescue, retention, settle};
+
+/// How long, beyond the create timeout, a worker that is told to stop waits for its steps: for the commits after the last
+/// answers.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A worker cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Its settings cannot work.
+    #[error("the worker's settings cannot work")]
+    Config(#[from] ConfigError),
+    /// A client of the provider cannot be made.
+    #[error("the provider's client cannot be set up")]
+    Api(#[from] ApiSetupError),
+    /// A stage ended by itself, again and again.
+    #[error("a stage of the worker ended early")]
+    StageEnded,
+}
+
+/// Works until `stop`, or, if the settings say so, until nothing is left to do.
+///
+/// `rng` places waits inside their jitter. `clock` must count the time in which the machine sleeps.
+///
+/// # Errors
+///
+/// The worker cannot be started, or one of its stages ended by itself. What was claimed comes back when its lease ends.
+pub async fn run(
+    config: WorkerConfig,
+    queue: Queue,
+    archive: archive::Archiver,
+    clock: Arc<dyn Clock>,
+    mut rng: Box<dyn Rng + Send>,
+    stop: CancellationToken,
+) -> Result<Summary, RunError> {
+    let lease = queue.lease();
+    config.check(lease)?;
+    let uploads_chance = Chance::new(split(&mut *rng));
+    let chance = Chance::new(rng);
+    let name = format!("{}-{}", config.name, chance.suffix());
+
+    // Leases are renewed while steps are awaited: their end is another token's.
+    let over = CancellationToken::new();
+    let _over = over.clone().drop_guard();
+    let boot = {
+        let clock = clock.clone();
+        Arc::new(move || clock.elapsed())
+    };
+    let leases = Leases::start(queue.clone(), config.renew_every, boot, over.clone());
+    let api =
+        DashScopeApi::new(&config.accounts, config.rules.create_timeout, clock.clone(), uploads_chance)?;
+    // Our own token: `--until-idle` stops this worker, and nothing else of its process.
+    let stop = stop.child_token();
+    let env = Arc::new(Env {
+        jobs: Arc::new(QueueJobs::new(queue.clone(), leases.clone(), &config)),
+        api: Arc::new(api),
+        archive: Arc::new(BucketArchive::new(archive, config.input_store.clone())),
+        clock,
+        chance,
+        config,
+        stop: stop.clone(),
+        put_off: Notify::new(),
+        streaks: Streaks::default(),
+        tally: Tally::default(),
+    });
+    info!(worker = name, accounts = env.config.accounts.len(), "Worker {name} begins");
+
+    let mut loops = JoinSet::new();
+    let wakes = Wakes::default();
+    loops.spawn(wakes.clone().follow(queue.clone(), stop.clone()));
+    start_loops(&mut loops, &env, lease);
+    let idle = env.config.until_idle.then(|| {
+        let env = env.clone();
+        tokio::spawn(async move {
+            let idle = idle::run(&env).await;
+            env.stop.cancel();
+            idle
+        })
+    });
+
+    let stages = Stages { env: env.clone(), queue, leases, wakes, name: name.clone(), stop: stop.clone() };
+    let drained = down_in_time(stages.run(), &stop, env.config.rules.create_timeout + GRACE).await;
+    let stopped = stop.is_cancelled();
+    stop.cancel();
+    let ended = tokio::time::timeout(GRACE, async { while loops.join_next().await.is_some() {} }).await;
+    let idle = match idle {
+        Some(idle) => idle.await.unwrap_or(false),
+        None => false,
+    };
+    let summary = env.tally.summary(drained == Drained::Yes && ended.is_ok(), idle);
+    info!(worker = name, drained = summary.drained, "Worker {name} is down");
+    if drained == Drained::StagesEnded && !stopped {
+        return Err(RunError::StageEnded);
+    }
+    Ok(summary)
+}
+
+fn start_loops(loops: &mut JoinSet<()>, env: &Arc<Env>, lease: Duration) {
+    let env_of = || env.clone();
+    let of = env_of();
+    loops.spawn(async move { rescue::run(&of, lease).await });
+    let of = env_of();
+    loops.spawn(async move { promote::run(&of).await });
+    let of = env_of();
+    loops.spawn(async move { retention::run(&of).await });
+    let of = env_of();
+    loops.spawn(async move { settle::run(&of).await });
+}
+
+/// How the stages ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Drained {
+    /// Every step ended.
+    Yes,
+    /// Steps were left behind; their jobs come back when their leases end.
+    No,
+    /// A stage ended with an error.
+    StagesEnded,
+}
+
+/// Runs the stages; once stopped, waits for them no longer than `patience`.
+async fn down_in_time(
+    stages: impl Future<Output = bool>,
+    stop: &CancellationToken,
+    patience: Duration,
+) -> Drained {
+    let out_of_patience = async {
+        stop.cancelled().await;
+        tokio::time::sleep(patience).await;
+    };
+    tokio::select! {
+        biased;
+        well = stages => if well { Drained::Yes } else { Drained::StagesEnded },
+        () = out_of_patience => {
+            warn!("Some steps did not end in time; their jobs come back when their leases end");
+            Drained::No
+        }
+    }
+}
+
+/// A second random source, so that the two need not share a lock.
+fn split(rng: &mut (dyn Rng + Send)) -> Box<dyn Rng + Send> {
+    use rand::SeedableRng as _;
+    let mut seed = [0; 32];
+    rng.fill_bytes(&mut seed);
+    Box::new(rand::rngs::StdRng::from_seed(seed))
+}

@@ -1,0 +1,195 @@
+//! The table of verdicts, and what must never happen.
+
+use std::time::Duration;
+
+use job::{Attempt, HeldReason, Rules, Timestamp};
+use proptest::prelude::*;
+
+use super::decide::{Evidence, Listed, Listing, Owner, Verdict, by_policy, decide, without_evidence};
+use crate::config::{Adopt, Ambiguous, SettleConfig};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Seconds after the claim of the attempt in question.
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+}
+
+fn attempt() -> Attempt {
+    Attempt { number: 1, account: "a".parse().unwrap(), claimed_at: at(0), send_by: at(5) }
+}
+
+fn listed(name: &str, created: Option<i64>, owner: Owner) -> Listed {
+    Listed { task: name.parse().unwrap(), created_at: created.map(at), owner }
+}
+
+fn evidence(now: i64, tasks: Vec<Listed>) -> Evidence {
+    Evidence {
+        attempt: attempt(),
+        now: at(now),
+        looks: 0,
+        held_for: Duration::ZERO,
+        listing: Listing { whole: true, tasks },
+        rivals: false,
+    }
+}
+
+fn judge(evidence: &Evidence) -> Verdict {
+    decide(evidence, &SettleConfig::default(), &Rules::default(), 1.0)
+}
+
+const LOOK_AGAIN: Verdict = Verdict::LookAgain(Duration::from_secs(10));
+const ASK_PERSON: Verdict = Verdict::Undecidable(HeldReason::CannotTell);
+
+#[test]
+fn nothing_unowned_and_a_later_task_of_ours_mean_not_created() {
+    assert_eq!(judge(&evidence(40, vec![listed("t", Some(35), Owner::Ours)])), Verdict::NotCreated);
+}
+
+#[test]
+fn a_list_without_a_later_task_of_ours_proves_nothing() {
+    assert_eq!(judge(&evidence(40, vec![listed("t", Some(34), Owner::Ours)])), LOOK_AGAIN);
+    assert_eq!(judge(&evidence(40, vec![listed("t", None, Owner::Ours)])), LOOK_AGAIN);
+    assert_eq!(judge(&evidence(40, vec![listed("t", Some(50), Owner::Foreign)])), LOOK_AGAIN);
+    assert_eq!(judge(&evidence(40, Vec::new())), LOOK_AGAIN);
+}
+
+#[test]
+fn on_an_idle_account_an_older_task_of_ours_and_ten_minutes_are_enough() {
+    let older = || vec![listed("t", Some(-3_600), Owner::Ours)];
+    assert_eq!(judge(&evidence(604, older())), LOOK_AGAIN);
+    assert_eq!(judge(&evidence(605, older())), Verdict::NotCreated);
+    assert_eq!(judge(&evidence(605, Vec::new())), LOOK_AGAIN);
+}
+
+#[test]
+fn a_request_that_was_given_up_waiting_needs_a_control_after_the_providers_own_timeout() {
+    let held = |now, created| {
+        let tasks = vec![listed("t", Some(created), Owner::Ours)];
+        judge(&Evidence { held_for: 300 * SECOND, ..evidence(now, tasks) })
+    };
+    assert_eq!(held(400, 304), LOOK_AGAIN);
+    assert_eq!(held(400, 305), Verdict::NotCreated);
+}
+
+#[test]
+fn the_only_unowned_task_inside_the_window_is_the_attempts() {
+    for created in [-10, 0, 45] {
+        let tasks = vec![listed("o", Some(60), Owner::Ours), listed("x", Some(created), Owner::Nobody)];
+        assert_eq!(judge(&evidence(60, tasks)), Verdict::Found("x".parse().unwrap()), "created at {created}");
+    }
+}
+
+#[test]
+fn a_task_outside_of_the_window_or_beside_another_is_not_taken() {
+    let ours = || listed("o", Some(60), Owner::Ours);
+    for created in [Some(46), None] {
+        let tasks = vec![ours(), listed("x", created, Owner::Nobody)];
+        assert_eq!(judge(&evidence(60, tasks)), LOOK_AGAIN, "created at {created:?}");
+    }
+    let two = vec![listed("x", Some(1), Owner::Nobody), listed("y", Some(-80_000), Owner::Nobody)];
+    assert_eq!(judge(&evidence(60, two)), LOOK_AGAIN);
+}
+
+#[test]
+fn a_task_is_not_taken_from_a_rival_nor_against_the_settings_nor_from_half_a_list() {
+    let tasks = || vec![listed("o", Some(60), Owner::Ours), listed("x", Some(1), Owner::Nobody)];
+    assert_eq!(judge(&Evidence { rivals: true, ..evidence(60, tasks()) }), LOOK_AGAIN);
+    let half = Listing { whole: false, tasks: tasks() };
+    assert_eq!(judge(&Evidence { listing: half, ..evidence(60, Vec::new()) }), LOOK_AGAIN);
+    let never = SettleConfig { adopt: Adopt::Never, ..SettleConfig::default() };
+    assert_eq!(decide(&evidence(60, tasks()), &never, &Rules::default(), 1.0), LOOK_AGAIN);
+}
+
+#[test]
+fn an_unowned_task_from_before_the_claim_does_not_stand_in_the_way() {
+    let tasks = vec![listed("o", Some(60), Owner::Ours), listed("x", Some(-11), Owner::Nobody)];
+    assert_eq!(judge(&evidence(60, tasks)), Verdict::NotCreated);
+}
+
+#[test]
+fn half_a_list_never_shows_that_nothing_was_created() {
+    let half = Listing { whole: false, tasks: vec![listed("o", Some(60), Owner::Ours)] };
+    assert_eq!(judge(&Evidence { listing: half, ..evidence(60, Vec::new()) }), LOOK_AGAIN);
+}
+
+#[test]
+fn a_person_is_asked_after_half_an_hour_of_doubt() {
+    assert_eq!(judge(&evidence(1_804, Vec::new())), LOOK_AGAIN);
+    assert_eq!(judge(&evidence(1_805, Vec::new())), ASK_PERSON);
+}
+
+#[test]
+fn a_list_that_has_forgotten_the_time_of_the_attempt_proves_nothing() {
+    let day = 23 * 3_600 - 10;
+    let ours = || vec![listed("t", Some(80_000), Owner::Ours)];
+    assert_eq!(judge(&evidence(day - 1, ours())), Verdict::NotCreated);
+    assert_eq!(judge(&evidence(day, ours())), ASK_PERSON);
+}
+
+#[test]
+fn an_outage_is_waited_out_as_long_as_the_list_still_shows_the_attempt() {
+    let config = SettleConfig::default();
+    let after =
+        |seconds, looks| without_evidence(&attempt(), looks, at(seconds), &config, &Rules::default(), 1.0);
+    assert_eq!(after(60, 0), LOOK_AGAIN);
+    assert_eq!(after(7_200, 9), Verdict::LookAgain(120 * SECOND));
+    assert_eq!(after(5 + 23 * 3_600, 9), ASK_PERSON);
+}
+
+#[test]
+fn the_policy_speaks_first() {
+    assert_eq!(by_policy(Ambiguous::Settle), None);
+    assert_eq!(by_policy(Ambiguous::Hold), Some(Verdict::Undecidable(HeldReason::Policy)));
+    assert_eq!(by_policy(Ambiguous::ResubmitMayPayTwice), Some(Verdict::NotCreated));
+}
+
+fn any_listed() -> impl Strategy<Value = Listed> {
+    let owner = prop_oneof![Just(Owner::Ours), Just(Owner::Nobody), Just(Owner::Foreign)];
+    let created = proptest::option::weighted(0.9, -90_000i64..90_000);
+    (0u32..1_000, created, owner).prop_map(|(id, created, owner)| listed(&format!("t{id}"), created, owner))
+}
+
+fn any_evidence() -> impl Strategy<Value = Evidence> {
+    let tasks = proptest::collection::vec(any_listed(), 0..6);
+    (5i64..100_000, 0u16..40, any::<bool>(), any::<bool>(), prop_oneof![Just(0u64), Just(300)], tasks)
+        .prop_map(|(now, looks, whole, rivals, held, tasks)| Evidence {
+            attempt: attempt(),
+            now: at(now),
+            looks,
+            held_for: Duration::from_secs(held),
+            listing: Listing { whole, tasks },
+            rivals,
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn nothing_is_sent_again_while_a_task_is_listed_that_could_be_its_own(evidence in any_evidence()) {
+        let suspect = evidence.listing.tasks.iter().any(|task| {
+            task.owner == Owner::Nobody && task.created_at.is_none_or(|created| created >= at(-10))
+        });
+        if suspect {
+            prop_assert_ne!(judge(&evidence), Verdict::NotCreated);
+        }
+    }
+
+    #[test]
+    fn nothing_is_sent_again_without_a_control(mut evidence in any_evidence()) {
+        evidence.listing.tasks.retain(|task| task.owner != Owner::Ours);
+        prop_assert_ne!(judge(&evidence), Verdict::NotCreated);
+    }
+
+    #[test]
+    fn what_is_taken_is_the_only_task_that_nobody_owns(evidence in any_evidence()) {
+        if let Verdict::Found(found) = judge(&evidence) {
+            let nobodys: Vec<_> = evidence.listing.tasks.iter().filter(|task| task.owner == Owner::Nobody).collect();
+            prop_assert_eq!(nobodys.len(), 1);
+            prop_assert_eq!(&nobodys[0].task, &found);
+            prop_assert!(!evidence.rivals && evidence.listing.whole);
+            prop_assert!(nobodys[0].created_at.is_some_and(|created| created >= at(-10) && created <= at(45)));
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The three stages as apalis workers under one monitor. The only file here that names apalis.
+//!
+//! What apalis brings: the workers' loops, their concurrency, a task of its own for each step, panics that stay in their step,
+//! restarts, and the wait for steps under way. What it is not given: errors. A step writes down what happened to its job by
+//! itself, so that a handler always succeeds; one that panics drops its lease, and the job comes back.
+//!
+//! The end: the stop token ends the fetchers, and what they claimed is still handed out and given back. Then a backend is at
+//! its end, and stops its worker by itself; the monitor ends with the last one. apalis's own shutdown signal would leave claims
+//! behind, since a backend is not polled while its worker drains.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use apalis::layers::WorkerBuilderExt as _;
+use apalis::layers::catch_panic::CatchPanicLayer;
+use apalis_core::backend::finalize::Ephemeral;
+use apalis_core::backend::{Backend, BackendConfig};
+use apalis_core::error::{BoxDynError, WorkerError};
+use apalis_core::monitor::Monitor;
+use apalis_core::task::Task;
+use apalis_core::task::data::Data;
+use apalis_core::worker::builder::WorkerBuilder;
+use apalis_core::worker::context::WorkerContext;
+use apalis_core::worker::ext::parallelize::ParallelizeExt as _;
+use job::{BatchName, Job};
+use queue::claims::{Claim, ClaimBackend, Stage, Wakes};
+use queue::{Leases, Queue, SubmitAsk};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span, error, info_span};
+
+use crate::adapters::{HeldLease, query_limits};
+use crate::archive_step::{self, ArchiveClaim};
+use crate::env::Env;
+use crate::poll::{self, PollClaim};
+use crate::submit::{self, SubmitClaim};
+
+/// How often a stage's worker may be started anew. Its backend returns no errors, so that only a fault of ours or of apalis
+/// ends one early.
+const RESTARTS_MAX: usize = 10;
+
+/// What the stages need besides the steps' own [`Env`].
+#[derive(Clone)]
+pub(crate) struct Stages {
+    pub(crate) env: Arc<Env>,
+    pub(crate) queue: Queue,
+    pub(crate) leases: Leases,
+    pub(crate) wakes: Wakes,
+    /// Tells this start of the worker from every other.
+    pub(crate) name: String,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Stages {
+    /// Runs all three until they have ended. `false`: one of them ended with an error.
+    pub(crate) async fn run(self) -> bool {
+        let (submit, poll, archive) = (self.clone(), self.clone(), self.clone());
+        let monitor = Monitor::new()
+            .should_restart(|worker, fault: &WorkerError| {
+                error!(worker = worker.name(), "A stage ended early: {fault}");
+                worker.restarts() < RESTARTS_MAX
+            })
+            .register(move |start| {
+                WorkerBuilder::new(format!("{}-submit-{start}", submit.name))
+                    .backend(submit.submits())
+                    .data(submit.env.clone())
+                    .concurrency(submit.env.config.submit_concurrency)
+                    .parallelize(tokio::spawn)
+                    .layer(CatchPanicLayer::with_panic_handler(panicked as PanicHandler))
+                    .build(run_submit)
+            })
+            .register(move |start| {
+                WorkerBuilder::new(format!("{}-poll-{start}", poll.name))
+                    .backend(poll.polls())
+                    .data(poll.env.clone())
+                    .concurrency(poll.env.config.poll_concurrency)
+                    .parallelize(tokio::spawn)
+                    .layer(CatchPanicLayer::with_panic_handler(panicked as PanicHandler))
+                    .build(run_poll)
+            })
+            .register(move |start| {
+                WorkerBuilder::new(format!("{}-archive-{start}", archive.name))
+                    .backend(archive.archives())
+                    .data(archive.env.clone())
+                    .concurrency(archive.env.config.archive_concurrency)
+                    .parallelize(tokio::spawn)
+                    .layer(CatchPanicLayer::with_panic_handler(panicked as PanicHandler))
+                    .build(run_archive)
+            });
+        match monitor.run().await {
+            Ok(()) => true,
+            Err(fault) => {
+                error!(error = &fault as &dyn std::error::Error, "The stages ended with an error");
+                false
+            }
+        }
+    }
+
+    fn stage(&self, handlers: usize, wake: queue::claims::Wake) -> (Stage, Ending) {
+        let (stage, backend) =
+            Stage::new(self.queue.clone(), self.leases.clone(), handlers, wake, self.stop.clone());
+        (stage, Ending(backend))
+    }
+
+    fn submits(&self) -> Ending {
+        let (stage, backend) = self.stage(self.env.config.submit_concurrency, self.wakes.submit.clone());
+        for account in &self.env.config.accounts {
+            for (model, limits) in &account.limits {
+                stage.fetch_submits(SubmitAsk {
+                    account: account.name.clone(),
+                    model: *model,
+                    limits: *limits,
+                    send_within: self.env.config.send_within,
+                });
+            }
+        }
+        backend
+    }
+
+    fn polls(&self) -> Ending {
+        let (stage, backend) = self.stage(self.env.config.poll_concurrency, self.wakes.poll.clone());
+        for account in &self.env.config.accounts {
+            if let Some(limits) = query_limits(account.limits.values()) {
+                stage.fetch_polls(account.name.clone(), limits);
+            }
+        }
+        backend
+    }
+
+    fn archives(&self) -> Ending {
+        let (stage, backend) = self.stage(self.env.config.archive_concurrency, self.wakes.archive.clone());
+        stage.fetch_archives();
+        backend
+    }
+}
+
+async fn run_submit(claim: Claim, env: Data<Arc<Env>>) -> Result<(), BoxDynError> {
+    let span = step_span("submit", &claim.job);
+    let Claim { job, spec, lease, claimed_at_boot, .. } = claim;
+    let spec = spec.unwrap_or_else(|| Err("the claim came without it".to_owned()));
+    let claim = SubmitClaim { job, spec, lease: Arc::new(HeldLease(lease)), claimed_at: claimed_at_boot };
+    submit::run(&env, claim).instrument(span).await;
+    Ok(())
+}
+
+async fn run_poll(claim: Claim, env: Data<Arc<Env>>) -> Result<(), BoxDynError> {
+    let span = step_span("poll", &claim.job);
+    let Claim { job, lease, .. } = claim;
+    poll::run(&env, PollClaim { job, lease: Box::new(HeldLease(lease)) }).instrument(span).await;
+    Ok(())
+}
+
+async fn run_archive(claim: Claim, env: Data<Arc<Env>>) -> Result<(), BoxDynError> {
+    let span = step_span("archive", &claim.job);
+    let Claim { job, outcome, lease, .. } = claim;
+    let claim = ArchiveClaim { job, outcome, lease: Arc::new(HeldLease(lease)) };
+    archive_step::run(&env, claim).instrument(span).await;
+    Ok(())
+}
+
+/// One span for each step.
+fn step_span(step: &'static str, job: &Job) -> Span {
+    info_span!(
+        "step", step, job.id = %job.id, task.id = job.state.task().map(job::TaskId::as_str),
+        batch = job.batch.as_ref().map(BatchName::as_str),
+        account = job.state.attempt().map(|attempt| attempt.account.as_str()),
+    )
+}
+
+type PanicHandler = fn(&Box<dyn std::any::Any + Send>) -> StepPanicked;
+
+/// A step panicked. Its lease is dropped with it, and the job comes back.
+#[derive(Debug, thiserror::Error)]
+#[error("a step panicked: {0}")]
+struct StepPanicked(String);
+
+fn panicked(cause: &Box<dyn std::any::Any + Send>) -> StepPanicked {
+    let text = cause
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| cause.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "for no reason that can be shown".to_owned());
+    error!("A step panicked: {text}");
+    StepPanicked(text)
+}
+
+/// A backend that stops its worker when it is at its end: apalis waits for a stop even then.
+struct Ending(ClaimBackend);
+
+impl Backend for Ending {
+    type Task = Task<Claim>;
+    type Error = Infallible;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>, worker: &WorkerContext) -> Poll<Result<(), Infallible>> {
+        self.0.poll_ready(cx, worker)
+    }
+
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &WorkerContext,
+    ) -> Poll<Option<Result<Self::Task, Infallible>>> {
+        let next = self.0.poll_next(cx, worker);
+        if matches!(next, Poll::Ready(None))
+            && let Err(fault) = worker.stop()
+        {
+            error!("A stage at its end could not be stopped: {fault}");
+        }
+        next
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>, worker: &WorkerContext) -> Poll<Result<(), Infallible>> {
+        self.0.poll_close(cx, worker)
+    }
+}
+
+impl BackendConfig for Ending {
+    type Args = Claim;
+    type Id = String;
+    type Kind = Ephemeral;
+    type Config = ();
+    type Layer = <ClaimBackend as BackendConfig>::Layer;
+
+    fn config(&self) -> &() {
+        self.0.config()
+    }
+
+    fn middleware(&mut self, worker: &mut WorkerContext) -> Self::Layer {
+        self.0.middleware(worker)
+    }
+}

@@ -1,0 +1,102 @@
+//! Bad answers in a row, by account and call: how long the next pause is.
+//!
+//! Kept in this process only: the pause itself is everybody's, in Redis, and a worker that starts anew begins with a short one.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use job::{AccountName, Curve};
+
+/// The pauses of a call that fails again and again.
+///
+/// Source: Model Studio's "Rate limits" (recovery within a minute).
+const PAUSES: Curve = Curve { first: Duration::from_secs(1), factor: 2.0, cap: Duration::from_secs(60) };
+
+/// What a streak is of. An answer of any kind ends those of connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Trouble {
+    /// No connection.
+    Connection,
+    /// The service asked for less.
+    Throttled,
+    /// Creates without an answer.
+    NoAnswer,
+}
+
+/// Counts of bad answers in a row.
+#[derive(Debug, Default)]
+pub(crate) struct Streaks(Mutex<HashMap<(AccountName, Trouble), Streak>>);
+
+#[derive(Debug, Default)]
+struct Streak {
+    in_a_row: u32,
+    /// Until when, by the boot clock, the last pause holds.
+    until: Duration,
+}
+
+impl Streaks {
+    /// One more at `now` (by the boot clock), and the pause that it earns.
+    ///
+    /// What fails during a pause was under way when the pause began: it is the same trouble, not a new one, and does not make
+    /// the pause longer. Otherwise one moment without a network would cost a minute on a worker with many calls at once.
+    pub(crate) fn add(&self, account: &AccountName, trouble: Trouble, now: Duration, chance: f64) -> Pause {
+        let mut streaks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let streak = streaks.entry((account.clone(), trouble)).or_default();
+        if streak.in_a_row == 0 || now >= streak.until {
+            streak.in_a_row = streak.in_a_row.saturating_add(1);
+            streak.until = now + PAUSES.wait_with_jitter(streak.in_a_row - 1, chance);
+        }
+        Pause { in_a_row: streak.in_a_row, wait: streak.until.saturating_sub(now) }
+    }
+
+    /// A good answer ended every streak of the account.
+    pub(crate) fn end(&self, account: &AccountName) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(of, _), _| of != account);
+    }
+}
+
+/// What a streak earns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pause {
+    /// How many in a row, this one with it.
+    pub(crate) in_a_row: u32,
+    /// How long the call is to be held back.
+    pub(crate) wait: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn pauses_grow_until_a_good_answer() {
+        let (streaks, account) = (Streaks::default(), AccountName::parse("a").unwrap());
+        let other = AccountName::parse("b").unwrap();
+        let mut now = SECOND;
+        let waits = [(); 8].map(|()| {
+            let pause = streaks.add(&account, Trouble::Throttled, now, 1.0);
+            now += pause.wait;
+            pause.wait.as_secs()
+        });
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(streaks.add(&account, Trouble::Connection, now, 1.0).in_a_row, 1);
+        assert_eq!(streaks.add(&other, Trouble::Throttled, now, 1.0).in_a_row, 1);
+        streaks.end(&account);
+        assert_eq!(streaks.add(&account, Trouble::Throttled, now, 1.0).in_a_row, 1);
+        assert_eq!(streaks.add(&other, Trouble::Throttled, now + SECOND, 1.0).in_a_row, 2);
+    }
+
+    #[test]
+    fn calls_that_fail_together_are_one_trouble() {
+        let (streaks, account) = (Streaks::default(), AccountName::parse("a").unwrap());
+        for ms in [0, 10, 900] {
+            let pause = streaks.add(&account, Trouble::Connection, Duration::from_millis(5_000 + ms), 1.0);
+            assert_eq!(pause.in_a_row, 1);
+            assert_eq!(pause.wait, SECOND - Duration::from_millis(ms));
+        }
+        assert_eq!(streaks.add(&account, Trouble::Connection, 6 * SECOND, 1.0).in_a_row, 2);
+    }
+}

@@ -1,0 +1,145 @@
+//! The paid call.
+//!
+//! Owns its order: the claim has written the intent down; the inputs are prepared; one create is sent, if the gate allows it
+//! at the last moment; a task id is written down before anything else is done with it. It never sends twice: what got no
+//! answer is the settler's. Driven by the submit stage, once for each claim.
+
+mod gate;
+mod inputs;
+mod keep;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use job::{Action, Attempt, Event, Failure, FailureClass, Job, JobSpec, JobState, Refusal};
+use tracing::{debug, warn};
+
+use self::gate::{GateFacts, Latch, may_send};
+use self::inputs::InputFault;
+pub(crate) use self::table::failure_class;
+use self::table::{Consequence, Rest, consequence, trouble};
+use crate::env::Env;
+use crate::ports::{CreateFault, Created, Gate, Lease, Withheld};
+
+/// A claim for submit.
+pub(crate) struct SubmitClaim {
+    /// The job, in `Submitting`.
+    pub(crate) job: Job,
+    /// What it asks for; the fault, if this version cannot read it.
+    pub(crate) spec: Result<Arc<JobSpec>, String>,
+    /// Its lease.
+    pub(crate) lease: Arc<dyn Lease>,
+    /// When the claim was asked for, by the boot clock.
+    pub(crate) claimed_at: Duration,
+}
+
+/// Sends the create of one claim, and writes down what became of it.
+pub(crate) async fn run(env: &Env, claim: SubmitClaim) {
+    let SubmitClaim { job, spec, lease, claimed_at } = claim;
+    let (Action::Submit, JobState::Submitting { attempt }) = (job.next_action(env.jobs.now()), &job.state)
+    else {
+        warn!(job.id = %job.id, "Job {} was claimed for submit and is {}", job.id, job.state_name());
+        env.commit(&job, Event::GivenBack, None).await;
+        return;
+    };
+    let event = match create(env, &job, attempt, spec, &lease, claimed_at).await {
+        Ok(created) => {
+            env.streaks.end(&attempt.account);
+            debug!(job.id = %job.id, task.id = %created.task, request.id = created.request_id, "Task {} was created", created.task);
+            return keep::keep(env, &job, attempt, created.task).await;
+        }
+        Err(event) => event,
+    };
+    env.commit(&job, event, None).await;
+}
+
+/// The task, or what happened instead.
+async fn create(
+    env: &Env,
+    job: &Job,
+    attempt: &Attempt,
+    spec: Result<Arc<JobSpec>, String>,
+    lease: &Arc<dyn Lease>,
+    claimed_at: Duration,
+) -> Result<Created, Event> {
+    let spec = spec.map_err(|fault| local_failure("UnreadableSpec", fault))?;
+    let left = env.config.send_within.saturating_sub(env.clock.elapsed().saturating_sub(claimed_at));
+    let prepared = tokio::select! {
+        () = env.stop.cancelled() => return Err(Event::GivenBack),
+        prepared = tokio::time::timeout(left, inputs::prepare(env, &attempt.account, job.model, &spec.images)) => prepared,
+    };
+    let images = match prepared {
+        Ok(Ok(images)) => images,
+        Ok(Err(InputFault::Passing { code, message })) => {
+            warn!(job.id = %job.id, code, "The inputs of job {} are not ready: {message}", job.id);
+            return Err(refused(code));
+        }
+        Ok(Err(InputFault::Final { code, message })) => return Err(local_failure(code, message)),
+        // Growing waits, or a store that is too slow would cost a create permit every few seconds.
+        Err(_) => return Err(refused("InputsTooSlow".to_owned())),
+    };
+    let request = spec.request_with(images);
+
+    let latch = Latch::default();
+    let gate = gate(env, lease.clone(), claimed_at, latch.clone());
+    let answer = {
+        let call = env.api.create(&attempt.account, &request, gate);
+        tokio::pin!(call);
+        tokio::select! {
+            answer = &mut call => answer,
+            () = env.stop.cancelled() => match latch.close() {
+                true => Err(CreateFault::Withheld(Withheld::Stopping)),
+                // It is on the wire: its answer may be worth money.
+                false => call.await,
+            },
+        }
+    };
+    match answer {
+        Ok(created) => Ok(created),
+        Err(fault) => Err(learn(env, job, attempt, fault).await),
+    }
+}
+
+fn gate(env: &Env, lease: Arc<dyn Lease>, claimed_at: Duration, latch: Latch) -> Gate {
+    let (clock, stop) = (env.clock.clone(), env.stop.clone());
+    let (send_within, renewal_age_max) = (env.config.send_within, env.config.renewal_age_max);
+    Box::new(move || {
+        may_send(GateFacts {
+            since_claim: clock.elapsed().saturating_sub(claimed_at),
+            send_within,
+            renewal_age: lease.age_of_renewal(),
+            renewal_age_max,
+            stopping: stop.is_cancelled(),
+        })?;
+        if latch.send() { Ok(()) } else { Err(Withheld::Stopping) }
+    })
+}
+
+/// What a create without a task means for the job; what it means for the account is done here.
+async fn learn(env: &Env, job: &Job, attempt: &Attempt, fault: CreateFault) -> Event {
+    if let CreateFault::Unknown { cause, .. } = &fault {
+        warn!(job.id = %job.id, cause, "The create of job {} got no answer ({cause}); it will be settled, not repeated", job.id);
+    }
+    let account = &attempt.account;
+    let streak =
+        trouble(&fault).map(|kind| env.streaks.add(account, kind, env.clock.elapsed(), env.chance.draw()));
+    let Consequence { event, rest } = consequence(fault, job.model, streak);
+    if let Some(Rest { call, wait, why }) = rest {
+        warn!(account = %account, wait_ms = wait.as_millis() as u64, "Creates of account {account} rest for {wait:?}: {why}");
+        if let Err(fault) = env.jobs.pause(account, call, wait, &why).await {
+            warn!(account = %account, error = &fault as &dyn std::error::Error, "The pause could not be written");
+        }
+    }
+    event
+}
+
+fn refused(code: String) -> Event {
+    Event::Refused(Refusal { code, retry_after: None })
+}
+
+fn local_failure(code: &str, message: String) -> Event {
+    Event::Rejected(Failure { class: FailureClass::Local, code: code.to_owned(), message, request_id: None })
+}
