@@ -210,6 +210,19 @@ mod tests {
     }
 
     #[test]
+    fn of_many_waiting_tasks_the_oldest_starts_first() {
+        let mut slots = Slots::new([1, 1], 0);
+        for task in 0..5 {
+            slots.submit(Model::Pro, task, 0, 0, 10);
+        }
+        let started = timeline(&mut slots, 100).into_iter().filter_map(|(_, transition)| match transition {
+            Transition::Started(task) => Some(task),
+            Transition::Ended(_) => None,
+        });
+        assert_eq!(started.collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
     fn a_canceled_task_never_starts_and_leaves_its_place() {
         let mut slots = Slots::new([1, 1], 0);
         for task in 0..3 {

@@ -1,6 +1,8 @@
 //! Create, query, list, cancel, quotas: the answers of a healthy service.
 
-use dashscope_sim::{Config, Key};
+use std::time::Duration;
+
+use dashscope_sim::{Config, Durations, Key};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -71,13 +73,15 @@ async fn without_n_four_images_are_made_and_billed_and_twelve_for_a_set() {
 
 #[tokio::test]
 async fn a_synchronous_call_answers_when_the_task_is_done_and_is_billed_the_same() {
-    let bench = Bench::start(quick()).await;
+    // An hour until anything happens by itself: the answer can only come because the clock was moved.
+    let durations = Durations { schedule_ms: 3_600_000, ..quick().durations };
+    let bench = Bench::start(Config { durations, ..quick() }).await;
     let call = send(bench.request(Method::POST, CREATE_SYNC).json(&text_to_image("a")));
     let clock = async {
         while bench.sim.totals().totals.tasks_created == 0 {
             tokio::task::yield_now().await;
         }
-        bench.sim.advance_clock(DONE);
+        bench.sim.advance_clock(Duration::from_secs(2 * 3_600));
     };
     let (answer, ()) = tokio::join!(call, clock);
     let answer = answer.unwrap().json();
@@ -95,9 +99,12 @@ async fn the_async_header_is_needed_on_create_and_refused_elsewhere() {
     let bench = Bench::start(quick()).await;
     let body = text_to_image("a");
     let id = bench.task(&body).await;
-    let without = send(bench.request(Method::POST, CREATE).json(&body)).await.unwrap();
-    assert_eq!(without.refusal(), (403, "AccessDenied".into()));
-    assert!(without.text().contains("current user api does not support synchronous calls"));
+    let create = || bench.request(Method::POST, CREATE).json(&body);
+    for without in [create(), create().header("x-dashscope-async", "disable")] {
+        let answer = send(without).await.unwrap();
+        assert_eq!(answer.refusal(), (403, "AccessDenied".into()));
+        assert!(answer.text().contains("current user api does not support synchronous calls"));
+    }
     for (method, path) in [
         (Method::GET, format!("/tasks/{id}")),
         (Method::GET, "/tasks".into()),
@@ -107,7 +114,7 @@ async fn the_async_header_is_needed_on_create_and_refused_elsewhere() {
         assert_eq!(send(with).await.unwrap().refusal(), (403, "AccessDenied".into()), "{path}");
     }
     let ledger = bench.sim.totals();
-    assert_eq!((ledger.violations.async_header_missing, ledger.violations.async_header_misplaced), (1, 3));
+    assert_eq!((ledger.violations.async_header_missing, ledger.violations.async_header_misplaced), (2, 3));
     assert_eq!(ledger.totals.tasks_created, 1);
 }
 
@@ -161,7 +168,7 @@ async fn an_unknown_task_is_a_success_with_the_state_unknown() {
         assert_eq!(answer.json()["output"], json!({ "task_id": id, "task_status": "UNKNOWN" }));
     }
     let id = bench.task(&text_to_image("a")).await;
-    bench.sim.advance_clock(std::time::Duration::from_secs(24 * 3_600));
+    bench.sim.advance_clock(Duration::from_secs(24 * 3_600));
     assert_eq!(bench.query(&id).await["output"]["task_status"], "UNKNOWN", "after 24 hours");
 }
 
