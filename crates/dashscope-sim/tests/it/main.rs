@@ -1,6 +1,6 @@
 //! The simulator over HTTP: every endpoint, every fault, the same output for the same seed.
 
-#![expect(clippy::unwrap_used, reason = "the helpers of a test may panic as the tests do")]
+#![expect(clippy::unwrap_used, reason = "what tests call may panic as the tests do")]
 
 mod bench;
 mod binary;
