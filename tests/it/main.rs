@@ -1,4 +1,7 @@
 //! One binary for all tests that need real servers: a second one would be linked, and wait, again.
 
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
+
 mod architecture;
+mod main_job;
 mod queue;

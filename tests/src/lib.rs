@@ -10,6 +10,8 @@ mod redis_server;
 mod seaweed;
 mod tools;
 mod wait;
+pub mod workload;
+mod world;
 
 pub use audit::audit;
 pub use binary::{Imagemill, Output, Running};
@@ -18,3 +20,4 @@ pub use redis_server::{Fsync, RedisServer};
 pub use seaweed::SeaweedFs;
 pub use tools::tool;
 pub use wait::eventually;
+pub use world::{Checked, World};

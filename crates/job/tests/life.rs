@@ -1,5 +1,7 @@
 //! Random lives of a job: no illegal state is reachable, and every path ends.
 
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
+
 use std::time::Duration;
 
 use job::{

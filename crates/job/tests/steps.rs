@@ -1,5 +1,7 @@
 //! Single steps that carry a promise.
 
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
+
 use std::time::Duration;
 
 use job::{

@@ -1,0 +1,6 @@
+//! The main job through the built binary: a real Redis, a real S3 server, the simulator.
+
+mod bad_input;
+mod crashes;
+mod shutdown;
+mod whole;
