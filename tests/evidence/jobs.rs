@@ -10,7 +10,12 @@ use tests::workload::{self, Sizes};
 use crate::resident;
 
 pub(crate) async fn run(jobs: usize, heavy: usize, seed: u64) -> anyhow::Result<()> {
-    let light = Config { limits: Limits::unlimited(256), durations: Durations::fixed_ms(500), seed, ..Config::default() };
+    let light = Config {
+        limits: Limits::unlimited(256),
+        durations: Durations::fixed_ms(500),
+        seed,
+        ..Config::default()
+    };
     one(&format!("{jobs} mixed jobs"), light, &workload::mixed(seed, jobs, Sizes::Small)).await?;
     let config = Config {
         limits: Limits::unlimited(64),
@@ -19,7 +24,12 @@ pub(crate) async fn run(jobs: usize, heavy: usize, seed: u64) -> anyhow::Result<
         seed,
         ..Config::default()
     };
-    one(&format!("{heavy} jobs of real weight (2K and 4K)"), config, &workload::mixed(seed, heavy, Sizes::Large)).await
+    one(
+        &format!("{heavy} jobs of real weight (2K and 4K)"),
+        config,
+        &workload::mixed(seed, heavy, Sizes::Large),
+    )
+    .await
 }
 
 async fn one(what: &str, config: Config, lines: &str) -> anyhow::Result<()> {

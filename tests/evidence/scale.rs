@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use dashscope::{ImageRequest, Model};
 use job::{AccountName, BatchName, JobSpec, SPEC_FORMAT};
-use queue::{AccountLimits, NewJob, Queue, SubmitAsk, SubmitClaim};
+use queue::{AccountLimits, CHUNK_MAX, NewJob, Queue, SubmitAsk, SubmitClaim};
 use redis::aio::MultiplexedConnection;
 use tests::{Fsync, RedisServer};
 
@@ -59,10 +59,10 @@ async fn due_at_once(count: usize) -> anyhow::Result<()> {
     let due = queue.now() + Duration::from_secs(20);
     let started = Instant::now();
     let batch = BatchName::parse("due")?;
-    for chunk in 0..count / 500 {
-        let jobs: Vec<NewJob> = (0..500)
+    for chunk in 0..count / CHUNK_MAX {
+        let jobs: Vec<NewJob> = (0..CHUNK_MAX)
             .map(|n| {
-                let mut spec = spec(&batch, chunk * 500 + n)?;
+                let mut spec = spec(&batch, chunk * CHUNK_MAX + n)?;
                 spec.not_before = Some(due);
                 Ok(queue.new_job(spec))
             })
@@ -80,7 +80,11 @@ async fn due_at_once(count: usize) -> anyhow::Result<()> {
         moved += queue.promote(500).await?.moved;
         longest = longest.max(one.elapsed());
     }
-    println!("promoted in              {:.1} s, the longest call took {:.1} ms", started.elapsed().as_secs_f64(), longest.as_secs_f64() * 1e3);
+    println!(
+        "promoted in              {:.1} s, the longest call took {:.1} ms",
+        started.elapsed().as_secs_f64(),
+        longest.as_secs_f64() * 1e3
+    );
     let started = Instant::now();
     for _ in 0..count {
         ensure!(claim(&queue).await?, "nothing to claim");
@@ -90,7 +94,9 @@ async fn due_at_once(count: usize) -> anyhow::Result<()> {
 }
 
 fn spec(batch: &BatchName, number: usize) -> anyhow::Result<JobSpec> {
-    let prompt = format!("Item {number} of the catalogue on white ground, soft light from the left, no shadow, photographic");
+    let prompt = format!(
+        "Item {number} of the catalogue on white ground, soft light from the left, no shadow, photographic"
+    );
     Ok(JobSpec {
         format: SPEC_FORMAT,
         batch: Some(batch.clone()),
@@ -108,7 +114,7 @@ async fn enqueue(queue: &Queue, from: usize, count: usize) -> anyhow::Result<()>
     for at in 0..BATCHES {
         let batch = BatchName::parse(&format!("batch-{at}"))?;
         let numbers: Vec<usize> = (from..from + count).filter(|number| number % BATCHES == at).collect();
-        for chunk in numbers.chunks(500) {
+        for chunk in numbers.chunks(CHUNK_MAX) {
             // Numbers are reused after claims, so that the custom id carries the total as well.
             let jobs: Vec<NewJob> = chunk
                 .iter()
@@ -141,7 +147,9 @@ async fn claim(queue: &Queue) -> anyhow::Result<bool> {
     for _ in 0..1_000 {
         match queue.claim_submit(&ask, &queue.nonce()).await? {
             SubmitClaim::Claimed { .. } => return Ok(true),
-            SubmitClaim::Wait { why: queue::WhyWait::Permit, .. } => tokio::time::sleep(Duration::from_millis(1)).await,
+            SubmitClaim::Wait { why: queue::WhyWait::Permit, .. } => {
+                tokio::time::sleep(Duration::from_millis(1)).await
+            }
             SubmitClaim::Wait { .. } => return Ok(false),
         }
     }
@@ -158,15 +166,25 @@ async fn script_time(connection: &mut MultiplexedConnection) -> anyhow::Result<i
 
 async fn used_memory(connection: &mut MultiplexedConnection) -> anyhow::Result<i64> {
     let info: String = redis::cmd("INFO").arg("memory").query_async(connection).await?;
-    let line = info.lines().find_map(|line| line.strip_prefix("used_memory:")).context("Redis says how much it uses")?;
+    let line = info
+        .lines()
+        .find_map(|line| line.strip_prefix("used_memory:"))
+        .context("Redis says how much it uses")?;
     Ok(line.trim().parse()?)
 }
 
 async fn slowest(connection: &mut MultiplexedConnection) -> anyhow::Result<()> {
     type Entry = (i64, i64, i64, Vec<String>, String, String);
     let entries: Vec<Entry> = redis::cmd("SLOWLOG").arg("GET").arg(-1).query_async(connection).await?;
-    let slow = entries.iter().filter(|entry| entry.3.first().is_some_and(|name| name.starts_with("EVALSHA"))).map(|entry| entry.2);
-    println!("slowest script           {:.1} ms (of {} over 1 ms)", slow.clone().max().unwrap_or(0) as f64 / 1e3, slow.count());
+    let slow = entries
+        .iter()
+        .filter(|entry| entry.3.first().is_some_and(|name| name.starts_with("EVALSHA")))
+        .map(|entry| entry.2);
+    println!(
+        "slowest script           {:.1} ms (of {} over 1 ms)",
+        slow.clone().max().unwrap_or(0) as f64 / 1e3,
+        slow.count()
+    );
     println!();
     Ok(())
 }

@@ -30,7 +30,10 @@ fn workspace() -> &'static Path {
 
 fn manifest(name: &str) -> toml::Table {
     let path = workspace().join("crates").join(name).join("Cargo.toml");
-    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).parse().unwrap()
+    std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        .parse()
+        .unwrap()
 }
 
 fn dependencies(name: &str) -> BTreeSet<String> {
@@ -59,9 +62,14 @@ fn arrows_between_crates_only_point_down() {
         .map(|entry| entry.file_name().into_string().unwrap())
         .collect();
     let drawn: BTreeMap<&str, &[&str]> = ARROWS.iter().copied().collect();
-    assert_eq!(folders, drawn.keys().map(|name| (*name).to_owned()).collect(), "a crate without arrows, or arrows without a crate");
+    assert_eq!(
+        folders,
+        drawn.keys().map(|name| (*name).to_owned()).collect(),
+        "a crate without arrows, or arrows without a crate"
+    );
     for (name, allowed) in drawn {
-        let ours: BTreeSet<String> = dependencies(name).into_iter().filter(|used| folders.contains(used)).collect();
+        let ours: BTreeSet<String> =
+            dependencies(name).into_iter().filter(|used| folders.contains(used)).collect();
         let allowed: BTreeSet<String> = allowed.iter().map(|name| (*name).to_owned()).collect();
         assert!(ours.is_subset(&allowed), "`{name}` uses {ours:?}, and may use {allowed:?}");
     }

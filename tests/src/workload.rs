@@ -27,7 +27,10 @@ pub fn mixed(seed: u64, count: usize, sizes: Sizes) -> String {
 }
 
 fn line(rng: &mut StdRng, number: usize, sizes: Sizes) -> Value {
-    let prompt = format!("Picture {number} of a seeded workload, {}", ["at dawn", "by night", "雨后", "in fog"][number % 4]);
+    let prompt = format!(
+        "Picture {number} of a seeded workload, {}",
+        ["at dawn", "by night", "雨后", "in fog"][number % 4]
+    );
     let custom_id = format!("job-{number:06}");
     let link = "https://example.com/input.png";
     if sizes == Sizes::Large {

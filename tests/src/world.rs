@@ -102,9 +102,19 @@ impl World {
         let over = |state: &StateName| matches!(state, StateName::Succeeded | StateName::Held);
         ensure!(jobs.keys().all(over), "not all jobs succeeded or are held: {jobs:?}");
         ensure!(ledger.totals.tasks_of_one_prompt_max <= 1, "a prompt was sent twice");
-        ensure!(ledger.totals.tasks_created <= jobs.values().sum(), "{} tasks for {jobs:?}", ledger.totals.tasks_created);
+        ensure!(
+            ledger.totals.tasks_created <= jobs.values().sum(),
+            "{} tasks for {jobs:?}",
+            ledger.totals.tasks_created
+        );
         let (images, bytes) = check_bucket(&self.store.store().await?, &expected).await?;
-        Ok(Checked { jobs, tasks: ledger.totals.tasks_created, billed: ledger.totals.images_billed, images, bytes })
+        Ok(Checked {
+            jobs,
+            tasks: ledger.totals.tasks_created,
+            billed: ledger.totals.images_billed,
+            images,
+            bytes,
+        })
     }
 }
 
@@ -123,8 +133,11 @@ async fn expected_objects(
             if job.state_name() != StateName::Succeeded {
                 continue;
             }
-            let outcome = queue.outcome(job.id).await?.with_context(|| format!("job {} has no outcome", job.id))?;
-            let task = tasks.get(outcome.task.as_str()).with_context(|| format!("job {} has a strange task", job.id))?;
+            let outcome =
+                queue.outcome(job.id).await?.with_context(|| format!("job {} has no outcome", job.id))?;
+            let task = tasks
+                .get(outcome.task.as_str())
+                .with_context(|| format!("job {} has a strange task", job.id))?;
             let spec = queue.spec(job.id).await?.context("a job has a spec")?;
             let prompt = hex::encode(Sha256::digest(spec.request.prompt.expose().as_bytes()));
             ensure!(prompt == task.prompt_sha256, "job {} has the task of another prompt", job.id);
@@ -134,7 +147,11 @@ async fn expected_objects(
                 let served = task.served_sha256.get(usize::from(image.index)).cloned().flatten();
                 let served = served.with_context(|| format!("{} was stored and never served", stored.key))?;
                 ensure!(served == stored.sha256, "{} is not what was served", stored.key);
-                ensure!(objects.insert(stored.key.to_string(), Some(served)).is_none(), "{} has two owners", stored.key);
+                ensure!(
+                    objects.insert(stored.key.to_string(), Some(served)).is_none(),
+                    "{} has two owners",
+                    stored.key
+                );
                 if image.index == 0 {
                     let manifest = job::KeyTemplate::manifest_key(&stored.key)?;
                     objects.insert(manifest.to_string(), None);
@@ -149,7 +166,10 @@ async fn expected_objects(
 }
 
 /// Reads every object of the bucket. Inputs are not results, and stand under `inputs/`.
-async fn check_bucket(store: &Store, expected: &BTreeMap<String, Option<String>>) -> anyhow::Result<(u64, u64)> {
+async fn check_bucket(
+    store: &Store,
+    expected: &BTreeMap<String, Option<String>>,
+) -> anyhow::Result<(u64, u64)> {
     let (mut found, mut images, mut bytes) = (BTreeSet::new(), 0, 0);
     let mut after: Option<String> = None;
     loop {
@@ -160,11 +180,17 @@ async fn check_bucket(store: &Store, expected: &BTreeMap<String, Option<String>>
             if object.key.starts_with("inputs/") {
                 continue;
             }
-            let wanted = expected.get(&object.key).with_context(|| format!("nobody expects {}", object.key))?;
+            let wanted =
+                expected.get(&object.key).with_context(|| format!("nobody expects {}", object.key))?;
             if let Some(sha256) = wanted {
                 let key = job::ObjectKey::parse(&object.key)?;
-                let body = store.get(&key, u64::MAX).await?.context("an object that is listed can be read")?;
-                ensure!(Sha256Digest::of(&body).to_string() == *sha256, "{} is not what was served", object.key);
+                let body =
+                    store.get(&key, u64::MAX).await?.context("an object that is listed can be read")?;
+                ensure!(
+                    Sha256Digest::of(&body).to_string() == *sha256,
+                    "{} is not what was served",
+                    object.key
+                );
                 images += 1;
                 bytes += body.len() as u64;
             }

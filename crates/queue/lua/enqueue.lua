@@ -1,4 +1,4 @@
--- enqueue: accept up to 500 jobs of one batch, each only if it is not there yet.
+-- enqueue: accept up to 250 jobs of one batch, each only if it is not there yet.
 --
 -- Idempotent by job id: repeating a call, or the same file a week later, adds nothing. Refused by Redis itself when it is out
 -- of memory, before anything is written: this script has no allow-oom flag.

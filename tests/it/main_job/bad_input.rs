@@ -9,8 +9,14 @@ const LINES: &[(&str, &str)] = &[
     ("n", r#"{"custom_id": "e", "prompt": "x", "n": 5}"#),
     ("promt", r#"{"custom_id": "f", "promt": "x"}"#),
     ("seed", r#"{"custom_id": "g", "prompt": "x", "seed": 2147483648}"#),
-    ("color_palette", r##"{"custom_id": "h", "prompt": "x", "color_palette": [{"hex": "#FFFFFF", "ratio": "50.00%"}, {"hex": "#000000", "ratio": "50.00%"}]}"##),
-    ("bbox_list", r#"{"custom_id": "i", "prompt": "x", "images": ["https://example.com/a.png"], "bbox_list": [[[5, 5, 1, 9]]]}"#),
+    (
+        "color_palette",
+        r##"{"custom_id": "h", "prompt": "x", "color_palette": [{"hex": "#FFFFFF", "ratio": "50.00%"}, {"hex": "#000000", "ratio": "50.00%"}]}"##,
+    ),
+    (
+        "bbox_list",
+        r#"{"custom_id": "i", "prompt": "x", "images": ["https://example.com/a.png"], "bbox_list": [[[5, 5, 1, 9]]]}"#,
+    ),
     ("images", r#"{"custom_id": "j", "prompt": "x", "images": ["missing.png"]}"#),
     ("custom_id", r#"{"custom_id": "good", "prompt": "a second line of this name"}"#),
     ("priority", r#"{"custom_id": "l", "prompt": "x", "priority": 11}"#),
@@ -29,7 +35,8 @@ fn file() -> String {
 async fn twelve_kinds_of_faulty_lines_give_twelve_errors_and_enqueue_nothing() {
     let world = World::quick().await.unwrap();
     world.write("bad.jsonl", &file()).unwrap();
-    let output = world.imagemill.run(&["enqueue", "bad.jsonl", "--batch", "b"]).await.unwrap().expect_code(65);
+    let output =
+        world.imagemill.run(&["enqueue", "bad.jsonl", "--batch", "b"]).await.unwrap().expect_code(65);
     for (at, (field, _)) in LINES.iter().enumerate() {
         let line = format!("line {}", at + 2);
         assert!(
@@ -48,10 +55,16 @@ async fn twelve_kinds_of_faulty_lines_give_twelve_errors_and_enqueue_nothing() {
 async fn the_rest_can_be_enqueued_and_the_faulty_lines_are_written_out() {
     let world = World::quick().await.unwrap();
     world.write("bad.jsonl", &file()).unwrap();
-    let arguments = ["enqueue", "bad.jsonl", "--batch", "b", "--skip-invalid", "--errors", "errors.jsonl", "--json"];
+    let arguments =
+        ["enqueue", "bad.jsonl", "--batch", "b", "--skip-invalid", "--errors", "errors.jsonl", "--json"];
     let output = world.imagemill.run(&arguments).await.unwrap();
     let report = output.json();
-    assert_eq!((&report["enqueued"], &report["invalid"]), (&1.into(), &12.into()), "{report}\n{}", output.stderr);
+    assert_eq!(
+        (&report["enqueued"], &report["invalid"]),
+        (&1.into(), &12.into()),
+        "{report}\n{}",
+        output.stderr
+    );
     let errors = std::fs::read_to_string(world.folder().join("errors.jsonl")).unwrap();
     assert_eq!(errors.lines().count(), 12, "{errors}");
     for (at, line) in errors.lines().enumerate() {

@@ -7,20 +7,30 @@ use tests::workload::{self, Sizes};
 async fn a_thousand_mixed_jobs_end_with_every_image_in_the_bucket_paid_for_once() {
     let world = World::quick().await.unwrap();
     world.write("prompts.jsonl", &workload::mixed(11, 1_000, Sizes::Small)).unwrap();
-    let enqueued = world.imagemill.run(&["enqueue", "prompts.jsonl", "--batch", "mixed", "--json"]).await.unwrap();
+    let enqueued =
+        world.imagemill.run(&["enqueue", "prompts.jsonl", "--batch", "mixed", "--json"]).await.unwrap();
     let enqueued = enqueued.expect_code(0).json();
     assert_eq!(enqueued["enqueued"], 1_000, "{enqueued}");
     world.imagemill.run(&["worker", "--until-idle"]).await.unwrap().expect_code(0);
 
     let checked = world.check_all_succeeded().await.unwrap();
     assert_eq!((checked.jobs[&StateName::Succeeded], checked.tasks), (1_000, 1_000));
-    let shown = world.imagemill.run(&["batch", "show", "mixed", "--json"]).await.unwrap().expect_code(0).json();
+    let shown =
+        world.imagemill.run(&["batch", "show", "mixed", "--json"]).await.unwrap().expect_code(0).json();
     assert_eq!(shown["state"], "done", "{shown}");
-    assert_eq!((&shown["jobs"]["total"], &shown["jobs"]["succeeded"]), (&1_000.into(), &1_000.into()), "{shown}");
-    assert_eq!((&shown["images"]["billed"], &shown["images"]["stored"]), (&checked.images.into(), &checked.images.into()));
+    assert_eq!(
+        (&shown["jobs"]["total"], &shown["jobs"]["succeeded"]),
+        (&1_000.into(), &1_000.into()),
+        "{shown}"
+    );
+    assert_eq!(
+        (&shown["images"]["billed"], &shown["images"]["stored"]),
+        (&checked.images.into(), &checked.images.into())
+    );
 
     // The same file again is the same jobs: nothing is enqueued, and nothing paid.
-    let again = world.imagemill.run(&["enqueue", "prompts.jsonl", "--batch", "mixed", "--json"]).await.unwrap();
+    let again =
+        world.imagemill.run(&["enqueue", "prompts.jsonl", "--batch", "mixed", "--json"]).await.unwrap();
     let again = again.expect_code(0).json();
     assert_eq!((&again["enqueued"], &again["duplicates"]), (&0.into(), &1_000.into()), "{again}");
     world.imagemill.run(&["worker", "--until-idle"]).await.unwrap().expect_code(0);
@@ -46,11 +56,14 @@ async fn heavy_pictures_are_stored_whole() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_documented_limits_are_kept() {
     // The default limits of both sides: 5 creations a second, 5 at once, 20 queries a second.
-    let world = World::with(Config { durations: Durations::fixed_ms(500), ..Config::default() }).await.unwrap();
+    let world =
+        World::with(Config { durations: Durations::fixed_ms(500), ..Config::default() }).await.unwrap();
     let imagemill = ["CREATE_PER_SECOND", "QUERIES_PER_SECOND", "IN_FLIGHT", "QUEUE_AHEAD"]
         .into_iter()
         .zip(["5", "20", "5", "5"])
-        .fold(world.imagemill.clone(), |imagemill, (name, value)| imagemill.with(&format!("IMAGEMILL_{name}"), value));
+        .fold(world.imagemill.clone(), |imagemill, (name, value)| {
+            imagemill.with(&format!("IMAGEMILL_{name}"), value)
+        });
     world.write("prompts.jsonl", &workload::mixed(5, 40, Sizes::Small)).unwrap();
     imagemill.run(&["enqueue", "prompts.jsonl", "--batch", "slow"]).await.unwrap().expect_code(0);
     imagemill.run(&["worker", "--until-idle"]).await.unwrap().expect_code(0);

@@ -121,8 +121,8 @@ async fn more_jobs_due_at_once_than_lua_can_unpack_do_not_wedge_the_queue() {
     let world = World::new().await;
     let batch = name("many");
     let due = world.queue.now() + Duration::from_millis(1);
-    for chunk in 0..24 {
-        let jobs: Vec<_> = (0..500)
+    for chunk in 0..48 {
+        let jobs: Vec<_> = (0..queue::CHUNK_MAX)
             .map(|n| {
                 let mut spec = spec("many", &format!("{chunk}-{n}"));
                 spec.not_before = Some(due + Duration::from_secs(2));
