@@ -6,6 +6,7 @@
 mod audit;
 mod binary;
 mod process;
+mod proxy;
 mod redis_server;
 mod seaweed;
 mod tools;
@@ -16,6 +17,7 @@ mod world;
 pub use audit::audit;
 pub use binary::{Imagemill, Output, Running};
 pub use process::{Process, free_port};
+pub use proxy::LossyProxy;
 pub use redis_server::{Fsync, RedisServer};
 pub use seaweed::SeaweedFs;
 pub use tools::tool;

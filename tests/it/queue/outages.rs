@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use job::{Event, StateName};
 use queue::UnsafeRedis;
-use tests::{Fsync, RedisServer, eventually};
+use tests::{Fsync, LossyProxy, RedisServer, eventually};
 
 use super::{World, attempt};
 
@@ -30,6 +30,24 @@ async fn a_commit_waits_for_as_long_as_redis_is_away() {
     world.redis.restart().await.unwrap();
     let job = tokio::time::timeout(Duration::from_secs(30), commit).await.unwrap().unwrap().unwrap();
     assert_eq!(job.state_name(), StateName::Polling);
+    world.check().await;
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_was_lost_is_not_taken_for_somebody_elses() {
+    let mut world = World::new().await;
+    let proxy = LossyProxy::start(world.redis.port()).await.unwrap();
+    let url = format!("redis://127.0.0.1:{}", proxy.port());
+    world.queue = world.redis.queue_with(2, |settings| settings.url = url).await.unwrap();
+    world.enqueue("b", 1).await;
+    let job = world.claim().await.unwrap();
+    proxy.lose_answers(1);
+    // It was written; asked again under the same nonce, Redis says so instead of "changed meanwhile".
+    let job = world.created(&job, "paid").await;
+    assert_eq!(proxy.answers_to_lose(), 0);
+    assert_eq!(job.state_name(), StateName::Polling);
+    let stored = world.queue.job(job.id).await.unwrap().unwrap();
+    assert_eq!((stored.version, stored.state.task()), (job.version, job.state.task()));
     world.check().await;
 }
 
