@@ -174,7 +174,30 @@ async fn a_failed_job_ends_without_a_batch_too_and_can_be_retried() {
     assert_eq!(tries.len(), 1);
     assert_eq!(tries[0].request_id.as_deref(), Some("r-1"));
     world.check().await;
+    let ended = redis::cmd("ZCARD").arg(world.queue.keys().ended()).to_owned();
+    let mut connection = world.redis.connection().await.unwrap();
+    assert_eq!(ended.query_async::<u64>(&mut connection).await.unwrap(), 1);
     world.queue.commit_unfenced(job.id, Event::RetryRequested, &world.rules).await.unwrap();
     world.check().await;
+    // Retention must not take a job that runs again.
+    assert_eq!(ended.query_async::<u64>(&mut connection).await.unwrap(), 0);
     assert_eq!(world.claim().await.unwrap().id, job.id);
+}
+
+#[tokio::test]
+async fn a_job_that_somebody_holds_is_not_handed_out_again() {
+    let world = hurried().await;
+    world.enqueue("b", 1).await;
+    let job = world.claim().await.unwrap();
+    world.created(&job, "task-1").await;
+    let claimed = claim_poll(&world).await;
+    // An index entry that should not be there, as a crash of Redis between two writes of old could leave it.
+    let mut connection = world.redis.connection().await.unwrap();
+    let mut stray = redis::cmd("ZADD");
+    stray.arg(world.queue.keys().due_poll(&account())).arg(1).arg(job.id.to_string());
+    stray.query_async::<()>(&mut connection).await.unwrap();
+    let again = world.queue.claim_polls(&account(), &fast(), 10, &world.queue.nonce()).await.unwrap();
+    assert!(again.jobs.is_empty(), "{again:?}");
+    assert_eq!(world.queue.job(job.id).await.unwrap().unwrap().fence, claimed.fence);
+    world.check().await;
 }

@@ -39,7 +39,10 @@ async fn a_commit_whose_answer_was_lost_is_not_taken_for_somebody_elses() {
     let proxy = LossyProxy::start(world.redis.port()).await.unwrap();
     let url = format!("redis://127.0.0.1:{}", proxy.port());
     world.queue = world.redis.queue_with(2, |settings| settings.url = url).await.unwrap();
-    world.enqueue("b", 1).await;
+    world.enqueue("b", 2).await;
+    // The first use of a script is answered with "unknown": that answer is not the one to lose.
+    let first = world.claim().await.unwrap();
+    world.created(&first, "first").await;
     let job = world.claim().await.unwrap();
     proxy.lose_answers(1);
     // It was written; asked again under the same nonce, Redis says so instead of "changed meanwhile".
