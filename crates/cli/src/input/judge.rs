@@ -1,0 +1,196 @@
+//! The first pass over an input: everything is judged before anything is sent.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use dashscope::Model;
+use job::{Micros, Prices};
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::fault::Fault;
+use super::images::Images;
+use super::prepare::{Preparer, Rules};
+use super::reader::{Line, Lines};
+use super::source::Source;
+use crate::output::job::scenario;
+
+/// How many faults are kept to be shown; the rest is counted.
+pub(crate) const FAULTS_SHOWN_MAX: usize = 100;
+
+/// How many warnings are kept to be shown; the rest is counted.
+const WARNINGS_SHOWN_MAX: usize = 10;
+
+/// What an input holds.
+#[derive(Debug, Default)]
+pub(crate) struct Judged {
+    /// Lines that are jobs.
+    pub(crate) jobs: u64,
+    /// Lines that are none.
+    pub(crate) faulty_lines: u64,
+    /// All faults.
+    pub(crate) faults: u64,
+    /// The first of them.
+    pub(crate) shown: Vec<Fault>,
+    /// All warnings.
+    pub(crate) warnings: u64,
+    /// The first of them, each with its line.
+    pub(crate) warnings_shown: Vec<String>,
+    /// The most images that the jobs can bring, by model.
+    pub(crate) images: BTreeMap<Model, u64>,
+    /// Jobs by kind of work.
+    pub(crate) scenarios: BTreeMap<&'static str, u64>,
+    /// Whether images have to be uploaded.
+    pub(crate) has_uploads: bool,
+}
+
+/// A faulty line, as it is written out.
+#[derive(Serialize)]
+struct FaultyLine<'a> {
+    line: u64,
+    faults: &'a [Fault],
+    /// The line as it was, as JSON if it is that and as text if not.
+    input: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input_text: Option<&'a str>,
+}
+
+impl Judged {
+    /// What the jobs cost at most.
+    pub(crate) fn cost_max(&self, prices: &Prices) -> Micros {
+        let of = |(model, images): (&Model, &u64)| prices.per_image(*model).times(*images).0;
+        Micros(self.images.iter().map(of).fold(0, i64::saturating_add))
+    }
+
+    /// The most images that the jobs can bring.
+    pub(crate) fn images_max(&self) -> u64 {
+        self.images.values().sum()
+    }
+}
+
+/// Judges every line. Faulty ones are written to `faulty` where one is given. `seen` is told of the bytes read so far.
+///
+/// # Errors
+///
+/// The input or `faulty` fails. Faults of lines are no error here.
+pub(crate) fn judge(
+    source: &Source,
+    rules: &Rules,
+    images: &mut Images,
+    mut faulty: Option<&mut dyn Write>,
+    mut seen: impl FnMut(u64),
+) -> io::Result<Judged> {
+    let mut lines = Lines::new(source.lines()?);
+    let mut preparer = Preparer::new(rules, images);
+    let mut judged = Judged::default();
+    let mut bytes = 0;
+    while let Some((number, line)) = lines.next()? {
+        if let Line::Text(text) = &line {
+            bytes += text.len() as u64 + 1;
+            seen(bytes);
+        }
+        match preparer.line(number, &line) {
+            Ok(prepared) => {
+                judged.jobs += 1;
+                let request = &prepared.spec.request;
+                *judged.images.entry(request.model).or_default() += u64::from(prepared.spec.images_max());
+                *judged.scenarios.entry(scenario(&prepared.spec).as_str()).or_default() += 1;
+                judged.has_uploads |= !prepared.uploads.is_empty();
+                for warning in prepared.warnings {
+                    judged.warnings += 1;
+                    if judged.warnings_shown.len() < WARNINGS_SHOWN_MAX {
+                        judged.warnings_shown.push(format!("line {number}: {warning}"));
+                    }
+                }
+            }
+            Err(faults) => {
+                if let Some(faulty) = &mut faulty {
+                    write_faulty(*faulty, number, &faults, &line)?;
+                }
+                judged.faulty_lines += 1;
+                judged.faults += faults.len() as u64;
+                let room = FAULTS_SHOWN_MAX - judged.shown.len();
+                judged.shown.extend(faults.into_iter().take(room));
+            }
+        }
+    }
+    Ok(judged)
+}
+
+fn write_faulty(out: &mut dyn Write, line: u64, faults: &[Fault], input: &Line) -> io::Result<()> {
+    let text = match input {
+        Line::Text(text) => Some(text.as_str()),
+        Line::NotText | Line::TooLong => None,
+    };
+    let is_json = text.is_some_and(|text| serde_json::from_str::<Value>(text).is_ok());
+    let row = FaultyLine {
+        line,
+        faults,
+        input: text.filter(|_| is_json).and_then(|text| serde_json::from_str(text).ok()),
+        input_text: text.filter(|_| !is_json),
+    };
+    serde_json::to_writer(&mut *out, &row)?;
+    out.write_all(b"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use job::KeyTemplate;
+
+    use super::*;
+    use crate::input::line::Defaults;
+    use crate::input::source::PromptFlags;
+
+    fn rules() -> Rules {
+        Rules {
+            batch: Some("b".parse().unwrap()),
+            namespace: "i".to_owned(),
+            defaults: Defaults::default(),
+            accounts: Vec::new(),
+            template: KeyTemplate::default(),
+        }
+    }
+
+    fn judged(text: &str) -> (Judged, String) {
+        let (mut faulty, source) = (Vec::new(), Source::Prompts { text: text.to_owned() });
+        let judged =
+            judge(&source, &rules(), &mut Images::new(".".into()), Some(&mut faulty), |_| {}).unwrap();
+        (judged, String::from_utf8(faulty).unwrap())
+    }
+
+    #[test]
+    fn images_and_cost_are_counted_at_their_most() {
+        let (judged, _) = judged(
+            "{\"prompt\": \"a\", \"n\": 4}\n{\"prompt\": \"b\", \"model\": \"wan2.7-image-pro\", \"n\": 12, \"enable_sequential\": true}\n",
+        );
+        assert_eq!((judged.jobs, judged.images_max()), (2, 16));
+        assert_eq!(judged.cost_max(&Prices::default()), Micros(4 * 30_000 + 12 * 75_000));
+        assert_eq!(judged.scenarios, BTreeMap::from([("image_set_from_text", 1), ("text_to_image", 1)]));
+    }
+
+    #[test]
+    fn faulty_lines_are_written_out_with_their_reasons_and_as_they_were() {
+        let (judged, written) =
+            judged("{\"custom_id\": \"a\", \"prompt\": \"x\", \"n\": 9}\nnot json\n{\"prompt\": \"y\"}\n");
+        assert_eq!((judged.jobs, judged.faulty_lines, judged.faults), (1, 2, 2));
+        insta::assert_snapshot!(written, @r#"
+        {"line":1,"faults":[{"line":1,"custom_id":"a","field":"n","value":"9","rule":"it must be 1 to 4","hint":"up to 12 images are possible as a set, with `enable_sequential`"}],"input":{"custom_id": "a", "prompt": "x", "n": 9}}
+        {"line":2,"faults":[{"line":2,"rule":"not JSON: expected ident at column 2","hint":"each line must be one JSON object"}],"input":null,"input_text":"not json"}
+        "#);
+    }
+
+    #[test]
+    fn faults_beyond_the_hundredth_are_counted_and_not_kept() {
+        let (judged, _) = judged(&"{\"prompt\": \"\"}\n".repeat(150));
+        assert_eq!((judged.faults, judged.shown.len()), (150, FAULTS_SHOWN_MAX));
+    }
+
+    #[test]
+    fn prompts_by_flag_are_judged_as_lines_are() {
+        let flags = PromptFlags { prompts: vec!["a".into(), " ".into()], ..PromptFlags::default() };
+        let source = Source::of_prompts(&flags);
+        let judged = judge(&source, &rules(), &mut Images::new(".".into()), None, |_| {}).unwrap();
+        assert_eq!((judged.jobs, judged.faulty_lines), (1, 1));
+    }
+}

@@ -1,0 +1,216 @@
+//! From a line to a job that can be enqueued, or to everything that is wrong with the line.
+//!
+//! The same steps run twice over an input: first to judge all of it, then to enqueue what was judged. Both times the same
+//! lines give the same jobs, since nothing here depends on time or chance.
+
+use std::collections::HashMap;
+
+use dashscope::request::{box_violations, nearest_name};
+use dashscope::{Violation, Warning};
+use job::{AccountName, BatchName, CustomId, JobId, JobSpec, KeyTemplate, SPEC_FORMAT};
+use serde_json::Value;
+
+use super::fault::Fault;
+use super::images::{Images, Upload, stand_in};
+use super::json;
+use super::line::{self, Defaults, Wanted, path_in_line};
+use super::reader::{LINE_BYTES_MAX, Line};
+
+/// What lines are judged by.
+#[derive(Debug, Clone)]
+pub(crate) struct Rules {
+    /// The batch that the jobs go to.
+    pub(crate) batch: Option<BatchName>,
+    /// The namespace, which job ids depend on.
+    pub(crate) namespace: String,
+    /// What flags say for lines that do not say otherwise.
+    pub(crate) defaults: Defaults,
+    /// The accounts that a line may name.
+    pub(crate) accounts: Vec<AccountName>,
+    /// The keys of images.
+    pub(crate) template: KeyTemplate,
+}
+
+/// A job that can be enqueued.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// What it asks for.
+    pub(crate) spec: JobSpec,
+    /// Images that have to be in the bucket before.
+    pub(crate) uploads: Vec<Upload>,
+    /// What is allowed and does not do what it seems to.
+    pub(crate) warnings: Vec<Warning>,
+}
+
+/// Prepares lines, one after the other, in their order.
+#[derive(Debug)]
+pub(crate) struct Preparer<'a> {
+    rules: &'a Rules,
+    images: &'a mut Images,
+    /// The line of each job, by its id. Lines without a `custom_id` have one by then.
+    lines: HashMap<JobId, u64>,
+    /// How often the same job was asked for without a `custom_id`.
+    unnamed: HashMap<String, u32>,
+}
+
+impl<'a> Preparer<'a> {
+    /// Begins with the first line. `images` may have looked at files before.
+    pub(crate) fn new(rules: &'a Rules, images: &'a mut Images) -> Self {
+        Self { rules, images, lines: HashMap::new(), unnamed: HashMap::new() }
+    }
+
+    /// Judges a line.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it, at least one fault.
+    pub(crate) fn line(&mut self, number: u64, line: &Line) -> Result<Prepared, Vec<Fault>> {
+        let whole = |rule: String, hint| Err(vec![Fault::of_line(number, rule, hint)]);
+        let text = match line {
+            Line::Text(text) => text,
+            Line::NotText => return whole("it is not UTF-8 text".to_owned(), Some("save the file as UTF-8")),
+            Line::TooLong => {
+                let rule = format!("it has more than {} MiB", LINE_BYTES_MAX >> 20);
+                return whole(rule, Some("name image files instead of writing them into the line"));
+            }
+        };
+        let value = match json::parse(text) {
+            Ok(value) => value,
+            Err(fault) => {
+                let hint = Some("each line must be one JSON object");
+                return whole(format!("not JSON: {} at column {}", fault.what, fault.column), hint);
+            }
+        };
+        let Value::Object(object) = &value else {
+            return whole("it is JSON, but no object".to_owned(), Some("each line must be one JSON object"));
+        };
+        let mut found = Vec::new();
+        let wanted = line::read(object, &self.rules.defaults, &mut found);
+        let custom_id =
+            object.get("custom_id").and_then(Value::as_str).map(|id| id.chars().take(80).collect::<String>());
+        let prepared = wanted.map(|wanted| self.judge(number, wanted, &mut found));
+        match prepared {
+            Some(prepared) if found.is_empty() => Ok(prepared),
+            _ => Err(found
+                .into_iter()
+                .map(|fault| Fault::of_field(number, custom_id.clone(), fault))
+                .collect()),
+        }
+    }
+
+    fn judge(&mut self, number: u64, wanted: Wanted, found: &mut Vec<Violation>) -> Prepared {
+        let Wanted { custom_id, mut request, images, priority, account, not_before, from_body } = wanted;
+        if let Some(account) = &account {
+            self.refuse_unknown_account(account, found);
+        }
+        let unread_prompt = found.iter().any(|fault| fault.field == "prompt");
+        let (mut kept, mut facts, mut uploads) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, (field, text)) in images.iter().enumerate() {
+            match self.images.look(index, field, text) {
+                Ok(looked) => {
+                    kept.push(looked.image);
+                    facts.push(looked.facts);
+                    uploads.extend(looked.upload);
+                }
+                Err(violation) => {
+                    facts.push(None);
+                    found.push(violation);
+                }
+            }
+        }
+        request.images = images.iter().map(|_| stand_in()).collect();
+        let (warnings, mut violations) = match request.check() {
+            Ok(warnings) => (warnings, Vec::new()),
+            Err(violations) => (Vec::new(), violations.into_vec()),
+        };
+        // Of an image that is at hand more is known than `check` could see.
+        for (index, facts) in facts.iter().enumerate() {
+            let Some(facts) = facts else { continue };
+            let boxes = request.bbox_list.as_ref().and_then(|lists| lists.get(index));
+            let at = format!("bbox_list[{index}]");
+            violations
+                .retain(|violation| violation.field != at && !violation.field.starts_with(&format!("{at}[")));
+            violations.extend(box_violations(index, boxes.map_or(&[], Vec::as_slice), Some(facts)));
+        }
+        violations.retain(|violation| !(unread_prompt && violation.field == "prompt"));
+        found.extend(
+            violations
+                .into_iter()
+                .map(|violation| Violation { field: path_in_line(&violation.field, from_body), ..violation }),
+        );
+        request.images.clear();
+        let mut spec = JobSpec {
+            format: SPEC_FORMAT,
+            batch: self.rules.batch.clone(),
+            custom_id,
+            request,
+            images: kept,
+            priority,
+            account,
+            not_before,
+        };
+        if found.is_empty() {
+            self.name(&mut spec);
+            self.refuse_second(number, &spec, found);
+            self.refuse_unusable_key(&spec, found);
+        }
+        Prepared { spec, uploads, warnings }
+    }
+
+    fn refuse_unknown_account(&self, account: &AccountName, found: &mut Vec<Violation>) {
+        if self.rules.accounts.contains(account) {
+            return;
+        }
+        let names: Vec<&str> = self.rules.accounts.iter().map(AccountName::as_str).collect();
+        let rule = format!("the settings know {}", names.join(", "));
+        let mut violation = Violation::new("account", format_args!("`{account}`"), rule);
+        violation.hint = nearest_name(account.as_str(), &names).map(|near| format!("did you mean `{near}`?"));
+        found.push(violation);
+    }
+
+    /// Gives a job of a batch a `custom_id` where its line has none: from what it asks for, so that the same file enqueued
+    /// twice is not paid for twice. Equal lines are told apart by their order.
+    fn name(&mut self, spec: &mut JobSpec) {
+        if spec.custom_id.is_some() || spec.batch.is_none() {
+            return;
+        }
+        let digest = spec.digest();
+        let count = self.unnamed.entry(digest.clone()).or_insert(0);
+        *count += 1;
+        let name = if *count == 1 { format!("auto-{digest}") } else { format!("auto-{digest}-{count}") };
+        spec.custom_id = Some(CustomId::parse(&name).expect("hex digits behind a word are a custom_id"));
+    }
+
+    fn refuse_second(&mut self, number: u64, spec: &JobSpec, found: &mut Vec<Violation>) {
+        let Some(custom_id) = &spec.custom_id else { return };
+        let id = JobId::of_custom_id(&self.rules.namespace, spec.batch.as_ref(), custom_id);
+        match self.lines.get(&id) {
+            Some(first) => {
+                let rule = format!("line {first} has it already, and it names one job of a batch");
+                found.push(Violation::new("custom_id", format_args!("`{custom_id}`"), rule));
+            }
+            None => {
+                self.lines.insert(id, number);
+            }
+        }
+    }
+
+    /// The key of the job's last image is the longest.
+    fn refuse_unusable_key(&self, spec: &JobSpec, found: &mut Vec<Violation>) {
+        let last = spec.images_max().saturating_sub(1);
+        let id = JobId::fresh(0, 0);
+        if let Err(error) = self.rules.template.key(spec.batch.as_ref(), spec.custom_id.as_ref(), id, last) {
+            let rule = format!("the keys of its images would not do: {error}");
+            found.push(Violation::new("custom_id", "unusable", rule).with_hint("take a shorter one"));
+        }
+    }
+}
+
+/// How many images of a job are uploaded by us.
+#[cfg(test)]
+fn stored(spec: &JobSpec) -> usize {
+    spec.images.iter().filter(|image| matches!(image, job::InputImage::Stored { .. })).count()
+}
+
+#[cfg(test)]
+mod tests;

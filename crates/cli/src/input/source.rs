@@ -1,0 +1,181 @@
+//! Where jobs come from: a file, standard input, or prompts given by flag. Each can be read twice.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+/// Something that holds lines.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// A file that can be read again from its start.
+    File {
+        /// The file; for standard input a temporary one that has no name.
+        file: File,
+        /// As the user named it.
+        shown: String,
+        /// What paths in it are relative to.
+        folder: PathBuf,
+    },
+    /// Prompts given by flag, as lines.
+    Prompts {
+        /// The lines.
+        text: String,
+    },
+}
+
+/// Why a source cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SourceError {
+    /// The file cannot be opened.
+    #[error("{} cannot be read", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Standard input could not be put aside.
+    #[error("standard input cannot be read")]
+    Stdin(#[source] io::Error),
+}
+
+/// What flags say of single prompts.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PromptFlags {
+    /// The prompts.
+    pub(crate) prompts: Vec<String>,
+    /// Input images of each.
+    pub(crate) images: Vec<String>,
+    /// The name of the only job.
+    pub(crate) custom_id: Option<String>,
+}
+
+impl Source {
+    /// The file at `path`, or standard input for `-`.
+    ///
+    /// Standard input is put into a temporary file first, since it is read twice: nothing is enqueued before all of it was
+    /// judged.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`].
+    pub(crate) fn open(path: &Path) -> Result<Self, SourceError> {
+        if path.as_os_str() == "-" {
+            return Self::spool(io::stdin().lock()).map_err(SourceError::Stdin);
+        }
+        let open = || {
+            let file = File::open(path)?;
+            let metadata = file.metadata()?;
+            if metadata.is_dir() {
+                Err(io::Error::from(io::ErrorKind::IsADirectory))
+            } else {
+                Ok((file, metadata))
+            }
+        };
+        let (file, metadata) =
+            open().map_err(|source| SourceError::Open { path: path.to_owned(), source })?;
+        let shown = path.display().to_string();
+        let folder = path.parent().map(Path::to_owned).filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or_else(|| PathBuf::from("."));
+        if metadata.is_file() {
+            return Ok(Self::File { file, shown, folder });
+        }
+        // A pipe, such as of a shell's `<(…)`, can be read once only.
+        match Self::spool(file).map_err(|source| SourceError::Open { path: path.to_owned(), source })? {
+            Self::File { file, .. } => Ok(Self::File { file, shown, folder }),
+            prompts => Ok(prompts),
+        }
+    }
+
+    fn spool(mut input: impl Read) -> io::Result<Self> {
+        let mut file = tempfile::tempfile()?;
+        io::copy(&mut input, &mut file)?;
+        Ok(Self::File { file, shown: "standard input".to_owned(), folder: PathBuf::from(".") })
+    }
+
+    /// Prompts given by flag.
+    pub(crate) fn of_prompts(flags: &PromptFlags) -> Self {
+        let line = |prompt: &String| {
+            let mut line = Map::new();
+            line.insert("prompt".to_owned(), Value::from(prompt.as_str()));
+            if !flags.images.is_empty() {
+                line.insert("images".to_owned(), Value::from(flags.images.clone()));
+            }
+            if let Some(custom_id) = &flags.custom_id {
+                line.insert("custom_id".to_owned(), Value::from(custom_id.as_str()));
+            }
+            Value::Object(line).to_string() + "\n"
+        };
+        Self::Prompts { text: flags.prompts.iter().map(line).collect() }
+    }
+
+    /// What paths in it are relative to.
+    pub(crate) fn folder(&self) -> PathBuf {
+        match self {
+            Self::File { folder, .. } => folder.clone(),
+            Self::Prompts { .. } => PathBuf::from("."),
+        }
+    }
+
+    /// How messages name it.
+    pub(crate) fn shown(&self) -> &str {
+        match self {
+            Self::File { shown, .. } => shown,
+            Self::Prompts { .. } => "the command line",
+        }
+    }
+
+    /// Its size in bytes, as far as that is known.
+    pub(crate) fn bytes(&self) -> u64 {
+        match self {
+            Self::File { file, .. } => file.metadata().map_or(0, |metadata| metadata.len()),
+            Self::Prompts { text } => text.len() as u64,
+        }
+    }
+
+    /// Reads it from its start.
+    pub(crate) fn lines(&self) -> io::Result<Box<dyn BufRead + Send + '_>> {
+        match self {
+            Self::File { file, .. } => {
+                let mut file: &File = file;
+                file.seek(SeekFrom::Start(0))?;
+                Ok(Box::new(BufReader::with_capacity(256 * 1024, file)))
+            }
+            Self::Prompts { text } => Ok(Box::new(Cursor::new(text.as_bytes()))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(source: &Source) -> String {
+        let mut text = String::new();
+        source.lines().unwrap().read_to_string(&mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn every_source_can_be_read_twice() {
+        let spooled = Source::spool(&b"a\nb\n"[..]).unwrap();
+        assert_eq!((read(&spooled), read(&spooled)), ("a\nb\n".into(), "a\nb\n".into()));
+        let flags = PromptFlags { prompts: vec!["a \"b\"".into()], ..PromptFlags::default() };
+        let prompts = Source::of_prompts(&flags);
+        assert_eq!(
+            (read(&prompts), read(&prompts)),
+            ("{\"prompt\":\"a \\\"b\\\"\"}\n".into(), read(&prompts))
+        );
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file_that_names_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("jobs.jsonl");
+        std::fs::write(&path, "x\n").unwrap();
+        assert_eq!(Source::open(&path).unwrap().folder(), folder.path());
+        assert!(matches!(Source::open(folder.path()), Err(SourceError::Open { .. })));
+    }
+}
