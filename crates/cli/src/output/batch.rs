@@ -1,0 +1,401 @@
+//! A batch as scripts and people see it.
+
+use job::{Micros, StateName, Timestamp};
+use queue::BatchSummary;
+use serde::Serialize;
+
+use super::table::{Column, pairs, table};
+use super::words::{count, counted, money, relative};
+use crate::exit_code;
+
+/// Where a batch is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum BatchState {
+    /// Jobs are left that go on by themselves, or more are being enqueued.
+    Running,
+    /// A person has paused it.
+    Paused,
+    /// All that is left waits for a person.
+    Held,
+    /// Every job is final.
+    Done,
+}
+
+/// What `batch show --json` prints. The shape is stable: fields are added, never changed.
+#[derive(Debug, Serialize)]
+pub(crate) struct BatchView {
+    /// The name; null for the jobs without a batch.
+    pub(crate) batch: Option<String>,
+    /// Where it is.
+    pub(crate) state: BatchState,
+    /// Whether its enqueueing is over. Until then it is not done.
+    pub(crate) sealed: bool,
+    /// Jobs. The counts sum to `total`.
+    pub(crate) jobs: JobCounts,
+    /// Images.
+    pub(crate) images: ImageCounts,
+    /// What the billed images cost.
+    pub(crate) cost: Cost,
+    /// When its first job was enqueued.
+    pub(crate) created_at: Timestamp,
+    /// When its last job became final.
+    pub(crate) ended_at: Option<Timestamp>,
+}
+
+/// Jobs by where they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub(crate) struct JobCounts {
+    /// All.
+    pub(crate) total: u64,
+    /// Waiting for their turn.
+    pub(crate) queued: u64,
+    /// Submitting, settling, polling or archiving.
+    pub(crate) in_flight: u64,
+    /// Ended with their images.
+    pub(crate) succeeded: u64,
+    /// Ended without.
+    pub(crate) failed: u64,
+    /// Canceled by a person or the provider.
+    pub(crate) canceled: u64,
+    /// Billed, and their images lost.
+    pub(crate) expired: u64,
+    /// Waiting for a person.
+    pub(crate) held: u64,
+    /// Of those that succeeded: with images missing.
+    pub(crate) partial: u64,
+}
+
+/// Images of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct ImageCounts {
+    /// The most that its jobs can bring.
+    pub(crate) expected: u64,
+    /// Billed by the provider.
+    pub(crate) billed: u64,
+    /// In the bucket.
+    pub(crate) stored: u64,
+}
+
+/// Money.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Cost {
+    /// The amount. Its decimals are exact.
+    pub(crate) amount: f64,
+    /// The amount in millionths.
+    pub(crate) micros: i64,
+    /// Such as `USD`.
+    pub(crate) currency: String,
+}
+
+impl Cost {
+    /// An amount in the currency of the settings.
+    pub(crate) fn new(amount: Micros, currency: &str) -> Self {
+        // The nearest double to the decimal fraction prints as that fraction, for every amount under a billion.
+        Self { amount: amount.0 as f64 / 1e6, micros: amount.0, currency: currency.to_owned() }
+    }
+}
+
+impl JobCounts {
+    /// From counts by state.
+    pub(crate) fn of(count: impl Fn(StateName) -> u64, partial: u64) -> Self {
+        let in_flight =
+            [StateName::Submitting, StateName::Settling, StateName::Polling, StateName::Archiving];
+        let of = Self {
+            total: StateName::ALL.into_iter().map(&count).sum(),
+            queued: count(StateName::Queued),
+            in_flight: in_flight.into_iter().map(&count).sum(),
+            succeeded: count(StateName::Succeeded),
+            failed: count(StateName::Failed),
+            canceled: count(StateName::Canceled),
+            expired: count(StateName::Expired),
+            held: count(StateName::Held),
+            partial,
+        };
+        debug_assert_eq!(of.total, of.over() + of.queued + of.in_flight + of.held);
+        of
+    }
+
+    /// Jobs that are final.
+    pub(crate) fn over(&self) -> u64 {
+        self.succeeded + self.failed + self.canceled + self.expired
+    }
+
+    /// Jobs that go on by themselves.
+    pub(crate) fn left(&self) -> u64 {
+        self.queued + self.in_flight
+    }
+
+    /// The exit code of a command that waited for these jobs.
+    pub(crate) fn exit_code(&self) -> u8 {
+        if self.held > 0 {
+            exit_code::HELD
+        } else if self.failed + self.expired + self.canceled > 0 {
+            exit_code::FAILED
+        } else if self.partial > 0 {
+            exit_code::PARTIAL
+        } else {
+            exit_code::DONE
+        }
+    }
+
+    /// What is amiss, in words; empty if nothing is.
+    pub(crate) fn amiss(&self) -> String {
+        let all = [
+            (self.failed, "failed"),
+            (self.expired, "expired"),
+            (self.canceled, "canceled"),
+            (self.partial, "partial"),
+            (self.held, "held"),
+        ];
+        let said: Vec<String> = all
+            .into_iter()
+            .filter(|(number, _)| *number > 0)
+            .map(|(number, word)| format!("{} {word}", count(number)))
+            .collect();
+        said.join(", ")
+    }
+}
+
+impl BatchView {
+    /// A batch as the queue knows it.
+    pub(crate) fn new(summary: &BatchSummary, currency: &str) -> Self {
+        let jobs = JobCounts::of(|state| summary.count(state), summary.partial);
+        Self {
+            batch: summary.name.as_ref().map(ToString::to_string),
+            state: state(summary, &jobs),
+            sealed: summary.sealed,
+            jobs,
+            images: ImageCounts {
+                expected: summary.expected,
+                billed: summary.billed,
+                stored: summary.stored,
+            },
+            cost: Cost::new(summary.cost, currency),
+            created_at: summary.created_at,
+            ended_at: summary.ended_at,
+        }
+    }
+
+    /// For people.
+    pub(crate) fn render(&self, now: Timestamp) -> String {
+        let jobs = &self.jobs;
+        let rows = [
+            ("batch", self.batch.clone().unwrap_or_else(|| "(jobs without a batch)".to_owned())),
+            ("state", self.state_in_words()),
+            ("enqueued", relative(self.created_at, now)),
+            ("ended", self.ended_at.map_or_else(|| "not yet".to_owned(), |time| relative(time, now))),
+            ("jobs", format!("{} of {} over", count(jobs.over()), count(jobs.total))),
+            ("  queued", count(jobs.queued)),
+            ("  in flight", count(jobs.in_flight)),
+            (
+                "  succeeded",
+                match jobs.partial {
+                    0 => count(jobs.succeeded),
+                    partial => format!("{} ({} with images missing)", count(jobs.succeeded), count(partial)),
+                },
+            ),
+            ("  failed", count(jobs.failed)),
+            ("  canceled", count(jobs.canceled)),
+            ("  expired", count(jobs.expired)),
+            ("  held", count(jobs.held)),
+            ("images", {
+                let ImageCounts { expected, billed, stored } = self.images;
+                format!("{} stored, {} billed, {} at most", count(stored), count(billed), count(expected))
+            }),
+            ("cost", money(Micros(self.cost.micros), &self.cost.currency)),
+        ];
+        pairs(&rows)
+    }
+
+    fn state_in_words(&self) -> String {
+        match self.state {
+            BatchState::Running if !self.sealed && self.batch.is_some() => {
+                "running; enqueueing is not over (if it was cut short, run the same `imagemill enqueue` again)".to_owned()
+            }
+            BatchState::Running => "running".to_owned(),
+            BatchState::Paused => "paused".to_owned(),
+            BatchState::Held => format!("held: {} for a person, see `imagemill job ls --held`", waits(self.jobs.held)),
+            BatchState::Done => "done".to_owned(),
+        }
+    }
+}
+
+fn waits(jobs: u64) -> String {
+    format!("{} {}", counted(jobs, "job"), if jobs == 1 { "waits" } else { "wait" })
+}
+
+fn state(summary: &BatchSummary, jobs: &JobCounts) -> BatchState {
+    let sealed = summary.sealed || summary.name.is_none();
+    if sealed && jobs.left() == 0 {
+        if jobs.held > 0 { BatchState::Held } else { BatchState::Done }
+    } else if summary.paused {
+        BatchState::Paused
+    } else {
+        BatchState::Running
+    }
+}
+
+/// The table of `batch ls`.
+pub(crate) fn list(batches: &[BatchView], now: Timestamp) -> String {
+    let columns = [
+        Column::Left("BATCH"),
+        Column::Left("STATE"),
+        Column::Right("JOBS"),
+        Column::Right("LEFT"),
+        Column::Right("STORED"),
+        Column::Right("COST"),
+        Column::Left("AMISS"),
+        Column::Left("ENQUEUED"),
+    ];
+    let row = |batch: &BatchView| {
+        vec![
+            batch.batch.clone().unwrap_or_else(|| "-".to_owned()),
+            format!("{:?}", batch.state).to_lowercase(),
+            count(batch.jobs.total),
+            count(batch.jobs.left()),
+            count(batch.images.stored),
+            money(Micros(batch.cost.micros), &batch.cost.currency),
+            batch.jobs.amiss(),
+            relative(batch.created_at, now),
+        ]
+    };
+    table(&columns, batches.iter().map(row).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn summary(counts: &[(StateName, u64)]) -> BatchSummary {
+        BatchSummary {
+            name: Some("spring".parse().unwrap()),
+            total: counts.iter().map(|(_, count)| count).sum(),
+            left: 0,
+            by_state: counts.iter().copied().collect::<BTreeMap<_, _>>(),
+            expected: 20,
+            billed: 3,
+            stored: 3,
+            partial: 0,
+            cost: Micros(225_000),
+            sealed: true,
+            paused: false,
+            created_at: Timestamp::from_second(0).unwrap(),
+            ended_at: None,
+        }
+    }
+
+    fn view(counts: &[(StateName, u64)]) -> BatchView {
+        BatchView::new(&summary(counts), "USD")
+    }
+
+    const MIXED: [(StateName, u64); 5] = [
+        (StateName::Queued, 5),
+        (StateName::Polling, 2),
+        (StateName::Archiving, 1),
+        (StateName::Succeeded, 3),
+        (StateName::Failed, 1),
+    ];
+
+    #[test]
+    fn the_json_has_the_documented_shape_and_its_counts_sum_to_the_total() {
+        let json = serde_json::to_value(view(&MIXED)).unwrap();
+        insta::assert_snapshot!(serde_json::to_string_pretty(&json).unwrap(), @r#"
+        {
+          "batch": "spring",
+          "cost": {
+            "amount": 0.225,
+            "currency": "USD",
+            "micros": 225000
+          },
+          "created_at": "1970-01-01T00:00:00Z",
+          "ended_at": null,
+          "images": {
+            "billed": 3,
+            "expected": 20,
+            "stored": 3
+          },
+          "jobs": {
+            "canceled": 0,
+            "expired": 0,
+            "failed": 1,
+            "held": 0,
+            "in_flight": 3,
+            "partial": 0,
+            "queued": 5,
+            "succeeded": 3,
+            "total": 12
+          },
+          "sealed": true,
+          "state": "running"
+        }
+        "#);
+        let of = |name: &str| json["jobs"][name].as_u64().unwrap();
+        let sum: u64 = ["queued", "in_flight", "succeeded", "failed", "canceled", "expired", "held"]
+            .map(of)
+            .iter()
+            .sum();
+        assert_eq!(sum, of("total"));
+    }
+
+    #[test]
+    fn people_see_the_same_in_words() {
+        insta::assert_snapshot!(view(&MIXED).render(Timestamp::from_second(90).unwrap()), @r"
+        batch        spring
+        state        running
+        enqueued     1m 30s ago
+        ended        not yet
+        jobs         4 of 12 over
+          queued     5
+          in flight  3
+          succeeded  3
+          failed     1
+          canceled   0
+          expired    0
+          held       0
+        images       3 stored, 3 billed, 20 at most
+        cost         0.225 USD
+        ");
+        insta::assert_snapshot!(list(&[view(&MIXED)], Timestamp::from_second(90).unwrap()), @r"
+        BATCH   STATE    JOBS  LEFT  STORED       COST  AMISS     ENQUEUED
+        spring  running    12     8       3  0.225 USD  1 failed  1m 30s ago
+        ");
+    }
+
+    #[test]
+    fn a_batch_is_done_when_it_is_sealed_and_nothing_is_left() {
+        use StateName::{Held, Queued, Succeeded};
+        assert_eq!(view(&[(Succeeded, 2)]).state, BatchState::Done);
+        assert_eq!(view(&[(Succeeded, 2), (Held, 1)]).state, BatchState::Held);
+        assert_eq!(view(&[(Queued, 1), (Held, 1)]).state, BatchState::Running);
+        let open = BatchSummary { sealed: false, ..summary(&[(Succeeded, 2)]) };
+        assert_eq!(BatchView::new(&open, "USD").state, BatchState::Running);
+        let paused = BatchSummary { paused: true, ..summary(&[(Queued, 2)]) };
+        assert_eq!(BatchView::new(&paused, "USD").state, BatchState::Paused);
+    }
+
+    #[test]
+    fn the_exit_code_says_how_jobs_ended() {
+        use StateName::{Canceled, Expired, Failed, Held, Succeeded};
+        let code = |counts: &[(StateName, u64)]| view(counts).jobs.exit_code();
+        assert_eq!(code(&[(Succeeded, 2)]), exit_code::DONE);
+        for state in [Failed, Expired, Canceled] {
+            assert_eq!(code(&[(Succeeded, 2), (state, 1)]), exit_code::FAILED);
+        }
+        assert_eq!(code(&[(Failed, 2), (Held, 1)]), exit_code::HELD);
+        let partial = BatchSummary { partial: 1, ..summary(&[(Succeeded, 2)]) };
+        assert_eq!(BatchView::new(&partial, "USD").jobs.exit_code(), exit_code::PARTIAL);
+    }
+
+    #[test]
+    fn money_in_json_has_exact_decimals() {
+        for micros in [0, 1, 75_000, 225_000, 1_234_567, 999_999_999_999_999] {
+            let json = serde_json::to_string(&Cost::new(Micros(micros), "USD").amount).unwrap();
+            let shown = Micros(micros).to_string();
+            let trimmed = |text: &str| text.trim_end_matches('0').trim_end_matches('.').to_owned();
+            assert_eq!(trimmed(&json.replace("1e-6", "0.000001")), trimmed(&shown));
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Progress, for people: a bar where stderr is a terminal, a line now and then elsewhere, nothing for programs.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::Output;
+use super::batch::JobCounts;
+use super::pace::Pace;
+use super::words::{count, span};
+
+/// How often a line is written where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// Follows jobs to their end.
+#[derive(Debug)]
+pub(crate) struct JobProgress {
+    out: Output,
+    name: String,
+    pace: Pace,
+    bar: Option<ProgressBar>,
+    lined_at: Option<Duration>,
+    line: String,
+}
+
+impl JobProgress {
+    /// Progress of `name`, or none at all when `silent`.
+    pub(crate) fn new(out: Output, name: String, silent: bool) -> Self {
+        let bar = (!silent && out.stderr_is_terminal).then(|| {
+            let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+            let style = ProgressStyle::with_template("{prefix} {bar:30} {msg}")
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
+            bar.set_style(style.progress_chars("=> "));
+            bar.set_prefix(name.clone());
+            bar
+        });
+        let lined_at = silent.then_some(Duration::MAX);
+        Self { out, name, pace: Pace::default(), bar, lined_at, line: String::new() }
+    }
+
+    /// At `at`, jobs were here.
+    pub(crate) fn observe(&mut self, at: Duration, jobs: &JobCounts) {
+        self.pace.observe(at, jobs.over());
+        let said = say(jobs, &self.pace);
+        if let Some(bar) = &self.bar {
+            bar.set_length(jobs.total);
+            bar.set_position(jobs.over());
+            bar.set_message(said);
+            return;
+        }
+        let due = self.lined_at.is_none_or(|last| at >= last.saturating_add(LINE_EVERY));
+        if due && said != self.line {
+            self.out.note(&format!("{}: {said}", self.name));
+            self.lined_at = Some(at);
+            self.line = said;
+        }
+    }
+
+    /// Leaves the last state standing.
+    pub(crate) fn finish(&mut self, jobs: &JobCounts) {
+        let said = say(jobs, &self.pace);
+        match &self.bar {
+            Some(bar) => bar.abandon(),
+            None if self.lined_at != Some(Duration::MAX) && said != self.line => {
+                self.out.note(&format!("{}: {said}", self.name));
+            }
+            None => {}
+        }
+    }
+}
+
+/// Where jobs are, in one line.
+fn say(jobs: &JobCounts, pace: &Pace) -> String {
+    let mut parts = vec![format!("{}/{} done", count(jobs.over()), count(jobs.total))];
+    if jobs.in_flight > 0 {
+        parts.push(format!("{} in flight", count(jobs.in_flight)));
+    }
+    let amiss = jobs.amiss();
+    if !amiss.is_empty() {
+        parts.push(amiss);
+    }
+    if jobs.left() > 0 {
+        if let Some(rate) = pace.per_second() {
+            parts.push(if rate >= 1.0 {
+                format!("{rate:.1} jobs/s")
+            } else {
+                format!("{:.1} jobs/min", rate * 60.0)
+            });
+        }
+        if let Some(left) = pace.time_for(jobs.left()) {
+            parts.push(format!("{} left", span(left)));
+        }
+    }
+    parts.join(", ")
+}
+
+/// Follows bytes or jobs while an input is read; shown on a terminal only.
+#[derive(Debug)]
+pub(crate) struct ReadProgress(Option<ProgressBar>);
+
+impl ReadProgress {
+    /// `doing` such as "judging"; `total` in bytes or jobs.
+    pub(crate) fn new(out: Output, doing: &'static str, total: u64) -> Self {
+        let style = ProgressStyle::with_template("{prefix} {bar:30} {percent}%");
+        Self(out.stderr_is_terminal.then(|| {
+            let bar = ProgressBar::with_draw_target(Some(total.max(1)), ProgressDrawTarget::stderr());
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+            bar.set_prefix(doing);
+            bar
+        }))
+    }
+
+    /// So much of it is done.
+    pub(crate) fn at(&self, done: u64) {
+        if let Some(bar) = &self.0 {
+            bar.set_position(done);
+        }
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn clear(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_rate_and_time_left_and_what_is_amiss() {
+        let mut pace = Pace::default();
+        pace.observe(Duration::ZERO, 100);
+        pace.observe(Duration::from_secs(10), 142);
+        let jobs = JobCounts {
+            total: 5_000,
+            queued: 4_818,
+            in_flight: 40,
+            succeeded: 139,
+            failed: 3,
+            ..JobCounts::default()
+        };
+        assert_eq!(say(&jobs, &pace), "142/5,000 done, 40 in flight, 3 failed, 4.2 jobs/s, 19m 16s left");
+        let over = JobCounts { total: 2, succeeded: 2, ..JobCounts::default() };
+        assert_eq!(say(&over, &pace), "2/2 done");
+    }
+}

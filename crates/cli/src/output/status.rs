@@ -1,0 +1,244 @@
+//! What `status` says: everything at a glance.
+
+use std::collections::BTreeMap;
+
+use job::{AccountName, Micros, Model, StateName, Timestamp};
+use queue::{AccountLimits, AccountStatus};
+use serde::Serialize;
+
+use super::batch::JobCounts;
+use super::table::{Column, pairs, table};
+use super::words::{count, counted, relative, span};
+
+/// What `status --json` prints. The shape is stable: fields are added, never changed.
+#[derive(Debug, Serialize)]
+pub(crate) struct StatusView {
+    /// Redis's time.
+    pub(crate) now: Timestamp,
+    /// Jobs of all batches and without one.
+    pub(crate) jobs: JobCounts,
+    /// The same by state.
+    pub(crate) states: BTreeMap<&'static str, u64>,
+    /// Queued jobs that wait for their time: a retry, a refusal, a `not_before`.
+    pub(crate) delayed: u64,
+    /// When the first link among the images that wait to be copied dies.
+    pub(crate) first_link_dies_at: Option<Timestamp>,
+    /// Each account of the settings.
+    pub(crate) accounts: Vec<AccountView>,
+}
+
+/// One account.
+#[derive(Debug, Serialize)]
+pub(crate) struct AccountView {
+    /// Its name.
+    pub(crate) account: String,
+    /// Each model: places at the provider.
+    pub(crate) models: Vec<ModelView>,
+    /// Calls that are held back for everyone.
+    pub(crate) pauses: Vec<PauseView>,
+    /// Tasks that wait to be asked.
+    pub(crate) polls: u64,
+    /// When the first of them is, or was, due.
+    pub(crate) first_poll_due_at: Option<Timestamp>,
+    /// Images billed on this UTC day.
+    pub(crate) images_today: u64,
+    /// Images that attempts under way may yet bring.
+    pub(crate) images_reserved: i64,
+    /// The stop for one UTC day, where one is set.
+    pub(crate) images_per_day_max: Option<u64>,
+}
+
+/// One model of an account.
+#[derive(Debug, Serialize)]
+pub(crate) struct ModelView {
+    /// The model.
+    pub(crate) model: Model,
+    /// Places that are, or may be, taken.
+    pub(crate) slots_used: u64,
+    /// All places: those that are processed at once, and those kept behind them.
+    pub(crate) slots: u64,
+}
+
+/// A pause.
+#[derive(Debug, Serialize)]
+pub(crate) struct PauseView {
+    /// `create`, `create:<model>` or `query`.
+    pub(crate) call: String,
+    /// Until when.
+    pub(crate) until: Timestamp,
+    /// Why.
+    pub(crate) why: String,
+}
+
+impl AccountView {
+    /// An account as the queue knows it, beside what the settings say.
+    pub(crate) fn new(
+        name: &AccountName,
+        status: AccountStatus,
+        limits: impl Fn(Model) -> AccountLimits,
+    ) -> Self {
+        let model = |model: Model| {
+            let limits = limits(model);
+            let slots = u64::from(limits.in_flight) + u64::from(limits.queue_ahead);
+            ModelView { model, slots_used: status.slots.get(&model).copied().unwrap_or(0), slots }
+        };
+        Self {
+            account: name.to_string(),
+            models: Model::ALL.into_iter().map(model).collect(),
+            polls: status.polls,
+            first_poll_due_at: status.first_poll_due,
+            images_today: status.images_today,
+            images_reserved: status.reserved,
+            images_per_day_max: limits(Model::Wan27Image).images_per_day,
+            pauses: status
+                .pauses
+                .into_iter()
+                .map(|pause| PauseView { call: pause.call, until: pause.until, why: pause.why })
+                .collect(),
+        }
+    }
+}
+
+impl StatusView {
+    /// For people.
+    pub(crate) fn render(&self) -> String {
+        let jobs = &self.jobs;
+        let state = |name: StateName| count(self.states.get(name.as_str()).copied().unwrap_or(0));
+        let waiting = match self.delayed {
+            0 => String::new(),
+            delayed => format!(" ({} waiting for their time)", count(delayed)),
+        };
+        let flight = format!(
+            "{}: {} submitting, {} settling, {} at DashScope, {} being copied",
+            count(jobs.in_flight),
+            state(StateName::Submitting),
+            state(StateName::Settling),
+            state(StateName::Polling),
+            state(StateName::Archiving)
+        );
+        let mut rows = vec![
+            ("jobs", count(jobs.total)),
+            ("  queued", format!("{}{waiting}", count(jobs.queued))),
+            ("  in flight", if jobs.in_flight == 0 { "0".to_owned() } else { flight }),
+            ("  succeeded", count(jobs.succeeded)),
+            ("  failed", count(jobs.failed)),
+            ("  canceled", count(jobs.canceled)),
+            ("  expired", count(jobs.expired)),
+            (
+                "  held",
+                match jobs.held {
+                    0 => "0".to_owned(),
+                    held => format!("{}, see `imagemill job ls --held`", count(held)),
+                },
+            ),
+        ];
+        if let Some(dies_at) = self.first_link_dies_at {
+            rows.push(("copies", format!("the first link dies {}", relative(dies_at, self.now))));
+        }
+        let mut text = pairs(&rows);
+        text.push('\n');
+        text.push_str(&self.accounts_table());
+        for account in &self.accounts {
+            for pause in &account.pauses {
+                let left = span(pause.until.duration_since(self.now).unsigned_abs());
+                text.push_str(&format!(
+                    "\npaused: {} of {} for {left}: {}\n",
+                    pause.call, account.account, pause.why
+                ));
+            }
+        }
+        text
+    }
+
+    fn accounts_table(&self) -> String {
+        let columns = [
+            Column::Left("ACCOUNT"),
+            Column::Left("MODEL"),
+            Column::Right("SLOTS"),
+            Column::Right("TO POLL"),
+            Column::Left("NEXT POLL"),
+            Column::Right("IMAGES TODAY"),
+        ];
+        let mut rows = Vec::new();
+        for account in &self.accounts {
+            for (index, model) in account.models.iter().enumerate() {
+                let first = |text: String| if index == 0 { text } else { String::new() };
+                let due = account.first_poll_due_at.map_or_else(String::new, |due| relative(due, self.now));
+                let today = match account.images_per_day_max {
+                    Some(most) => format!("{} of {}", count(account.images_today), count(most)),
+                    None => count(account.images_today),
+                };
+                rows.push(vec![
+                    first(account.account.clone()),
+                    model.model.to_string(),
+                    format!("{}/{}", model.slots_used, model.slots),
+                    first(count(account.polls)),
+                    first(due),
+                    first(today),
+                ]);
+            }
+        }
+        table(&columns, rows)
+    }
+}
+
+/// What `enqueue` would cost, or costs at most, in words.
+pub(crate) fn at_most(images: u64, cost: Micros, currency: &str) -> String {
+    format!("at most {} for {cost} {currency}", counted(images, "image"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn pauses_say_their_reason_and_places_their_number() {
+        let at = |seconds| Timestamp::from_second(seconds).unwrap();
+        let pause = queue::Pause {
+            call: "create".into(),
+            until: at(160),
+            why: "Arrearage: the bill is overdue".into(),
+        };
+        let status = AccountStatus {
+            pauses: vec![pause],
+            slots: HashMap::from([(Model::Wan27ImagePro, 7)]),
+            polls: 7,
+            first_poll_due: Some(at(98)),
+            images_today: 1_200,
+            ..AccountStatus::default()
+        };
+        let name = AccountName::parse("singapore").unwrap();
+        let account = AccountView::new(&name, status, |_| AccountLimits {
+            images_per_day: Some(2_000),
+            ..AccountLimits::default()
+        });
+        let counts = BTreeMap::from([("queued", 1_500), ("polling", 7), ("held", 1)]);
+        let jobs = JobCounts::of(|state| counts.get(state.as_str()).copied().unwrap_or(0), 0);
+        let view = StatusView {
+            now: at(100),
+            jobs,
+            states: counts,
+            delayed: 3,
+            first_link_dies_at: None,
+            accounts: vec![account],
+        };
+        insta::assert_snapshot!(view.render(), @r"
+        jobs         1,508
+          queued     1,500 (3 waiting for their time)
+          in flight  7: 0 submitting, 0 settling, 7 at DashScope, 0 being copied
+          succeeded  0
+          failed     0
+          canceled   0
+          expired    0
+          held       1, see `imagemill job ls --held`
+
+        ACCOUNT    MODEL             SLOTS  TO POLL  NEXT POLL    IMAGES TODAY
+        singapore  wan2.7-image-pro   7/10        7  2s ago     1,200 of 2,000
+                   wan2.7-image       0/10
+
+        paused: create of singapore for 1m 00s: Arrearage: the bill is overdue
+        ");
+    }
+}
