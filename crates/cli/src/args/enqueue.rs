@@ -1,0 +1,109 @@
+//! `imagemill enqueue`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use dashscope::{Model, Size};
+use job::{AccountName, BatchName, Priority, Timestamp};
+
+/// Put jobs into the queue: from a JSONL file, from stdin, or single prompts.
+///
+/// The whole input is judged first. If one line is wrong, nothing is enqueued, and every fault is said with its line. The same
+/// file enqueued twice is the same jobs: nothing is made or paid for again.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A line is one job:
+  {\"custom_id\": \"sku-1042\", \"prompt\": \"A red shoe on white\", \"size\": \"2K\", \"images\": [\"shoe.png\"]}
+with any of: custom_id, prompt, model, size, n, images, bbox_list, color_palette, enable_sequential, thinking_mode,
+watermark, seed, priority, account, not_before; or with DashScope's own request body:
+  {\"custom_id\": \"sku-1042\", \"body\": {\"model\": …, \"input\": …, \"parameters\": …}}
+Images are https links, paths relative to the file, s3://bucket/key, or data URIs. A line without a custom_id gets one
+from what it asks for.
+
+Examples:
+  imagemill enqueue prompts.jsonl --batch spring --watch
+  generate-prompts | imagemill enqueue - --batch spring --model wan2.7-image-pro
+  imagemill enqueue prompts.jsonl --batch spring --skip-invalid --errors faulty.jsonl
+  imagemill enqueue --prompt \"A lighthouse at dusk\" --size 4K --model wan2.7-image-pro --wait")]
+pub(crate) struct EnqueueArgs {
+    /// The JSONL file; `-` reads stdin
+    #[arg(value_name = "FILE", required_unless_present = "prompt", conflicts_with = "prompt")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// The batch that the jobs go to; required for a file
+    #[arg(long, short, value_name = "NAME")]
+    pub(crate) batch: Option<BatchName>,
+
+    /// A prompt in place of a file; may be repeated
+    #[arg(long, short, value_name = "TEXT")]
+    pub(crate) prompt: Vec<String>,
+
+    /// An input image of each --prompt: link, path, s3://bucket/key; may be repeated
+    #[arg(long, value_name = "IMAGE", requires = "prompt", conflicts_with = "file")]
+    pub(crate) image: Vec<String>,
+
+    /// Your own name for the job of a single --prompt
+    #[arg(long, value_name = "ID", requires = "prompt", conflicts_with = "file")]
+    pub(crate) custom_id: Option<String>,
+
+    /// What lines get that do not say otherwise.
+    #[command(flatten)]
+    pub(crate) request: RequestFlags,
+
+    /// Run jobs that do not say otherwise with this urgency: 0 goes first, 9 last [default: 5]
+    #[arg(long, value_name = "0-9", value_parser = priority)]
+    pub(crate) priority: Option<Priority>,
+
+    /// Run jobs that do not say otherwise on this account only
+    #[arg(long, value_name = "NAME")]
+    pub(crate) account: Option<AccountName>,
+
+    /// Do not start jobs that do not say otherwise before this time, such as 2026-12-24T08:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(crate) not_before: Option<Timestamp>,
+
+    /// Enqueue the lines that are good, and leave out the others
+    #[arg(long)]
+    pub(crate) skip_invalid: bool,
+
+    /// Write the lines that were left out to FILE, with the reasons
+    #[arg(long, value_name = "FILE", requires = "skip_invalid")]
+    pub(crate) errors: Option<PathBuf>,
+
+    /// Only judge the input and say what it would cost
+    #[arg(long, conflicts_with_all = ["watch", "wait"])]
+    pub(crate) dry_run: bool,
+
+    /// Show progress until the jobs are done; the exit code says how they ended
+    #[arg(long)]
+    pub(crate) watch: bool,
+
+    /// Wait in silence until the jobs are done; the exit code says how they ended
+    #[arg(long, conflicts_with = "watch")]
+    pub(crate) wait: bool,
+}
+
+/// What a request gets where nothing else is said.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RequestFlags {
+    /// The model [default: wan2.7-image, the cheaper one]
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: Option<Model>,
+
+    /// The size: 1K, 2K, 4K, or W*H in pixels [default: 2K]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) size: Option<Size>,
+
+    /// How many images; each costs [default: 1]
+    #[arg(long, short, value_name = "N")]
+    pub(crate) n: Option<u8>,
+
+    /// Similar images for equal seeds, 0 to 2147483647
+    #[arg(long, value_name = "SEED")]
+    pub(crate) seed: Option<u32>,
+}
+
+fn priority(text: &str) -> Result<Priority, String> {
+    let number: u8 = text.parse().map_err(|_| "write a number from 0 to 9".to_owned())?;
+    Priority::try_from(number).map_err(|error| error.to_string())
+}

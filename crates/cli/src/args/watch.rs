@@ -1,0 +1,21 @@
+//! `imagemill watch`.
+
+use clap::Args;
+use job::BatchName;
+
+/// Follow a batch, or everything, until it is done.
+///
+/// On a terminal this is a bar with rate and time left, elsewhere a line now and then; with --json a line of JSON for each
+/// change. Ctrl-C ends the watching, not the jobs.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The exit code says how the jobs ended: 0 well, 1 some failed, 3 some images are missing, 4 held jobs remain.
+
+Examples:
+  imagemill watch spring
+  imagemill watch                          # everything that is in the queue")]
+pub(crate) struct WatchArgs {
+    /// The batch; without one, everything
+    #[arg(value_name = "BATCH")]
+    pub(crate) batch: Option<BatchName>,
+}

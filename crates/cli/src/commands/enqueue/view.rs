@@ -1,0 +1,149 @@
+//! What `enqueue` says.
+
+use job::{BatchName, Micros, Prices};
+use serde::Serialize;
+
+use super::send::Sent;
+use crate::input::fault::Fault;
+use crate::input::judge::Judged;
+use crate::output::batch::Cost;
+use crate::output::status::at_most;
+use crate::output::words::{count, counted};
+
+/// What `enqueue --json` prints. The shape is stable: fields are added, never changed.
+#[derive(Debug, Serialize)]
+pub(super) struct EnqueueView {
+    /// The batch.
+    batch: Option<String>,
+    /// Jobs that are new.
+    enqueued: u64,
+    /// Jobs that were there already.
+    duplicates: u64,
+    /// Jobs of which another one with the same `custom_id` is there. That one stands.
+    changed: u64,
+    /// Lines that are no jobs.
+    invalid: u64,
+    /// The most images that the new jobs can bring; with `--dry-run` of all.
+    images_max: u64,
+    /// What those cost.
+    cost_max: Cost,
+    /// Whether nothing was sent.
+    dry_run: bool,
+    /// The job ids, of prompts that were given by flag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jobs: Option<Vec<String>>,
+    /// What is wrong with the lines that are no jobs: the first hundred faults.
+    faults: Vec<Fault>,
+}
+
+impl EnqueueView {
+    /// After the first pass.
+    pub(super) fn judged(batch: Option<&BatchName>, judged: &Judged, prices: &Prices, dry_run: bool) -> Self {
+        Self {
+            batch: batch.map(ToString::to_string),
+            enqueued: 0,
+            duplicates: 0,
+            changed: 0,
+            invalid: judged.faulty_lines,
+            images_max: judged.images_max(),
+            cost_max: Cost::new(judged.cost_max(prices), &prices.currency),
+            dry_run,
+            jobs: None,
+            faults: judged.shown.clone(),
+        }
+    }
+
+    /// After the second pass.
+    pub(super) fn sent(&mut self, sent: &Sent, prices: &Prices, with_ids: bool) {
+        self.enqueued = sent.enqueued;
+        self.duplicates = sent.duplicates;
+        self.changed = sent.changed;
+        self.images_max = sent.images.values().sum();
+        let cost = sent.images.iter().map(|(model, images)| prices.per_image(*model).times(*images).0).sum();
+        self.cost_max = Cost::new(Micros(cost), &prices.currency);
+        self.jobs = with_ids.then(|| sent.jobs.iter().map(ToString::to_string).collect());
+    }
+
+    fn at_most(&self) -> String {
+        at_most(self.images_max, Micros(self.cost_max.micros), &self.cost_max.currency)
+    }
+
+    /// For people.
+    pub(super) fn render(&self) -> String {
+        let mut text = format!("Enqueued {}", counted(self.enqueued, "job"));
+        if let Some(batch) = &self.batch {
+            text.push_str(&format!(" into batch {batch}"));
+        }
+        let also: Vec<String> = [
+            (self.duplicates, "there already"),
+            (self.changed, "there already and different"),
+            (self.invalid, "invalid and left out"),
+        ]
+        .into_iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, what)| format!("{} {what}", count(number)))
+        .collect();
+        if !also.is_empty() {
+            text.push_str(&format!(" ({})", also.join(", ")));
+        }
+        text.push_str(&format!(": {}.\n", self.at_most()));
+        for job in self.jobs.iter().flatten() {
+            text.push_str(&format!("job {job}\n"));
+        }
+        text
+    }
+
+    /// For people, with `--dry-run`.
+    pub(super) fn render_dry(&self, judged: &Judged) -> String {
+        let mut text =
+            format!("{}: {}. Nothing was enqueued.\n", counted(judged.jobs, "job"), self.at_most());
+        for (model, images) in &judged.images {
+            text.push_str(&format!("  {} of {model}\n", counted(*images, "image")));
+        }
+        for (scenario, jobs) in &judged.scenarios {
+            text.push_str(&format!("  {} of {scenario}\n", counted(*jobs, "job")));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use dashscope::Model;
+
+    use super::*;
+
+    fn judged() -> Judged {
+        Judged {
+            jobs: 2,
+            faulty_lines: 1,
+            images: BTreeMap::from([(Model::Wan27Image, 4), (Model::Wan27ImagePro, 1)]),
+            scenarios: BTreeMap::from([("text_to_image", 2)]),
+            ..Judged::default()
+        }
+    }
+
+    #[test]
+    fn people_and_programs_see_what_became_of_the_input() {
+        let batch = BatchName::parse("spring").unwrap();
+        let prices = Prices::default();
+        let mut view = EnqueueView::judged(Some(&batch), &judged(), &prices, false);
+        insta::assert_snapshot!(view.render_dry(&judged()), @r"
+        2 jobs: at most 5 images for 0.195 USD. Nothing was enqueued.
+          1 image of wan2.7-image-pro
+          4 images of wan2.7-image
+          2 jobs of text_to_image
+        ");
+        let sent = Sent {
+            enqueued: 1,
+            duplicates: 1,
+            images: BTreeMap::from([(Model::Wan27Image, 4)]),
+            ..Sent::default()
+        };
+        view.sent(&sent, &prices, false);
+        insta::assert_snapshot!(view.render(), @"Enqueued 1 job into batch spring (1 there already, 1 invalid and left out): at most 4 images for 0.12 USD.");
+        insta::assert_snapshot!(serde_json::to_string(&view).unwrap(), @r#"{"batch":"spring","enqueued":1,"duplicates":1,"changed":0,"invalid":1,"images_max":4,"cost_max":{"amount":0.12,"micros":120000,"currency":"USD"},"dry_run":false,"faults":[]}"#);
+    }
+}

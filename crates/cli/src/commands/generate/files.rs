@@ -1,0 +1,141 @@
+//! Where images are saved. Judged before anything is paid for.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use dashscope::TaskId;
+
+use crate::exit_code;
+use crate::failure::{Failure, OrFail as _};
+
+/// Where the images of one request go.
+#[derive(Debug)]
+pub(super) struct Target {
+    output: Option<PathBuf>,
+    force: bool,
+}
+
+impl Target {
+    /// `output` as the user named it, for `n` images.
+    ///
+    /// # Errors
+    ///
+    /// A file is there already, or its folder is not.
+    pub(super) fn new(output: Option<PathBuf>, force: bool, n: u8) -> Result<Self, Failure> {
+        if let Some(output) = &output {
+            let usage =
+                |text: String, hint: &str| Err(Failure::message(text).exit(exit_code::USAGE).hint(hint));
+            if output.is_dir() {
+                return usage(format!("{} is a folder", output.display()), "name a file in it");
+            }
+            let folder = folder(output);
+            if !folder.is_dir() {
+                return usage(format!("there is no folder {}", folder.display()), "make it first");
+            }
+            let single = output.clone();
+            let paths =
+                std::iter::once(single).chain((0..usize::from(n)).map(|index| numbered(output, index)));
+            let wanted = if n == 1 { 1 } else { usize::from(n) + 1 };
+            for path in paths.take(wanted) {
+                if !force && path.exists() {
+                    return usage(format!("{} is there already", path.display()), "--force replaces it");
+                }
+            }
+        }
+        Ok(Self { output, force })
+    }
+
+    /// The path of an image.
+    pub(super) fn path(&self, task: &TaskId, index: usize, several: bool) -> PathBuf {
+        let single = match &self.output {
+            Some(output) => output.clone(),
+            None => {
+                let plain: String = task
+                    .as_str()
+                    .chars()
+                    .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+                    .take(64)
+                    .collect();
+                PathBuf::from(format!("image-{plain}.png"))
+            }
+        };
+        if several { numbered(&single, index) } else { single }
+    }
+
+    /// Saves an image whole, or not at all.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written, or a file has appeared there.
+    pub(super) fn save(&self, path: &Path, body: &[u8]) -> Result<(), Failure> {
+        let context = format!("failed to save {}", path.display());
+        let write = || {
+            let mut file = tempfile::Builder::new().prefix(".imagemill-").tempfile_in(folder(path))?;
+            file.write_all(body)?;
+            file.as_file().sync_all()?;
+            let saved = if self.force { file.persist(path) } else { file.persist_noclobber(path) };
+            saved.map(drop).map_err(|error| error.error)
+        };
+        write().or_fail(context)
+    }
+}
+
+fn folder(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// `out.png` as `out-2.png`.
+fn numbered(path: &Path, index: usize) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let name = match path.extension() {
+        Some(extension) => format!("{stem}-{index}.{}", extension.to_string_lossy()),
+        None => format!("{stem}-{index}"),
+    };
+    path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task() -> TaskId {
+        "a1/../b2".parse().unwrap()
+    }
+
+    #[test]
+    fn several_images_are_numbered_before_the_ending() {
+        let target = Target::new(Some("out.png".into()), true, 2).unwrap();
+        assert_eq!(target.path(&task(), 0, false), PathBuf::from("out.png"));
+        assert_eq!(target.path(&task(), 1, true), PathBuf::from("out-1.png"));
+        let unnamed = Target::new(None, false, 1).unwrap();
+        assert_eq!(unnamed.path(&task(), 0, false), PathBuf::from("image-a1b2.png"));
+    }
+
+    #[test]
+    fn a_file_that_is_there_is_refused_before_anything_is_paid_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.png");
+        let at = |force, n| Target::new(Some(path.clone()), force, n);
+        assert!(at(false, 1).is_ok());
+        std::fs::write(folder.path().join("out-1.png"), "").unwrap();
+        assert!(at(false, 1).is_ok() && at(false, 2).is_err() && at(true, 2).is_ok());
+        assert!(Target::new(Some(folder.path().join("none/out.png")), true, 1).is_err());
+        assert!(Target::new(Some(folder.path().to_owned()), true, 1).is_err());
+    }
+
+    #[test]
+    fn nothing_is_replaced_without_leave() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.png");
+        let target = Target::new(Some(path.clone()), false, 1).unwrap();
+        target.save(&path, b"one").unwrap();
+        assert!(target.save(&path, b"two").is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"one");
+        Target::new(Some(path.clone()), true, 1).unwrap().save(&path, b"two").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,233 @@
+//! `job ls`, `job show` and `job cancel`.
+
+use futures::StreamExt as _;
+use futures::stream;
+use job::{BatchName, CustomId, Event, Job, JobId, StateName};
+use queue::{CommitError, JobFilter, Queue, QueueError};
+use serde::Serialize;
+
+use super::batch::parse_cursor;
+use crate::app::{App, queue_failure};
+use crate::args::{CancelJobs, ListJobs, ShowJob};
+use crate::exit_code;
+use crate::failure::{Failure, OrFail as _};
+use crate::output::job::{JobRow, JobView, Known, Lens, list as job_list};
+use crate::output::words::counted;
+use crate::settings::Settings;
+
+/// How many calls to Redis run at once.
+const CALLS_AT_ONCE: usize = 32;
+
+/// Jobs that a cancel of a whole batch reads at a time.
+const CANCEL_PAGE: usize = 500;
+
+/// Lists jobs.
+pub(super) async fn list(app: &App, args: ListJobs) -> Result<u8, Failure> {
+    let settings = app.settings()?;
+    let mut cursor = parse_cursor(args.cursor.as_deref())?;
+    let queue = app.queue(&settings).await?;
+    let batch = if args.single { Some(None) } else { args.batch.map(Some) };
+    let states = if args.held { vec![StateName::Held] } else { args.state };
+    let filter = JobFilter { batch, states };
+    let failed = |error| queue_failure(error, "list the jobs");
+    let limit = usize::from(args.limit);
+    let mut jobs: Vec<Job> = Vec::new();
+    // A page may be empty and not the last: a filter that fits little is followed until the list is full.
+    loop {
+        let page = queue.jobs(&filter, cursor.as_ref(), limit - jobs.len()).await.map_err(failed)?;
+        jobs.extend(page.items);
+        cursor = page.next;
+        if cursor.is_none() || jobs.len() >= limit {
+            break;
+        }
+    }
+    let rows = rows(&queue, &jobs).await.map_err(failed)?;
+    let next = cursor.map(|cursor| cursor.to_string());
+    if app.out.json {
+        app.out.print_json(&serde_json::json!({ "jobs": rows, "next": next }))?;
+    } else if rows.is_empty() {
+        app.out.note("There are no such jobs.");
+    } else {
+        app.out.print(&job_list(&rows, queue.now()))?;
+        if let Some(next) = next {
+            app.out.note(&format!("\nMore: --cursor {next}"));
+        }
+    }
+    Ok(exit_code::DONE)
+}
+
+async fn rows(queue: &Queue, jobs: &[Job]) -> Result<Vec<JobRow>, QueueError> {
+    let row = |job: &Job| {
+        let (queue, job) = (queue.clone(), job.clone());
+        async move {
+            let spec = queue.spec(job.id).await?;
+            Ok(JobRow::new(&job, spec.as_ref()))
+        }
+    };
+    let rows: Vec<Result<JobRow, QueueError>> =
+        stream::iter(jobs.iter().map(row)).buffered(CALLS_AT_ONCE).collect().await;
+    rows.into_iter().collect()
+}
+
+/// Shows one job.
+pub(super) async fn show(app: &App, args: ShowJob) -> Result<u8, Failure> {
+    let settings = app.settings()?;
+    let id = id(&settings, args.name.batch.as_ref(), &args.name.id)?;
+    let queue = app.queue(&settings).await?;
+    let failed = |error| queue_failure(error, "read the job");
+    let job = queue.job(id).await.map_err(failed)?.ok_or_else(|| no_job(&args.name.id))?;
+    let known = Known {
+        spec: queue.spec(id).await.map_err(failed)?,
+        outcome: queue.outcome(id).await.map_err(failed)?,
+        tries: queue.tries(id).await.map_err(failed)?,
+        job,
+    };
+    let (rules, prices) = (settings.rules(), settings.prices());
+    let now = queue.now();
+    let lens =
+        Lens { rules: &rules, template: settings.template(), prices: &prices, prompt: args.prompt, now };
+    let view = JobView::new(&known, &lens);
+    if app.out.json {
+        app.out.print_json(&view)?
+    } else {
+        app.out.print(&view.render(now))?
+    }
+    Ok(exit_code::DONE)
+}
+
+fn no_job(name: &str) -> Failure {
+    let shown: String = name.chars().take(80).collect();
+    Failure::message(format!("there is no job `{shown}`")).hint("`imagemill job ls` lists the jobs")
+}
+
+/// A job by its id, or by its `custom_id` in a batch.
+fn id(settings: &Settings, batch: Option<&BatchName>, text: &str) -> Result<JobId, Failure> {
+    let wrong = |failure: Failure| failure.exit(exit_code::USAGE);
+    match batch {
+        None => {
+            let parsed = text.parse::<JobId>().or_fail("failed to read the job id");
+            parsed.map_err(|failure| {
+                wrong(failure).hint("with --batch NAME, a custom_id names the job as well")
+            })
+        }
+        Some(batch) => {
+            let custom_id = CustomId::parse(text).or_fail("failed to read the custom_id").map_err(wrong)?;
+            Ok(JobId::of_custom_id(&settings.redis().namespace, Some(batch), &custom_id))
+        }
+    }
+}
+
+/// What became of a wish to cancel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Became {
+    /// It is canceled.
+    Canceled,
+    /// It is under way: canceled where that is still possible, else finished and stored.
+    Requested,
+    /// It is over, or waits for a person.
+    TooLate(StateName),
+    /// There is no such job.
+    NotFound,
+}
+
+/// What `job cancel --json` prints.
+#[derive(Debug, Default, Serialize)]
+struct CancelView {
+    canceled: u64,
+    requested: u64,
+    too_late: u64,
+    not_found: u64,
+}
+
+impl CancelView {
+    fn count(&mut self, became: Became) {
+        let counter = match became {
+            Became::Canceled => &mut self.canceled,
+            Became::Requested => &mut self.requested,
+            Became::TooLate(_) => &mut self.too_late,
+            Became::NotFound => &mut self.not_found,
+        };
+        *counter += 1;
+    }
+}
+
+/// Cancels jobs.
+pub(super) async fn cancel(app: &App, args: CancelJobs) -> Result<u8, Failure> {
+    let settings = app.settings()?;
+    let ids: Vec<JobId> =
+        args.ids.iter().map(|text| id(&settings, args.batch.as_ref(), text)).collect::<Result<_, _>>()?;
+    let queue = app.queue(&settings).await?;
+    let rules = settings.rules();
+    let mut view = CancelView::default();
+    if args.all {
+        let filter = JobFilter {
+            batch: Some(args.batch.clone()),
+            states: StateName::ALL
+                .into_iter()
+                .filter(|state| !state.is_final() && *state != StateName::Held)
+                .collect(),
+        };
+        let mut cursor = None;
+        loop {
+            let page = queue.jobs(&filter, cursor.as_ref(), CANCEL_PAGE).await;
+            let page = page.map_err(|error| queue_failure(error, "list the jobs"))?;
+            let ids: Vec<JobId> = page.items.iter().map(|job| job.id).collect();
+            cancel_each(&queue, &ids, &rules, &mut view).await?;
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+    } else {
+        for (name, became) in args.ids.iter().zip(cancel_each(&queue, &ids, &rules, &mut view).await?) {
+            match became {
+                Became::NotFound => app.out.note(&format!("warning: there is no job `{name}`")),
+                Became::TooLate(state) => {
+                    app.out.note(&format!("warning: job `{name}` is {state} and stays so"))
+                }
+                Became::Canceled | Became::Requested => {}
+            }
+        }
+    }
+    if app.out.json {
+        app.out.print_json(&view)?;
+    } else {
+        let CancelView { canceled, requested, .. } = view;
+        let mut text = format!("{} canceled", counted(canceled, "job"));
+        if requested > 0 {
+            text.push_str(&format!(
+                "; {} under way: canceled at DashScope if still possible, else finished and stored",
+                counted(requested, "job")
+            ));
+        }
+        app.out.print(&text)?;
+    }
+    Ok(if view.not_found > 0 || view.too_late > 0 { exit_code::FAILED } else { exit_code::DONE })
+}
+
+async fn cancel_each(
+    queue: &Queue,
+    ids: &[JobId],
+    rules: &job::Rules,
+    view: &mut CancelView,
+) -> Result<Vec<Became>, Failure> {
+    let one = |id: &JobId| {
+        let (queue, id) = (queue.clone(), *id);
+        async move {
+            match queue.commit_unfenced(id, Event::CancelRequested, rules).await {
+                Ok(committed) if committed.job.state_name() == StateName::Canceled => Ok(Became::Canceled),
+                Ok(_) => Ok(Became::Requested),
+                Err(CommitError::Missing(_)) => Ok(Became::NotFound),
+                Err(CommitError::Illegal(illegal)) => Ok(Became::TooLate(illegal.state)),
+                Err(CommitError::Queue(error)) => Err(queue_failure(error, "cancel a job")),
+                Err(error) => Err(Failure::new(error).context("failed to cancel a job")),
+            }
+        }
+    };
+    let became: Vec<Result<Became, Failure>> =
+        stream::iter(ids.iter().map(one)).buffered(CALLS_AT_ONCE).collect().await;
+    let became: Vec<Became> = became.into_iter().collect::<Result<_, _>>()?;
+    became.iter().for_each(|canceled| view.count(*canceled));
+    Ok(became)
+}

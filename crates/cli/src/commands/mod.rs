@@ -1,0 +1,56 @@
+//! What each command does, a file each. A command gets its arguments and the [`App`], and answers with an exit code.
+
+mod batch;
+mod config;
+#[cfg(feature = "demo")]
+pub(crate) mod demo;
+mod enqueue;
+mod generate;
+mod job;
+mod status;
+mod wait;
+mod watch;
+mod worker;
+
+use clap::CommandFactory as _;
+
+use crate::app::App;
+use crate::args::{BatchCommand, Cli, Command, ConfigCommand, JobCommand};
+use crate::exit_code;
+use crate::failure::Failure;
+
+/// Does what was asked for.
+///
+/// # Errors
+///
+/// Why it could not be done, with the exit code.
+pub(crate) async fn run(app: &App, command: Command) -> Result<u8, Failure> {
+    match command {
+        Command::Enqueue(args) => enqueue::run(app, *args).await,
+        Command::Worker(args) => worker::run(app, args).await,
+        Command::Status => status::run(app).await,
+        Command::Watch(args) => watch::run(app, args).await,
+        Command::Batch(args) => match args.command {
+            BatchCommand::Ls { limit, cursor } => batch::list(app, limit, cursor).await,
+            BatchCommand::Show { name } => batch::show(app, name).await,
+        },
+        Command::Job(args) => match args.command {
+            JobCommand::Ls(args) => job::list(app, args).await,
+            JobCommand::Show(args) => job::show(app, args).await,
+            JobCommand::Cancel(args) => job::cancel(app, args).await,
+        },
+        Command::Generate(args) => generate::run(app, *args).await,
+        Command::Config(args) => match args.command {
+            ConfigCommand::Show(args) => config::show(app, &args),
+            ConfigCommand::Check => config::check(app),
+        },
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "imagemill", &mut script);
+            app.out.print(&String::from_utf8_lossy(&script))?;
+            Ok(exit_code::DONE)
+        }
+        #[cfg(feature = "demo")]
+        Command::Demo(args) => demo::run(args).await,
+    }
+}

@@ -1,0 +1,36 @@
+//! `status`.
+
+use crate::app::{App, queue_failure};
+use crate::exit_code;
+use crate::failure::Failure;
+use crate::output::batch::JobCounts;
+use crate::output::status::{AccountView, StatusView};
+
+/// Says what is going on.
+pub(super) async fn run(app: &App) -> Result<u8, Failure> {
+    let settings = app.settings()?;
+    let queue = app.queue(&settings).await?;
+    let failed = |error| queue_failure(error, "read the status");
+    let counts = queue.counts().await.map_err(failed)?;
+    let delayed = queue.delayed().await.map_err(failed)?;
+    let first_link_dies_at = queue.first_link_deadline().await.map_err(failed)?;
+    let mut accounts = Vec::with_capacity(settings.accounts().len());
+    for account in settings.accounts() {
+        let status = queue.account_status(account.name()).await.map_err(failed)?;
+        accounts.push(AccountView::new(account.name(), status, |model| account.limits_of(model)));
+    }
+    let view = StatusView {
+        now: queue.now(),
+        jobs: JobCounts::of(|state| counts.get(&state).copied().unwrap_or(0), 0),
+        states: counts.iter().map(|(state, count)| (state.as_str(), *count)).collect(),
+        delayed,
+        first_link_dies_at,
+        accounts,
+    };
+    if app.out.json {
+        app.out.print_json(&view)?
+    } else {
+        app.out.print(&view.render())?
+    }
+    Ok(exit_code::DONE)
+}

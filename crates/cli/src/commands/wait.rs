@@ -1,0 +1,144 @@
+//! Waiting for jobs to end, for `watch`, `enqueue --watch` and `enqueue --wait`.
+
+use std::time::Duration;
+
+use job::{BatchName, JobId, JobState, StateName};
+use queue::{Queue, QueueError};
+
+use crate::app::{App, queue_failure};
+use crate::exit_code;
+use crate::failure::Failure;
+use crate::output::batch::{BatchView, JobCounts};
+use crate::output::progress::JobProgress;
+
+/// How often Redis is asked. One read of a few fields: cheap, and quick enough to feel immediate.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// What is waited for.
+#[derive(Debug, Clone)]
+pub(super) enum Target {
+    /// A batch.
+    Batch(BatchName),
+    /// Everything in the queue.
+    Everything,
+    /// These jobs.
+    Jobs(Vec<JobId>),
+}
+
+/// What is shown meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Show {
+    /// Progress, for people; a line of JSON for each change, for programs.
+    Progress,
+    /// Nothing.
+    Nothing,
+}
+
+/// Where the target is.
+#[derive(Debug)]
+struct Seen {
+    jobs: JobCounts,
+    batch: Option<BatchView>,
+    over: bool,
+}
+
+/// Waits until all that is left of the target waits for a person, and answers with the exit code that says how it ended.
+///
+/// # Errors
+///
+/// There is no such batch, Redis answers nonsense, or Ctrl-C. While Redis is away this waits on.
+pub(super) async fn until_over(
+    app: &App,
+    queue: &Queue,
+    target: &Target,
+    show: Show,
+    currency: &str,
+) -> Result<u8, Failure> {
+    let json = app.out.json && show == Show::Progress;
+    let mut progress = JobProgress::new(app.out, target.name(), json || show == Show::Nothing);
+    let mut printed: Option<JobCounts> = None;
+    let mut away = false;
+    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
+    loop {
+        match look(queue, target, currency).await {
+            Ok(Some(seen)) => {
+                away = false;
+                progress.observe(app.clock.elapsed(), &seen.jobs);
+                if json && printed != Some(seen.jobs) {
+                    print_line(app, &seen)?;
+                    printed = Some(seen.jobs);
+                }
+                if seen.over {
+                    progress.finish(&seen.jobs);
+                    return Ok(seen.jobs.exit_code());
+                }
+            }
+            Ok(None) => {
+                let text = format!("there is no {}", target.name());
+                return Err(Failure::message(text).hint("`imagemill batch ls` lists the batches"));
+            }
+            Err(error) if error.is_retryable() => {
+                if !away {
+                    app.out.note("Redis is away; waiting for it");
+                }
+                away = true;
+            }
+            Err(error) => return Err(queue_failure(error, "look at the jobs")),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            _ = &mut interrupted => {
+                let failure = Failure::message("interrupted; the jobs go on without this command");
+                return Err(failure.exit(exit_code::INTERRUPTED));
+            }
+        }
+    }
+}
+
+fn print_line(app: &App, seen: &Seen) -> Result<(), Failure> {
+    match &seen.batch {
+        Some(batch) => app.out.print_json(batch),
+        None => app.out.print_json(&serde_json::json!({ "jobs": seen.jobs })),
+    }
+}
+
+impl Target {
+    fn name(&self) -> String {
+        match self {
+            Self::Batch(name) => format!("batch {name}"),
+            Self::Everything => "all jobs".to_owned(),
+            Self::Jobs(ids) => match &ids[..] {
+                [id] => format!("job {id}"),
+                ids => format!("{} jobs", ids.len()),
+            },
+        }
+    }
+}
+
+async fn look(queue: &Queue, target: &Target, currency: &str) -> Result<Option<Seen>, QueueError> {
+    Ok(match target {
+        Target::Batch(name) => queue.batch(Some(name)).await?.map(|summary| {
+            let batch = BatchView::new(&summary, currency);
+            let over = batch.jobs.left() == 0 && batch.sealed;
+            Seen { jobs: batch.jobs, batch: Some(batch), over }
+        }),
+        Target::Everything => {
+            let counts = queue.counts().await?;
+            let jobs = JobCounts::of(|state| counts.get(&state).copied().unwrap_or(0), 0);
+            Some(Seen { jobs, batch: None, over: jobs.left() == 0 })
+        }
+        Target::Jobs(ids) => {
+            let mut states = Vec::with_capacity(ids.len());
+            for id in ids {
+                states.extend(queue.job(*id).await?.map(|job| job.state));
+            }
+            let count = |name: StateName| states.iter().filter(|state| state.name() == name).count() as u64;
+            let partial = states
+                .iter()
+                .filter(|state| matches!(state, JobState::Succeeded { partial: true, .. }))
+                .count();
+            let jobs = JobCounts::of(count, partial as u64);
+            Some(Seen { jobs, batch: None, over: jobs.left() == 0 })
+        }
+    })
+}
