@@ -2,7 +2,7 @@ use tests::World;
 
 /// Twelve kinds of faulty lines, and one good one.
 const LINES: &[(&str, &str)] = &[
-    ("json", r#"{"custom_id": "a", "prompt": "#),
+    ("JSON", r#"{"custom_id": "a", "prompt": "#),
     ("prompt", r#"{"custom_id": "b"}"#),
     ("model", r#"{"custom_id": "c", "prompt": "x", "model": "wan9"}"#),
     ("size", r#"{"custom_id": "d", "prompt": "x", "model": "wan2.7-image", "size": "4K"}"#),

@@ -16,13 +16,18 @@ lease = "2s"
 
 [worker]
 renew_every = "500ms"
+renewal_age_max = "1s"
+rescue_every = "250ms"
 send_within = "1s"
-
-[create]
-timeout = "2s"
+create_timeout = "2s"
 
 [settle]
 lag = "500ms"
+idle_control = "5s"
+clock_margin = "500ms"
+first = "1s"
+cap = "2s"
+give_up_after = "15s"
 "#;
 
 async fn world(jobs: usize) -> (World, Imagemill) {
