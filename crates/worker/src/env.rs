@@ -13,6 +13,7 @@ use crate::config::WorkerConfig;
 use crate::ports::{CommitFault, ImageApi, ImageArchive, Jobs, Written};
 use crate::streaks::Streaks;
 use crate::tally::Tally;
+use crate::wire::OnTheWire;
 
 /// Everything that a step may touch.
 pub(crate) struct Env {
@@ -34,6 +35,8 @@ pub(crate) struct Env {
     pub(crate) put_off: Notify,
     /// Bad answers in a row, by account.
     pub(crate) streaks: Streaks,
+    /// Creates whose answer, or whose answer's commit, is awaited.
+    pub(crate) on_the_wire: OnTheWire,
     /// What this worker has done.
     pub(crate) tally: Tally,
 }

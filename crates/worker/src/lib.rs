@@ -19,6 +19,9 @@ mod stages;
 mod streaks;
 mod submit;
 mod tally;
+#[cfg(test)]
+mod testing;
+mod wire;
 
 pub use chance::Chance;
 pub use clock::{BootClock, Clock};

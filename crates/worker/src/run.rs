@@ -19,7 +19,15 @@ use crate::env::Env;
 use crate::stages::Stages;
 use crate::streaks::Streaks;
 use crate::tally::{Summary, Tally};
+use crate::wire::OnTheWire;
 use crate::{idle, promote, rescue, retention, settle};
+
+/// How long a worker that is told to stop takes to give its steps back. With Redis in reach it takes milliseconds; without, the
+/// jobs come back when their leases end.
+const GIVE_BACK: Duration = Duration::from_millis(800);
+
+/// How long the loops beside the stages get to end after that.
+const LOOPS_END: Duration = Duration::from_millis(150);
 
 /// How long, beyond the create timeout, a worker that is told to stop waits for its steps: for the commits after the last
 /// answers.
@@ -34,7 +42,7 @@ pub enum RunError {
     /// A client of the provider cannot be made.
     #[error("the provider's client cannot be set up")]
     Api(#[from] ApiSetupError),
-    /// A stage ended by itself, again and again.
+    /// A stage ended by itself.
     #[error("a stage of the worker ended early")]
     StageEnded,
 }
@@ -82,14 +90,14 @@ pub async fn run(
         stop: stop.clone(),
         put_off: Notify::new(),
         streaks: Streaks::default(),
+        on_the_wire: OnTheWire::new(),
         tally: Tally::default(),
     });
     info!(worker = name, accounts = env.config.accounts.len(), "Worker {name} begins");
 
-    let mut loops = JoinSet::new();
+    let mut loops = start_loops(&env, lease);
     let wakes = Wakes::default();
     loops.spawn(wakes.clone().follow(queue.clone(), stop.clone()));
-    start_loops(&mut loops, &env, lease);
     let idle = env.config.until_idle.then(|| {
         let env = env.clone();
         tokio::spawn(async move {
@@ -100,32 +108,30 @@ pub async fn run(
     });
 
     let stages = Stages { env: env.clone(), queue, leases, wakes, name: name.clone(), stop: stop.clone() };
-    let drained = down_in_time(stages.run(), &stop, env.config.rules.create_timeout + GRACE).await;
-    let stopped = stop.is_cancelled();
+    let drained = down_in_time(stages.run(), &env).await;
     stop.cancel();
-    let ended = tokio::time::timeout(GRACE, async { while loops.join_next().await.is_some() {} }).await;
+    let ended = tokio::time::timeout(LOOPS_END, async { while loops.join_next().await.is_some() {} }).await;
     let idle = match idle {
         Some(idle) => idle.await.unwrap_or(false),
         None => false,
     };
     let summary = env.tally.summary(drained == Drained::Yes && ended.is_ok(), idle);
     info!(worker = name, drained = summary.drained, "Worker {name} is down");
-    if drained == Drained::StagesEnded && !stopped {
-        return Err(RunError::StageEnded);
-    }
-    Ok(summary)
+    if drained == Drained::StageFailed { Err(RunError::StageEnded) } else { Ok(summary) }
 }
 
-fn start_loops(loops: &mut JoinSet<()>, env: &Arc<Env>, lease: Duration) {
-    let env_of = || env.clone();
-    let of = env_of();
+/// The loops beside the stages.
+fn start_loops(env: &Arc<Env>, lease: Duration) -> JoinSet<()> {
+    let mut loops = JoinSet::new();
+    let of = env.clone();
     loops.spawn(async move { rescue::run(&of, lease).await });
-    let of = env_of();
+    let of = env.clone();
     loops.spawn(async move { promote::run(&of).await });
-    let of = env_of();
+    let of = env.clone();
     loops.spawn(async move { retention::run(&of).await });
-    let of = env_of();
+    let of = env.clone();
     loops.spawn(async move { settle::run(&of).await });
+    loops
 }
 
 /// How the stages ended.
@@ -136,22 +142,20 @@ enum Drained {
     /// Steps were left behind; their jobs come back when their leases end.
     No,
     /// A stage ended with an error.
-    StagesEnded,
+    StageFailed,
 }
 
-/// Runs the stages; once stopped, waits for them no longer than `patience`.
-async fn down_in_time(
-    stages: impl Future<Output = bool>,
-    stop: &CancellationToken,
-    patience: Duration,
-) -> Drained {
+/// Runs the stages; once stopped, waits a moment for what is given back, and longer only for creates on the wire.
+async fn down_in_time(stages: impl Future<Output = bool>, env: &Env) -> Drained {
     let out_of_patience = async {
-        stop.cancelled().await;
-        tokio::time::sleep(patience).await;
+        env.stop.cancelled().await;
+        tokio::time::sleep(GIVE_BACK).await;
+        let answers = env.on_the_wire.none_left();
+        let _ = tokio::time::timeout(env.config.rules.create_timeout + GRACE, answers).await;
     };
     tokio::select! {
         biased;
-        well = stages => if well { Drained::Yes } else { Drained::StagesEnded },
+        well = stages => if well { Drained::Yes } else { Drained::StageFailed },
         () = out_of_patience => {
             warn!("Some steps did not end in time; their jobs come back when their leases end");
             Drained::No

@@ -1,7 +1,7 @@
 //! The three stages as apalis workers under one monitor. The only file here that names apalis.
 //!
 //! What apalis brings: the workers' loops, their concurrency, a task of its own for each step, panics that stay in their step,
-//! restarts, and the wait for steps under way. What it is not given: errors. A step writes down what happened to its job by
+//! and the wait for steps under way. What it is not given: errors. A step writes down what happened to its job by
 //! itself, so that a handler always succeeds; one that panics drops its lease, and the job comes back.
 //!
 //! The end: the stop token ends the fetchers, and what they claimed is still handed out and given back. Then a backend is at
@@ -35,10 +35,6 @@ use crate::env::Env;
 use crate::poll::{self, PollClaim};
 use crate::submit::{self, SubmitClaim};
 
-/// How often a stage's worker may be started anew. Its backend returns no errors, so that only a fault of ours or of apalis
-/// ends one early.
-const RESTARTS_MAX: usize = 10;
-
 /// What the stages need besides the steps' own [`Env`].
 #[derive(Clone)]
 pub(crate) struct Stages {
@@ -55,10 +51,14 @@ impl Stages {
     /// Runs all three until they have ended. `false`: one of them ended with an error.
     pub(crate) async fn run(self) -> bool {
         let (submit, poll, archive) = (self.clone(), self.clone(), self.clone());
+        let stop = self.stop.clone();
         let monitor = Monitor::new()
-            .should_restart(|worker, fault: &WorkerError| {
-                error!(worker = worker.name(), "A stage ended early: {fault}");
-                worker.restarts() < RESTARTS_MAX
+            // The backends return no errors and panics stay in their step, so that only a fault of ours or of apalis gets here. A
+            // stage that is gone must not leave the others working as if it were there.
+            .should_restart(move |worker, fault: &WorkerError| {
+                error!(worker = worker.name(), "A stage ended early, and this worker with it: {fault}");
+                stop.cancel();
+                false
             })
             .register(move |start| {
                 WorkerBuilder::new(format!("{}-submit-{start}", submit.name))

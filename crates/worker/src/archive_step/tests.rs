@@ -1,1 +1,293 @@
+//! The archive step on twins: what ends up in the bucket, and what the job becomes.
 
+use std::time::Duration;
+
+use dashscope::response::{Output, ResultImage, TaskReport};
+use dashscope::{ImageUrl, TaskStatus};
+use job::{ImageState, Job, JobState, OUTCOME_FORMAT, Outcome, OutcomeImage, StateName};
+
+use super::{ArchiveClaim, run};
+use crate::ports::CopyCure;
+use crate::testing::{FakeLease, World, fresh_lease, report, start};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn link(name: &str) -> String {
+    format!("https://h.example/{name}.png?Signature=s3cr3t-{name}")
+}
+
+fn waiting(name: &str) -> ImageState {
+    ImageState::Waiting { link: ImageUrl::new(link(name)).unwrap(), deadline: start() + DAY }
+}
+
+fn outcome(states: Vec<ImageState>) -> Outcome {
+    let images = states.into_iter().enumerate().map(|(index, state)| {
+        let index = u8::try_from(index).unwrap();
+        OutcomeImage { index, choice: index, item: 0, state }
+    });
+    Outcome {
+        format: OUTCOME_FORMAT,
+        task: "t1".parse().unwrap(),
+        request_id: Some("r-1".into()),
+        submitted_at: None,
+        started_at: None,
+        ended_at: None,
+        noticed_at: start(),
+        billed: u8::try_from(images.len()).unwrap(),
+        size: None,
+        texts: Vec::new(),
+        images: images.collect(),
+    }
+}
+
+fn archiving(world: &World, images: u8, tasks: u8) -> Job {
+    let job = world.in_state(images, |attempt| JobState::Archiving {
+        attempt,
+        task: "t1".parse().unwrap(),
+        created_at: start(),
+        due: start(),
+        deadline: start() + DAY,
+        images,
+        tries: 0,
+        refetches: 0,
+    });
+    world.jobs.meddle(job.id, |job| job.tasks = tasks);
+    world.jobs.job(job.id)
+}
+
+async fn round(world: &World, job: &Job, outcome: Option<Outcome>) -> Job {
+    run(&world.env, ArchiveClaim { job: job.clone(), outcome, lease: fresh_lease() }).await;
+    world.jobs.job(job.id)
+}
+
+/// What a query for fresh links says.
+fn fresh(names: &[&str]) -> TaskReport {
+    let images = names.iter().enumerate().map(|(choice, name)| ResultImage {
+        choice,
+        item: 0,
+        url: ImageUrl::new(link(name)).unwrap(),
+        finish_reason: None,
+    });
+    TaskReport {
+        output: Output { images: images.collect(), ..Output::default() },
+        ..report(TaskStatus::Succeeded)
+    }
+}
+
+#[tokio::test]
+async fn images_go_to_their_stable_keys_with_a_manifest_beside_them() {
+    let world = World::new();
+    let job = archiving(&world, 2, 1);
+    let after = round(&world, &job, Some(outcome(vec![waiting("x"), waiting("y")]))).await;
+    assert!(matches!(after.state, JobState::Succeeded { partial: false, .. }), "{:?}", after.state);
+    assert_eq!(after.stored, 2);
+    assert_eq!(
+        world.archive.objects(),
+        [
+            format!("b/sku/0.png = {}", link("x")),
+            format!("b/sku/1.png = {}", link("y")),
+            "b/sku/manifest.json".into()
+        ]
+    );
+    let kept = world.jobs.outcome(job.id).unwrap();
+    assert!(kept.images.iter().all(|image| matches!(image.state, ImageState::Stored(_))));
+}
+
+#[tokio::test]
+async fn the_manifest_tells_what_was_asked_what_came_and_what_it_cost_and_no_link() {
+    let world = World::new();
+    let job = archiving(&world, 1, 1);
+    round(&world, &job, Some(outcome(vec![waiting("x")]))).await;
+    let manifest: serde_json::Value =
+        serde_json::from_str(&world.archive.object("b/sku/manifest.json").unwrap()).unwrap();
+    assert_eq!(manifest["custom_id"], "sku");
+    assert_eq!((manifest["task_id"].as_str(), manifest["account"].as_str()), (Some("t1"), Some("a")));
+    assert_eq!(manifest["cost"], serde_json::json!({ "amount": "0.03", "currency": "USD" }));
+    assert_eq!(manifest["images"][0]["key"], "b/sku/0.png");
+    assert_eq!(manifest["request"]["input"]["messages"][0]["content"][0]["text"], "a lighthouse at dusk");
+    let inputs: Vec<job::InputImage> =
+        vec![job::InputImage::Direct(ImageUrl::new(link("in")).unwrap().into())];
+    let (_, spec) = world.submitting(1);
+    let spec = job::JobSpec { images: inputs, ..(*spec).clone() };
+    let signed =
+        super::manifest::build(&job, Some(&spec), &outcome(vec![]), &world.env.config.prices, start());
+    assert_eq!(signed["inputs"][0], "https://h.example/in.png?[redacted]");
+    assert!(!signed.to_string().contains("s3cr3t"));
+}
+
+#[tokio::test]
+async fn a_later_task_writes_beside_and_replaces_only_when_all_is_there() {
+    let world = World::new();
+    let job = archiving(&world, 2, 2);
+    world.archive.put("b/sku/0.png", "old 0");
+    world.archive.put("b/sku/1.png", "old 1");
+    world.archive.fail(&link("y"), &[CopyCure::Later]);
+    let half = round(&world, &job, Some(outcome(vec![waiting("x"), waiting("y")]))).await;
+    assert_eq!((half.state_name(), half.stored), (StateName::Archiving, 1));
+    assert_eq!(
+        world.archive.objects(),
+        [
+            "b/sku/0.png = old 0".to_owned(),
+            "b/sku/1.png = old 1".into(),
+            format!("b/sku/~t1/0.png = {}", link("x"))
+        ]
+    );
+    world.jobs.advance(Duration::from_secs(60));
+    let whole = round(&world, &half, world.jobs.outcome(job.id)).await;
+    assert_eq!(whole.state_name(), StateName::Succeeded);
+    assert_eq!(
+        world.archive.objects(),
+        [
+            format!("b/sku/0.png = {}", link("x")),
+            format!("b/sku/1.png = {}", link("y")),
+            "b/sku/manifest.json".into()
+        ]
+    );
+}
+
+#[tokio::test]
+async fn an_occupied_key_is_written_beside_and_replaced_at_the_end() {
+    let world = World::new();
+    let job = archiving(&world, 1, 1);
+    world.archive.put("b/sku/0.png", "of an earlier life");
+    let after = round(&world, &job, Some(outcome(vec![waiting("x")]))).await;
+    assert_eq!(after.state_name(), StateName::Succeeded);
+    assert_eq!(
+        world.archive.objects(),
+        [format!("b/sku/0.png = {}", link("x")), "b/sku/manifest.json".into()]
+    );
+}
+
+#[tokio::test]
+async fn a_store_that_fails_at_the_end_is_tried_again_and_nothing_ends_too_early() {
+    let world = World::new();
+    let job = archiving(&world, 1, 2);
+    world.archive.fail_store(true);
+    let later = round(&world, &job, Some(outcome(vec![waiting("x")]))).await;
+    assert_eq!((later.state_name(), later.stored), (StateName::Archiving, 0));
+    world.jobs.advance(Duration::from_secs(60));
+    let after = round(&world, &later, world.jobs.outcome(job.id)).await;
+    assert_eq!((after.state_name(), after.stored), (StateName::Succeeded, 1));
+    assert_eq!(
+        world.archive.objects(),
+        [format!("b/sku/0.png = {}", link("x")), "b/sku/manifest.json".into()]
+    );
+}
+
+#[tokio::test]
+async fn a_worker_without_its_lease_puts_nothing_over_anything() {
+    let world = World::new();
+    let job = archiving(&world, 1, 2);
+    world.archive.put("b/sku/0.png", "newer");
+    let claim = ArchiveClaim {
+        job: job.clone(),
+        outcome: Some(outcome(vec![waiting("x")])),
+        lease: std::sync::Arc::new(FakeLease(None)),
+    };
+    run(&world.env, claim).await;
+    assert_eq!(world.archive.object("b/sku/0.png").unwrap(), "newer");
+    assert_eq!(world.archive.object("b/sku/manifest.json"), None);
+    assert!(world.jobs.events().is_empty());
+}
+
+#[tokio::test]
+async fn a_dead_link_is_asked_for_once_more_and_the_fresh_one_is_copied() {
+    let world = World::new();
+    let job = archiving(&world, 2, 1);
+    world.archive.fail(&link("y"), &[CopyCure::FreshLink]);
+    world.api.on_fetch(Ok(fresh(&["x2", "y2"])));
+    let asked = round(&world, &job, Some(outcome(vec![waiting("x"), waiting("y")]))).await;
+    assert_eq!(world.jobs.events(), ["FreshLinks"]);
+    assert_eq!(world.jobs.permits(), 1);
+    let after = round(&world, &asked, world.jobs.outcome(job.id)).await;
+    assert!(matches!(after.state, JobState::Succeeded { partial: false, .. }), "{:?}", after.state);
+    assert_eq!(world.archive.object("b/sku/0.png").unwrap(), link("x"));
+    assert_eq!(world.archive.object("b/sku/1.png").unwrap(), link("y2"));
+}
+
+#[tokio::test]
+async fn a_link_that_stays_dead_loses_its_image_and_only_that() {
+    let world = World::new();
+    let job = archiving(&world, 2, 1);
+    world.archive.fail(&link("y"), &[CopyCure::FreshLink, CopyCure::FreshLink]);
+    world.api.on_fetch(Ok(fresh(&["x", "y"])));
+    let asked = round(&world, &job, Some(outcome(vec![waiting("x"), waiting("y")]))).await;
+    let after = round(&world, &asked, world.jobs.outcome(job.id)).await;
+    assert!(matches!(after.state, JobState::Succeeded { partial: true, .. }), "{:?}", after.state);
+    let kept = world.jobs.outcome(job.id).unwrap();
+    assert!(matches!(&kept.images[1].state, ImageState::Lost { code, .. } if code == "scripted"));
+    assert_eq!(world.api.log(), ["fetch t1"]);
+}
+
+#[tokio::test]
+async fn a_forgotten_task_with_dead_links_expires() {
+    let world = World::new();
+    let job = archiving(&world, 1, 1);
+    world.archive.fail(&link("x"), &[CopyCure::FreshLink]);
+    world.api.on_fetch(Ok(report(TaskStatus::Unknown)));
+    let after = round(&world, &job, Some(outcome(vec![waiting("x")]))).await;
+    assert_eq!(after.state_name(), StateName::Expired);
+    assert!(world.archive.objects().is_empty());
+}
+
+#[tokio::test]
+async fn an_image_that_nothing_can_cure_is_lost_with_its_reason() {
+    let world = World::new();
+    let job = archiving(&world, 2, 1);
+    world.archive.fail(&link("x"), &[CopyCure::None]);
+    let after = round(&world, &job, Some(outcome(vec![waiting("x"), waiting("y")]))).await;
+    assert!(matches!(after.state, JobState::Succeeded { partial: true, .. }), "{:?}", after.state);
+    let manifest = world.archive.object("b/sku/manifest.json").unwrap();
+    assert!(manifest.contains("it was told to fail") && manifest.contains("b/sku/1.png"), "{manifest}");
+}
+
+#[tokio::test]
+async fn an_outage_of_the_store_outlives_neither_the_link_nor_its_grace() {
+    let world = World::new();
+    let job = archiving(&world, 1, 1);
+    world.archive.fail(&link("x"), &[CopyCure::Later, CopyCure::Later]);
+    let later = round(&world, &job, Some(outcome(vec![waiting("x")]))).await;
+    assert_eq!(later.state_name(), StateName::Archiving);
+    world.jobs.advance(DAY + Duration::from_secs(601));
+    let after = round(&world, &later, world.jobs.outcome(job.id)).await;
+    assert_eq!(after.state_name(), StateName::Expired);
+}
+
+#[tokio::test]
+async fn a_worker_that_goes_down_gives_the_copies_back_with_what_is_done() {
+    let world = World::new();
+    let job = archiving(&world, 2, 1);
+    *world.archive.hangs.lock().unwrap() = true;
+    let done = ImageState::Stored(job::StoredImage {
+        key: job::ObjectKey::parse("b/sku/0.png").unwrap(),
+        bytes: 9,
+        sha256: link("x"),
+        width: 3,
+        height: 3,
+    });
+    let stop = async {
+        tokio::task::yield_now().await;
+        world.env.stop.cancel();
+    };
+    let claimed = outcome(vec![done.clone(), waiting("y")]);
+    let (after, ()) = tokio::join!(round(&world, &job, Some(claimed)), stop);
+    assert_eq!((after.state_name(), after.claimed), (StateName::Archiving, false));
+    assert_eq!(world.jobs.events(), ["GivenBack"]);
+    assert_eq!(world.jobs.outcome(job.id).unwrap().images[0].state, done);
+}
+
+#[tokio::test]
+async fn a_lost_document_is_had_from_the_task_again() {
+    let world = World::new();
+    let job = archiving(&world, 1, 1);
+    world.api.on_fetch(Ok(fresh(&["x"])));
+    let asked = round(&world, &job, None).await;
+    assert_eq!(asked.state_name(), StateName::Archiving);
+    let after = round(&world, &asked, world.jobs.outcome(job.id)).await;
+    assert_eq!(after.state_name(), StateName::Succeeded);
+
+    let world = World::new();
+    let job = archiving(&world, 1, 1);
+    world.jobs.advance(DAY);
+    assert_eq!(round(&world, &job, None).await.state_name(), StateName::Expired);
+}

@@ -7,6 +7,8 @@
 mod decide;
 mod evidence;
 #[cfg(test)]
+mod step_tests;
+#[cfg(test)]
 mod tests;
 
 use std::time::Duration;

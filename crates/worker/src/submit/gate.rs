@@ -3,11 +3,12 @@
 //! A create that is sent too late, or under a lease that somebody else holds by now, may be paid twice. So the answer is given
 //! when the body is about to be written, not before. What remains is a pause of the process between this answer and the write.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::ports::Withheld;
+use crate::wire::{Create, OnTheWire};
 
 /// What the decision depends on.
 #[derive(Debug, Clone, Copy)]
@@ -46,18 +47,32 @@ const CLOSED: u8 = 2;
 ///
 /// The client may write the body on another task, so that a worker that is going down cannot just look whether it was sent:
 /// it closes the latch, or finds that it came too late for that.
+///
+/// While it counts as sent, it counts as on the wire as well, until the last of its clones is gone.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Latch(Arc<AtomicU8>);
+pub(crate) struct Latch(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    state: AtomicU8,
+    on_the_wire: OnceLock<Create>,
+}
 
 impl Latch {
     /// From now on it counts as sent. `false`: it was closed before, and must not be sent.
-    pub(crate) fn send(&self) -> bool {
-        self.0.compare_exchange(OPEN, SENT, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    pub(crate) fn send(&self, wire: &OnTheWire) -> bool {
+        // Counted first, so that nobody sees it sent and not on the wire.
+        let create = wire.goes_out();
+        let sent = self.0.state.compare_exchange(OPEN, SENT, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        if sent {
+            let _ = self.0.on_the_wire.set(create);
+        }
+        sent
     }
 
     /// From now on it will not be sent. `false`: it was sent before.
     pub(crate) fn close(&self) -> bool {
-        match self.0.compare_exchange(OPEN, CLOSED, Ordering::AcqRel, Ordering::Acquire) {
+        match self.0.state.compare_exchange(OPEN, CLOSED, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => true,
             Err(found) => found == CLOSED,
         }
@@ -98,10 +113,22 @@ mod tests {
 
     #[test]
     fn a_latch_is_either_sent_or_closed_and_stays_so() {
+        let wire = OnTheWire::new();
         let sent = Latch::default();
-        assert!(sent.send() && !sent.close() && !sent.send());
+        assert!(sent.send(&wire) && !sent.close() && !sent.send(&wire));
         let closed = Latch::default();
-        assert!(closed.close() && !closed.send() && closed.close());
+        assert!(closed.close() && !closed.send(&wire) && closed.close());
+    }
+
+    #[test]
+    fn a_sent_create_is_on_the_wire_until_its_step_is_over() {
+        let wire = OnTheWire::new();
+        let none_left = || futures::FutureExt::now_or_never(wire.none_left()).is_some();
+        let (latch, closed) = (Latch::default(), Latch::default());
+        assert!(closed.close() && !closed.send(&wire) && none_left());
+        assert!(latch.send(&wire) && !none_left());
+        drop(latch);
+        assert!(none_left());
     }
 
     proptest! {

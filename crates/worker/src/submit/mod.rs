@@ -45,7 +45,8 @@ pub(crate) async fn run(env: &Env, claim: SubmitClaim) {
         env.commit(&job, Event::GivenBack, None).await;
         return;
     };
-    let event = match create(env, &job, attempt, spec, &lease, claimed_at).await {
+    let latch = Latch::default();
+    let event = match create(env, &job, attempt, spec, &lease, claimed_at, &latch).await {
         Ok(created) => {
             env.streaks.end(&attempt.account);
             debug!(job.id = %job.id, task.id = %created.task, request.id = created.request_id, "Task {} was created", created.task);
@@ -54,6 +55,8 @@ pub(crate) async fn run(env: &Env, claim: SubmitClaim) {
         Err(event) => event,
     };
     env.commit(&job, event, None).await;
+    // Only now is it over: until then a worker that is told to stop waits for it.
+    drop(latch);
 }
 
 /// The task, or what happened instead.
@@ -64,6 +67,7 @@ async fn create(
     spec: Result<Arc<JobSpec>, String>,
     lease: &Arc<dyn Lease>,
     claimed_at: Duration,
+    latch: &Latch,
 ) -> Result<Created, Event> {
     let spec = spec.map_err(|fault| local_failure("UnreadableSpec", fault))?;
     let left = env.config.send_within.saturating_sub(env.clock.elapsed().saturating_sub(claimed_at));
@@ -83,7 +87,6 @@ async fn create(
     };
     let request = spec.request_with(images);
 
-    let latch = Latch::default();
     let gate = gate(env, lease.clone(), claimed_at, latch.clone());
     let answer = {
         let call = env.api.create(&attempt.account, &request, gate);
@@ -104,7 +107,7 @@ async fn create(
 }
 
 fn gate(env: &Env, lease: Arc<dyn Lease>, claimed_at: Duration, latch: Latch) -> Gate {
-    let (clock, stop) = (env.clock.clone(), env.stop.clone());
+    let (clock, stop, wire) = (env.clock.clone(), env.stop.clone(), env.on_the_wire.share());
     let (send_within, renewal_age_max) = (env.config.send_within, env.config.renewal_age_max);
     Box::new(move || {
         may_send(GateFacts {
@@ -114,7 +117,7 @@ fn gate(env: &Env, lease: Arc<dyn Lease>, claimed_at: Duration, latch: Latch) ->
             renewal_age_max,
             stopping: stop.is_cancelled(),
         })?;
-        if latch.send() { Ok(()) } else { Err(Withheld::Stopping) }
+        if latch.send(&wire) { Ok(()) } else { Err(Withheld::Stopping) }
     })
 }
 

@@ -1,1 +1,262 @@
+//! The paid call, step by step, on twins.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use dashscope::ImageInput;
+use dashscope::error::{ErrorClass, Throttle};
+use job::{Event, FailureClass, InputImage, Job, JobSpec, JobState, Rules, StateName};
+
+use super::{SubmitClaim, run};
+use crate::config::InputTransport;
+use crate::ports::{Answer, CallFault, CreateFault, PausedCall};
+use crate::testing::{CreateAct, FakeLease, World, fresh_lease, start};
+
+const PNG: &[u8] = b"\x89PNG\r\n\x1a\n...";
+
+fn claim(job: &Job, spec: &Arc<JobSpec>) -> SubmitClaim {
+    SubmitClaim { job: job.clone(), spec: Ok(spec.clone()), lease: fresh_lease(), claimed_at: Duration::ZERO }
+}
+
+fn state(world: &World, job: &Job) -> StateName {
+    world.jobs.job(job.id).state_name()
+}
+
+#[tokio::test]
+async fn a_created_task_is_written_down_and_polled() {
+    let world = World::new();
+    let (job, spec) = world.submitting(1);
+    world.api.on_create(CreateAct::Answer(Ok("t1")));
+    run(&world.env, claim(&job, &spec)).await;
+    let after = world.jobs.job(job.id);
+    assert_eq!(after.state.task().unwrap().as_str(), "t1");
+    assert_eq!((after.state_name(), after.tasks, after.claimed), (StateName::Polling, 1, false));
+    assert_eq!(world.env.tally.summary(true, false).submitted, 1);
+}
+
+#[tokio::test]
+async fn a_create_without_an_answer_is_settled_and_not_sent_again() {
+    let world = World::new();
+    let (job, spec) = world.submitting(1);
+    world.api.on_create(CreateAct::Answer(Err(CreateFault::Unknown {
+        cause: "timeout".into(),
+        may_be_held: true,
+    })));
+    run(&world.env, claim(&job, &spec)).await;
+    let JobState::Settling { due, .. } = world.jobs.job(job.id).state else { panic!("not settling") };
+    assert!(due >= start() + Rules::default().held_request_timeout);
+    assert_eq!(world.api.log(), ["create"]);
+}
+
+#[tokio::test]
+async fn a_claim_that_is_too_old_or_lost_sends_nothing() {
+    let world = World::new();
+    let (job, spec) = world.submitting(1);
+    world.clock.advance(Duration::from_millis(5_001));
+    run(&world.env, claim(&job, &spec)).await;
+    assert_eq!(state(&world, &job), StateName::Queued);
+
+    for age in [None, Some(Duration::from_secs(4))] {
+        let world = World::new();
+        let (job, spec) = world.submitting(1);
+        run(&world.env, SubmitClaim { lease: Arc::new(FakeLease(age)), ..claim(&job, &spec) }).await;
+        assert_eq!(world.jobs.events(), ["NotSent"]);
+        assert!(world.api.log().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_stop_before_the_body_goes_out_gives_the_job_back_at_once() {
+    let world = World::new();
+    *world.api.no_connection.lock().unwrap() = true;
+    let (job, spec) = world.submitting(1);
+    let stop = async {
+        world.api.passed.notified().await;
+        world.env.stop.cancel();
+    };
+    tokio::join!(run(&world.env, claim(&job, &spec)), stop);
+    assert_eq!(state(&world, &job), StateName::Queued);
+    assert!(world.api.log().is_empty());
+}
+
+#[tokio::test]
+async fn a_stop_after_that_waits_for_the_task_and_keeps_it() {
+    let world = World::new();
+    let (job, spec) = world.submitting(1);
+    world.api.on_create(CreateAct::Hang("t1"));
+    let stop = async {
+        world.api.passed.notified().await;
+        world.env.stop.cancel();
+        tokio::task::yield_now().await;
+        assert!(futures::FutureExt::now_or_never(world.env.on_the_wire.none_left()).is_none());
+        world.api.release.notify_one();
+    };
+    tokio::join!(run(&world.env, claim(&job, &spec)), stop);
+    assert_eq!(state(&world, &job), StateName::Polling);
+    world.env.on_the_wire.none_left().await;
+}
+
+#[tokio::test]
+async fn a_task_is_kept_even_when_the_job_was_rescued_meanwhile() {
+    let world = World::new();
+    let (job, spec) = world.submitting(1);
+    world.jobs.meddle(job.id, |job| {
+        *job = job.apply(Event::Rescued, start(), &Rules::default(), 0.5).unwrap().job;
+        job.fence += 1;
+    });
+    world.api.on_create(CreateAct::Answer(Ok("t1")));
+    run(&world.env, claim(&job, &spec)).await;
+    let after = world.jobs.job(job.id);
+    assert_eq!((after.state_name(), after.state.task().unwrap().as_str()), (StateName::Polling, "t1"));
+}
+
+#[tokio::test]
+async fn a_task_that_the_job_cannot_take_is_cancelled_and_counted() {
+    let world = World::new();
+    let (job, spec) = world.submitting(1);
+    world.jobs.meddle(job.id, |job| {
+        let attempt = job.state.attempt().unwrap().clone();
+        let task = "t0".parse().unwrap();
+        *job = job.apply(Event::TaskCreated { attempt, task }, start(), &Rules::default(), 0.5).unwrap().job;
+        job.fence += 1;
+    });
+    world.api.on_create(CreateAct::Answer(Ok("t1")));
+    run(&world.env, claim(&job, &spec)).await;
+    assert_eq!(world.jobs.job(job.id).state.task().unwrap().as_str(), "t0");
+    assert_eq!(world.api.log(), ["create", "cancel t1"]);
+    assert_eq!((world.env.tally.summary(true, false).extra_tasks, world.jobs.permits()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_task_of_a_job_that_is_gone_is_cancelled() {
+    let world = World::new();
+    let (job, spec) = world.submitting(1);
+    world.jobs.forget(job.id);
+    world.api.on_create(CreateAct::Answer(Ok("t1")));
+    run(&world.env, claim(&job, &spec)).await;
+    assert_eq!(world.api.log(), ["create", "cancel t1"]);
+}
+
+#[tokio::test]
+async fn a_throttled_create_pauses_the_model_for_everybody_and_spends_nothing() {
+    let world = World::new();
+    let (job, spec) = world.submitting(1);
+    world.api.on_create(CreateAct::Answer(Err(CreateFault::Refused(Answer {
+        http_status: 429,
+        class: ErrorClass::Throttled { kind: Throttle::Rate },
+        code: "Throttling.RateQuota".into(),
+        message: "slow down".into(),
+        request_id: None,
+        retry_after: Some(Duration::from_secs(9)),
+    }))));
+    run(&world.env, claim(&job, &spec)).await;
+    let after = world.jobs.job(job.id);
+    assert_eq!(after.state.due(), Some(start() + Duration::from_secs(9)));
+    assert_eq!(after.retries, job.retries);
+    let [(call, wait, why)] = &world.jobs.pauses()[..] else { panic!("no single pause") };
+    assert_eq!((*call, *wait), (PausedCall::CreateModel(job.model), Duration::from_secs(9)));
+    assert_eq!(why, "HTTP 429 Throttling.RateQuota: slow down");
+}
+
+#[tokio::test]
+async fn connections_that_fail_again_and_again_pause_the_account_for_longer_and_longer() {
+    let world = World::new();
+    for _ in 0..3 {
+        let (job, spec) = world.submitting(1);
+        world.api.on_create(CreateAct::Answer(Err(CreateFault::NotConnected { message: "refused".into() })));
+        let claimed_at = crate::clock::Clock::elapsed(&*world.clock);
+        run(&world.env, SubmitClaim { claimed_at, ..claim(&job, &spec) }).await;
+        world.clock.advance(Duration::from_secs(60));
+    }
+    let waits: Vec<Duration> = world.jobs.pauses().into_iter().map(|(_, wait, _)| wait).collect();
+    assert!(waits[0] < waits[1] && waits[1] < waits[2], "{waits:?}");
+}
+
+#[tokio::test]
+async fn a_spec_that_cannot_be_read_fails_the_job_and_says_so() {
+    let world = World::new();
+    let (job, spec) = world.submitting(1);
+    let claim = SubmitClaim { spec: Err("line 1: missing field".into()), ..claim(&job, &spec) };
+    run(&world.env, claim).await;
+    let JobState::Failed { class, code, .. } = world.jobs.job(job.id).state else { panic!("not failed") };
+    assert_eq!((class, code.as_str()), (FailureClass::Local, "UnreadableSpec"));
+}
+
+fn with_input(spec: &JobSpec) -> Arc<JobSpec> {
+    let stored = |key: &str| InputImage::Stored { key: key.parse_key(), mime: "image/png".into(), bytes: 9 };
+    let other = InputImage::Object { bucket: "theirs".into(), key: "shoe.png".parse_key() };
+    Arc::new(JobSpec { images: vec![stored("inputs/1"), other], ..spec.clone() })
+}
+
+trait ParseKey {
+    fn parse_key(&self) -> job::ObjectKey;
+}
+
+impl ParseKey for str {
+    fn parse_key(&self) -> job::ObjectKey {
+        job::ObjectKey::parse(self).unwrap()
+    }
+}
+
+async fn sent_inputs(transport: InputTransport) -> Vec<ImageInput> {
+    let world = World::with(|config| config.inputs = transport);
+    let (job, spec) = world.submitting(1);
+    world.archive.put_input("inputs/1", PNG);
+    world.archive.put_input("shoe.png", PNG);
+    world.api.on_create(CreateAct::Answer(Ok("t1")));
+    run(&world.env, claim(&job, &with_input(&spec))).await;
+    assert_eq!(state(&world, &job), StateName::Polling);
+    world.api.sent().remove(0)
+}
+
+#[tokio::test]
+async fn inputs_go_out_as_links_that_live_a_day() {
+    let sent = sent_inputs(InputTransport::Presign).await;
+    let links: Vec<&str> = sent.iter().map(ImageInput::expose).collect();
+    assert_eq!(
+        links,
+        ["https://own.example/inputs/1?life=86400", "https://theirs.example/shoe.png?life=86400"]
+    );
+}
+
+#[tokio::test]
+async fn inputs_go_out_inside_the_request_or_through_the_providers_store() {
+    let inlined = sent_inputs(InputTransport::Inline).await;
+    assert!(inlined.iter().all(|input| input.expose().starts_with("data:image/png;base64,iVBOR")));
+    let uploaded = sent_inputs(InputTransport::Upload).await;
+    assert!(uploaded.iter().all(ImageInput::needs_resolving));
+}
+
+#[tokio::test]
+async fn an_input_that_is_gone_fails_the_job_and_a_store_that_is_away_only_delays_it() {
+    let world = World::with(|config| config.inputs = InputTransport::Inline);
+    let (job, spec) = world.submitting(1);
+    run(&world.env, claim(&job, &with_input(&spec))).await;
+    let JobState::Failed { class, code, .. } = world.jobs.job(job.id).state else { panic!("not failed") };
+    assert_eq!((class, code.as_str()), (FailureClass::Local, "InputGone"));
+
+    let world = World::with(|config| config.inputs = InputTransport::Inline);
+    let (job, spec) = world.submitting(1);
+    world.archive.fail_store(true);
+    run(&world.env, claim(&job, &with_input(&spec))).await;
+    let JobState::Queued { cause, .. } = world.jobs.job(job.id).state else { panic!("not queued") };
+    assert_eq!(cause.as_deref(), Some("store_fault"));
+    assert!(world.api.log().is_empty());
+}
+
+#[test]
+fn a_refused_upload_is_the_jobs_fault_only_if_the_file_is() {
+    let refused = |class| {
+        let answer = Answer {
+            http_status: 400,
+            class,
+            code: "X".into(),
+            message: "m".into(),
+            request_id: None,
+            retry_after: None,
+        };
+        super::inputs::InputFault::from(CallFault::Refused(answer))
+    };
+    assert!(matches!(refused(ErrorClass::InvalidRequest), super::inputs::InputFault::Final { .. }));
+    assert!(matches!(refused(ErrorClass::Capacity), super::inputs::InputFault::Passing { .. }));
+}
