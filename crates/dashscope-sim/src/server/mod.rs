@@ -101,6 +101,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, router: Router, stop: Cancel
     }
 }
 
+/// Paths below `/tasks` may end with a slash: the asyncio classes of the official Python SDK 2.0.2 send them so.
 fn router(service: Arc<Service>) -> Router {
     let api = Router::new()
         .route("/services/aigc/image-generation/generation", post(create::asynchronous))
@@ -108,7 +109,9 @@ fn router(service: Arc<Service>) -> Router {
         .route("/tasks", get(tasks::list))
         .route("/tasks/", get(tasks::list))
         .route("/tasks/{task_id}", get(tasks::query))
+        .route("/tasks/{task_id}/", get(tasks::query))
         .route("/tasks/{task_id}/cancel", post(tasks::cancel))
+        .route("/tasks/{task_id}/cancel/", post(tasks::cancel))
         .route("/quotas", get(tasks::quotas))
         .route("/uploads", get(uploads::policy));
     Router::new()

@@ -218,6 +218,17 @@ async fn a_pending_task_can_be_canceled_and_a_running_one_cannot() {
 }
 
 #[tokio::test]
+async fn a_path_that_ends_with_a_slash_is_the_same_path() {
+    let bench = Bench::start(quick()).await;
+    let id = bench.task(&text_to_image("a")).await;
+    let queried = bench.get(&format!("/tasks/{id}/")).await;
+    assert_eq!((queried.status, &queried.json()["output"]["task_id"]), (200, &json!(id)));
+    let canceled = send(bench.request(Method::POST, &format!("/tasks/{id}/cancel/"))).await.unwrap();
+    assert_eq!(canceled.status, 200, "{}", canceled.text());
+    assert_eq!(bench.get("/tasks/").await.json()["data"][0]["status"], "CANCELED");
+}
+
+#[tokio::test]
 async fn the_limits_endpoint_tells_the_limits_in_force() {
     let bench = Bench::start(Config::default()).await;
     let all = bench.get("/quotas").await.json();
