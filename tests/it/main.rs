@@ -4,4 +4,5 @@
 
 mod architecture;
 mod main_job;
+mod official_sdk;
 mod queue;

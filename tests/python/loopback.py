@@ -1,7 +1,7 @@
-"""Keeps this process on loopback: a connection to anywhere else, or a look-up of a name, fails and is remembered.
+"""Keeps this process on loopback: a connection to anywhere else, and any look-up of a name, fails and is noted.
 
-The guard is Python's audit hook, which no library can remove: it sees every socket, whoever opens it. What the
-interpreter's own modules and the SDK do at import is covered when this module is imported first.
+The guard is an audit hook of the interpreter: no library can remove it, and it sees every socket, whoever opens
+it. Imported first, it covers what other modules do when they are imported.
 """
 
 import sys
