@@ -119,7 +119,10 @@ impl Images {
         match known {
             Ok((facts, digest)) => Ok(stored(*facts, *digest, Bytes::File(path))),
             Err(FileFault::Unreadable(rule)) => {
-                let hint = format!("paths are relative to {}", self.folder.display());
+                let here = self.folder == Path::new(".");
+                let folder =
+                    if here { "the current folder".to_owned() } else { self.folder.display().to_string() };
+                let hint = format!("paths are relative to {folder}");
                 let violation = Violation::new(field, shown, *rule);
                 Err(if Path::new(text).is_absolute() { violation } else { violation.with_hint(hint) })
             }

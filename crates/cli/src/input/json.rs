@@ -20,7 +20,8 @@ pub(crate) fn parse(line: &str) -> Result<Value, NotJson> {
     let read = Strict.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
     read.map_err(|error| {
         let place = format!(" at line {} column {}", error.line(), error.column());
-        let text = error.to_string();
+        // The parser's word for a text that begins like none of JSON's values.
+        let text = error.to_string().replace("expected ident", "expected a value");
         NotJson { what: text.strip_suffix(&place).unwrap_or(&text).to_owned(), column: error.column() }
     })
 }

@@ -176,7 +176,7 @@ mod tests {
         assert_eq!((judged.jobs, judged.faulty_lines, judged.faults), (1, 2, 2));
         insta::assert_snapshot!(written, @r#"
         {"line":1,"faults":[{"line":1,"custom_id":"a","field":"n","value":"9","rule":"it must be 1 to 4","hint":"up to 12 images are possible as a set, with `enable_sequential`"}],"input":{"custom_id": "a", "prompt": "x", "n": 9}}
-        {"line":2,"faults":[{"line":2,"rule":"not JSON: expected ident at column 2","hint":"each line must be one JSON object"}],"input":null,"input_text":"not json"}
+        {"line":2,"faults":[{"line":2,"rule":"not JSON: expected a value at column 2","hint":"each line must be one JSON object"}],"input":null,"input_text":"not json"}
         "#);
     }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::batch::Cost;
 use super::table::{Column, pairs, table};
-use super::words::{count, money, relative, size, time};
+use super::words::{counted, money, relative, size, time};
 
 /// A job in a list. The shape is stable: fields are added, never changed.
 #[derive(Debug, Serialize)]
@@ -261,7 +261,7 @@ impl JobView {
         if let Some(request) = &self.request {
             rows.push(("asks for", request.render()));
             rows.extend(request.inputs.iter().map(|input| ("input", input.clone())));
-            let chars = format!("{} characters", count(request.prompt_chars as u64));
+            let chars = counted(request.prompt_chars as u64, "character");
             rows.push(("prompt", request.prompt.clone().unwrap_or(chars)));
         }
         rows.extend([

@@ -310,3 +310,35 @@ pub(super) async fn patiently<T, E, F: Future<Output = Result<T, E>>>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// How often a call was made that fails with `error` the first `failures` times, and what came of it.
+    async fn calls(failures: u32, error: &'static str) -> (u32, Result<(), &'static str>) {
+        let made = Cell::new(0);
+        let call = || {
+            made.set(made.get() + 1);
+            let fails = made.get() <= failures;
+            async move { if fails { Err(error) } else { Ok(()) } }
+        };
+        let result = patiently(1.0, call, |error| *error == "away").await;
+        (made.get(), result)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_is_repeated_while_redis_is_away_and_no_longer_than_patience_lasts() {
+        assert_eq!(calls(3, "away").await, (4, Ok(())));
+        let (made, result) = calls(u32::MAX, "away").await;
+        assert_eq!(result, Err("away"));
+        assert!((10..40).contains(&made), "{made}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_is_refused_is_not_repeated() {
+        assert_eq!(calls(1, "refused").await, (1, Err("refused")));
+    }
+}

@@ -1,6 +1,7 @@
 //! Where images are saved. Judged before anything is paid for.
 
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use dashscope::TaskId;
@@ -70,7 +71,10 @@ impl Target {
     pub(super) fn save(&self, path: &Path, body: &[u8]) -> Result<(), Failure> {
         let context = format!("failed to save {}", path.display());
         let write = || {
-            let mut file = tempfile::Builder::new().prefix(".imagemill-").tempfile_in(folder(path))?;
+            // A temporary file is private unless told otherwise; this one becomes the user's, under the usual mask.
+            let usual = std::fs::Permissions::from_mode(0o666);
+            let mut builder = tempfile::Builder::new();
+            let mut file = builder.prefix(".imagemill-").permissions(usual).tempfile_in(folder(path))?;
             file.write_all(body)?;
             file.as_file().sync_all()?;
             let saved = if self.force { file.persist(path) } else { file.persist_noclobber(path) };
