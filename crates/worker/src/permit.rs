@@ -10,8 +10,20 @@ use crate::env::Env;
 /// How long to wait when the queue does not say.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// The longest wait for one permit: a step that waits through a pause holds its job and its place in its stage.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// There was no permit within [`WAIT_MAX`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the account's queries are held back")]
+pub(crate) struct NoPermit;
+
 /// Waits for a query permit of the account. The end of the worker does not end the wait: whoever calls this races it.
-pub(crate) async fn query_permit(env: &Env, account: &AccountName) {
+pub(crate) async fn query_permit(env: &Env, account: &AccountName) -> Result<(), NoPermit> {
+    tokio::time::timeout(WAIT_MAX, granted(env, account)).await.map_err(|_| NoPermit)
+}
+
+async fn granted(env: &Env, account: &AccountName) {
     loop {
         match env.jobs.query_permit(account).await {
             Ok(None) => return,

@@ -11,6 +11,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use apalis::layers::WorkerBuilderExt as _;
 use apalis::layers::catch_panic::CatchPanicLayer;
@@ -34,6 +35,12 @@ use crate::archive_step::{self, ArchiveClaim};
 use crate::env::Env;
 use crate::poll::{self, PollClaim};
 use crate::submit::{self, SubmitClaim};
+
+/// The longest poll: a cancel, a permit and a query, each with a timeout of its own, and a commit. Source: ours.
+const POLL_MAX: Duration = Duration::from_secs(300);
+
+/// The longest round of copying: twelve images of 20 MB over a slow line. Source: ours.
+const ARCHIVE_MAX: Duration = Duration::from_secs(1800);
 
 /// What the stages need besides the steps' own [`Env`].
 #[derive(Clone)]
@@ -139,6 +146,7 @@ async fn run_submit(claim: Claim, env: Data<Arc<Env>>) -> Result<(), BoxDynError
     let Claim { job, spec, lease, claimed_at_boot, .. } = claim;
     let spec = spec.unwrap_or_else(|| Err("the claim came without it".to_owned()));
     let claim = SubmitClaim { job, spec, lease: Arc::new(HeldLease(lease)), claimed_at: claimed_at_boot };
+    // Without a deadline: a create is bounded by its own timeout, and what it brought is kept however long that takes.
     submit::run(&env, claim).instrument(span).await;
     Ok(())
 }
@@ -146,7 +154,9 @@ async fn run_submit(claim: Claim, env: Data<Arc<Env>>) -> Result<(), BoxDynError
 async fn run_poll(claim: Claim, env: Data<Arc<Env>>) -> Result<(), BoxDynError> {
     let span = step_span("poll", &claim.job);
     let Claim { job, lease, .. } = claim;
-    poll::run(&env, PollClaim { job, lease: Box::new(HeldLease(lease)) }).instrument(span).await;
+    within(POLL_MAX, poll::run(&env, PollClaim { job, lease: Box::new(HeldLease(lease)) }))
+        .instrument(span)
+        .await;
     Ok(())
 }
 
@@ -154,8 +164,15 @@ async fn run_archive(claim: Claim, env: Data<Arc<Env>>) -> Result<(), BoxDynErro
     let span = step_span("archive", &claim.job);
     let Claim { job, outcome, lease, .. } = claim;
     let claim = ArchiveClaim { job, outcome, lease: Arc::new(HeldLease(lease)) };
-    archive_step::run(&env, claim).instrument(span).await;
+    within(ARCHIVE_MAX, archive_step::run(&env, claim)).instrument(span).await;
     Ok(())
+}
+
+/// Drops a step that overruns its deadline. Its lease goes with it, so that its job comes back instead of being renewed for ever.
+async fn within(deadline: Duration, step: impl Future<Output = ()>) {
+    if tokio::time::timeout(deadline, step).await.is_err() {
+        error!("A step did not end within {deadline:?}; its job comes back when its lease ends");
+    }
 }
 
 /// One span for each step.

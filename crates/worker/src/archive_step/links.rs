@@ -31,7 +31,9 @@ pub(crate) async fn fresh_links(env: &Env, job: &Job) -> Links {
     if forgotten {
         return Links::Forgotten;
     }
-    query_permit(env, &attempt.account).await;
+    if query_permit(env, &attempt.account).await.is_err() {
+        return Links::Later;
+    }
     match env.api.fetch(&attempt.account, reading.task).await {
         Ok(report) => match report.status {
             TaskStatus::Succeeded => {

@@ -146,6 +146,15 @@ async fn a_later_task_writes_beside_and_replaces_only_when_all_is_there() {
 }
 
 #[tokio::test]
+async fn a_later_task_does_not_touch_a_stable_key_before_the_end_even_if_it_is_free() {
+    let world = World::new();
+    let job = archiving(&world, 2, 2);
+    world.archive.fail(&link("y"), &[CopyCure::Later]);
+    round(&world, &job, Some(outcome(vec![waiting("x"), waiting("y")]))).await;
+    assert_eq!(world.archive.objects(), [format!("b/sku/~t1/0.png = {}", link("x"))]);
+}
+
+#[tokio::test]
 async fn an_occupied_key_is_written_beside_and_replaced_at_the_end() {
     let world = World::new();
     let job = archiving(&world, 1, 1);

@@ -45,7 +45,9 @@ async fn ask(env: &Env, job: &Job) -> (Event, Option<Outcome>) {
         Action::Cancel(task) => {
             cancel(env, job, &task).await;
             // Whether it is cancelled, only a query tells.
-            query_permit(env, &account).await;
+            if query_permit(env, &account).await.is_err() {
+                return (Event::PollUnanswered { retry_after: None }, None);
+            }
             task
         }
         _ => return (Event::GivenBack, None),

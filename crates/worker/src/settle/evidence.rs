@@ -9,7 +9,7 @@ use tracing::debug;
 
 use super::decide::{Evidence, Listed, Listing, Owner, window};
 use crate::env::Env;
-use crate::permit::query_permit;
+use crate::permit::{NoPermit, query_permit};
 use crate::ports::{CallFault, JobsFault};
 
 /// The cause by which a settling job tells that its create was given up while waiting for an answer.
@@ -24,6 +24,9 @@ pub(crate) enum NoEvidence {
     /// The queue could not be asked.
     #[error("the queue cannot be asked")]
     Jobs(#[from] JobsFault),
+    /// The account's queries are held back.
+    #[error(transparent)]
+    Permit(#[from] NoPermit),
     /// The job is not settling.
     #[error("the job is not settling")]
     NotSettling,
@@ -88,7 +91,7 @@ async fn list(env: &Env, account: &AccountName, job: &Job) -> Result<(bool, Vec<
     // What was there when the reading began must be read; what came since need not.
     let mut at_first = None;
     for page_no in 1..=env.config.settle.pages_max {
-        query_permit(env, account).await;
+        query_permit(env, account).await?;
         let page = env.api.list(account, job.model, page_no).await?;
         whole &= page.unreadable == 0;
         let more = page.has_more() && !page.tasks.is_empty();

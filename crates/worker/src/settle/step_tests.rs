@@ -58,6 +58,7 @@ async fn look(world: &World, job: &Job) -> Job {
 async fn a_task_that_nobody_owns_is_found_on_the_second_page() {
     let world = World::new();
     let job = settling(&world);
+    world.jobs.open(job.id, job.state.attempt().unwrap().clone());
     world.jobs.own("o");
     world.api.on_list(Ok(page(1, 2, 2, vec![row("o", 50, None)])));
     world.api.on_list(Ok(page(2, 2, 2, vec![row("x", 2, None)])));

@@ -92,6 +92,7 @@ async fn create(
         let call = env.api.create(&attempt.account, &request, gate);
         tokio::pin!(call);
         tokio::select! {
+            biased;
             answer = &mut call => answer,
             () = env.stop.cancelled() => match latch.close() {
                 true => Err(CreateFault::Withheld(Withheld::Stopping)),
