@@ -1,6 +1,6 @@
 //! `--until-idle`: ends the worker once nothing is left that it could do.
 //!
-//! Jobs that are held wait for a person and do not keep it. Started by [`crate::run`].
+//! Jobs that are held wait for a person and do not keep it. Started by [`crate::run()`].
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Moves what has become due to where claims look: jobs that wait for a retry, copies that wait for the store.
 //!
 //! Every worker does so; repeating it is harmless. It sleeps until the next job is due, until this process puts one off, or for
-//! a second, since other processes put jobs off as well. Started by [`crate::run`].
+//! a second, since other processes put jobs off as well. Started by [`crate::run()`].
 
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 //! Every `rescue_every` this takes back claims whose lease has run out: the fence rises, and the job is due again, or settling
 //! where a create may have been sent. It never settles an attempt and never sends anything. After an outage of Redis all leases
 //! look dead, so it acts only after one whole lease of unbroken contact: by then every worker that lives has renewed its own.
-//! Started by [`crate::run`].
+//! Started by [`crate::run()`].
 
 use std::time::Duration;
 

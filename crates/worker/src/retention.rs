@@ -1,6 +1,6 @@
 //! Removes what need not be kept any longer, in chunks, every minute.
 //!
-//! Every worker does so; the queue takes care that two of them remove nothing twice. Started by [`crate::run`].
+//! Every worker does so; the queue takes care that two of them remove nothing twice. Started by [`crate::run()`].
 
 use tracing::{debug, info};
 

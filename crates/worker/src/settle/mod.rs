@@ -2,7 +2,7 @@
 //!
 //! Owns the loop, the evidence and the decision. It never sends a create: a job whose attempt created nothing is queued again,
 //! and its next claim sends it. One attempt at a time: each look reads the account's whole list, and one list at a time is what
-//! the shared query rate bears. Started by [`crate::run`].
+//! the shared query rate bears. Started by [`crate::run()`].
 
 mod decide;
 mod evidence;
