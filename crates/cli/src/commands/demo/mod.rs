@@ -1,0 +1,193 @@
+//! `imagemill demo`: the main job on this machine, without a key and without cost.
+//!
+//! A private Redis (a child process), a demo store and the simulator (inside this process) stand in for the real servers. All
+//! else is real: the commands that are shown are run, as child processes of this binary, with nothing but an environment that
+//! points them at the stand-ins. With a key and real endpoints the same commands run for real.
+
+mod inputs;
+mod process;
+mod redis_child;
+mod show;
+mod store;
+
+use std::path::{Path, PathBuf};
+
+use dashscope_sim::{Config, Durations, Latency, Simulator};
+
+use crate::exit_code;
+use crate::failure::{Failure, OrFail};
+use process::Commands;
+use redis_child::RedisChild;
+use store::DemoStore;
+
+/// The examples: every scenario of the API page.
+const EXAMPLES: &str = include_str!("examples.jsonl");
+
+/// The batch of the demo.
+const BATCH: &str = "demo";
+
+/// Arguments of `imagemill demo`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoArgs {
+    /// Where to leave the images
+    #[arg(long, value_name = "DIR", default_value = "demo-images")]
+    dir: PathBuf,
+
+    /// Keep the servers running afterwards and print how to point other commands at them
+    #[arg(long)]
+    stay: bool,
+}
+
+/// Runs the demo.
+pub(crate) async fn run(arguments: DemoArgs) -> Result<u8, Failure> {
+    let folder = Scratch::make().or_fail("failed to make a temporary folder")?;
+    let redis = RedisChild::start(&folder.path("redis")).await.map_err(|error| {
+        Failure::new(error).exit(exit_code::UNAVAILABLE).hint("`scripts/demo` installs what is missing")
+    })?;
+    let store = DemoStore::start(&folder.path("store")).await.map_err(Failure::new)?;
+    // Tasks take 12 to 22 s at the provider; here a sixth of that.
+    let durations = Durations { scale: 1.0 / 6.0, ..Durations::default() };
+    let create_latency = Latency::Fixed { ms: 40 };
+    let simulator = Simulator::start(Config { durations, create_latency, ..Config::default() })
+        .await
+        .or_fail("failed to start the simulator")?;
+    let environment = environment(&redis, &store, &simulator);
+    show::servers(&redis.url(), &store.endpoint(), &simulator.base_url());
+
+    let examples = folder.path("examples");
+    std::fs::create_dir_all(&examples).or_fail("failed to make a temporary folder")?;
+    inputs::write(&examples).or_fail("failed to write the example images")?;
+    std::fs::write(examples.join("examples.jsonl"), EXAMPLES).or_fail("failed to write the examples")?;
+
+    let commands = Commands::new(&examples, &environment).map_err(Failure::new)?;
+    commands.run(&["enqueue", "examples.jsonl", "--batch", BATCH]).await?;
+    let mut worker = commands.start(&["worker", "--until-idle"], &folder.path("worker.log"))?;
+    let watched = commands.run(&["watch", BATCH]).await;
+    let stopped = worker.end().await;
+    if let Err(failure) = watched.and(stopped) {
+        show::log(&folder.path("worker.log"));
+        return Err(failure);
+    }
+    commands.run(&["batch", "show", BATCH]).await?;
+
+    let images = export(&folder.path("store").join(store::BUCKET), &arguments.dir).map_err(Failure::new)?;
+    let ledger = simulator.totals();
+    show::images(&images, &arguments.dir);
+    show::ledger(ledger.totals.tasks_created, ledger.totals.images_billed, images.len());
+    let expected = usize::try_from(ledger.totals.images_billed).unwrap_or(usize::MAX);
+    let damaged = images.iter().filter(|image| image.size.is_none()).count();
+    if images.len() != expected || damaged > 0 {
+        let text =
+            format!("{expected} images were billed, {} are there, {damaged} of them damaged", images.len());
+        return Err(Failure::message(text));
+    }
+    if arguments.stay {
+        show::stay(&environment);
+        let _ = tokio::signal::ctrl_c().await;
+    }
+    simulator.shutdown().await;
+    Ok(exit_code::DONE)
+}
+
+/// What points a command at the demo's servers.
+fn environment(redis: &RedisChild, store: &DemoStore, simulator: &Simulator) -> Vec<(&'static str, String)> {
+    vec![
+        ("DASHSCOPE_API_KEY", "sk-demo".to_owned()),
+        ("DASHSCOPE_HTTP_BASE_URL", simulator.base_url()),
+        ("IMAGEMILL_REDIS_URL", redis.url()),
+        ("IMAGEMILL_S3_BUCKET", store::BUCKET.to_owned()),
+        ("IMAGEMILL_S3_ENDPOINT", store.endpoint()),
+        ("AWS_ACCESS_KEY_ID", store::ACCESS_KEY.to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", store::SECRET_KEY.to_owned()),
+        ("AWS_REGION", "us-east-1".to_owned()),
+    ]
+}
+
+/// An image that the demo leaves behind.
+struct Exported {
+    /// Where it stands below the folder, with `/`.
+    name: String,
+    bytes: u64,
+    /// Width and height; `None` for a file that is not a whole PNG.
+    size: Option<(u32, u32)>,
+}
+
+/// Copies the objects of the store as plain files, and checks every image once more.
+fn export(bucket: &Path, to: &Path) -> anyhow::Result<Vec<Exported>> {
+    let mut images = Vec::new();
+    let mut folders = vec![bucket.join(BATCH)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let relative = path.strip_prefix(bucket)?;
+            let target = to.join(relative);
+            if let Some(parent) = target.parent() {
+                std::fs::create_dir_all(parent)?;
+            }
+            std::fs::copy(&path, &target)?;
+            if path.extension().is_some_and(|extension| extension == "png") {
+                let body = std::fs::read(&target)?;
+                let size = archive::png::verify(&body).ok().map(|facts| (facts.width, facts.height));
+                images.push(Exported {
+                    name: relative.display().to_string(),
+                    bytes: body.len() as u64,
+                    size,
+                });
+            }
+        }
+    }
+    images.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(images)
+}
+
+/// A temporary folder that goes with its handle.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn make() -> std::io::Result<Self> {
+        let folder = std::env::temp_dir().join(format!("imagemill-demo-{}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        Ok(Self(folder))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_examples_use_every_scenario_and_make_at_least_twelve_images() {
+        let lines: Vec<serde_json::Value> =
+            EXAMPLES.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let has = |test: fn(&serde_json::Value) -> bool| lines.iter().any(test);
+        assert!(has(|line| line["size"] == "4K"));
+        assert!(has(|line| line["images"].as_array().is_some_and(|images| images.len() == 2)));
+        assert!(has(|line| line["bbox_list"].is_array()));
+        assert!(has(|line| line["enable_sequential"] == true && line["images"].is_null()));
+        assert!(has(|line| line["enable_sequential"] == true && line["images"].is_array()));
+        assert!(has(|line| line["color_palette"].is_array()));
+        assert!(has(|line| line["seed"].is_number()));
+        assert!(has(|line| line["prompt"].as_str().is_some_and(|prompt| !prompt.is_ascii())));
+        assert!(has(|line| line["body"].is_object()));
+        // Sets may bring fewer images than asked for, but at least one.
+        let fewest: u64 = lines
+            .iter()
+            .map(|line| if line["enable_sequential"] == true { 1 } else { line["n"].as_u64().unwrap_or(1) })
+            .sum();
+        assert!(fewest >= 12, "{fewest}");
+    }
+}

@@ -1,0 +1,77 @@
+//! Runs this very binary as a user would, and shows each command before it runs.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::Context;
+use tokio::process::{Child, Command};
+
+use crate::exit_code;
+use crate::failure::{Failure, OrFail};
+
+/// Commands of this binary, in one folder and one environment.
+pub(super) struct Commands<'a> {
+    binary: PathBuf,
+    folder: &'a Path,
+    environment: &'a [(&'static str, String)],
+}
+
+impl<'a> Commands<'a> {
+    pub(super) fn new(folder: &'a Path, environment: &'a [(&'static str, String)]) -> anyhow::Result<Self> {
+        Ok(Self { binary: std::env::current_exe()?, folder, environment })
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.args(arguments).current_dir(self.folder).stdin(Stdio::null()).kill_on_drop(true);
+        // Whatever the user has set for real must not reach the demo.
+        for (name, _) in std::env::vars() {
+            if ["IMAGEMILL_", "DASHSCOPE_", "AWS_"].iter().any(|prefix| name.starts_with(prefix)) {
+                command.env_remove(name);
+            }
+        }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Shows a command and runs it to its end, on this terminal.
+    pub(super) async fn run(&self, arguments: &[&str]) -> Result<(), Failure> {
+        println!("$ imagemill {}", arguments.join(" "));
+        let status = self.command(arguments).status().await.or_fail("failed to run a command of the demo")?;
+        println!();
+        ended(arguments, status)
+    }
+
+    /// Shows a command and starts it, with its output in a file.
+    pub(super) fn start(&self, arguments: &[&str], log: &Path) -> Result<Started, Failure> {
+        println!("$ imagemill {} &", arguments.join(" "));
+        let mut command = self.command(arguments);
+        let file = std::fs::File::create(log).or_fail("failed to make the worker's log")?;
+        command.stderr(file.try_clone().or_fail("failed to make the worker's log")?).stdout(file);
+        let child = command.spawn().context("failed to start a command of the demo").map_err(Failure::new)?;
+        Ok(Started { child, arguments: arguments.iter().map(|&argument| argument.to_owned()).collect() })
+    }
+}
+
+/// A command that runs beside the others.
+pub(super) struct Started {
+    child: Child,
+    arguments: Vec<String>,
+}
+
+impl Started {
+    /// Waits for its end.
+    pub(super) async fn end(&mut self) -> Result<(), Failure> {
+        let status = self.child.wait().await.or_fail("failed to wait for a command of the demo")?;
+        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+        ended(&arguments, status)
+    }
+}
+
+fn ended(arguments: &[&str], status: std::process::ExitStatus) -> Result<(), Failure> {
+    if status.success() {
+        return Ok(());
+    }
+    let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(exit_code::FAILED);
+    Err(Failure::message(format!("`imagemill {}` ended with {status}", arguments.join(" "))).exit(code))
+}
