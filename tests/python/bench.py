@@ -135,5 +135,6 @@ class Bench:
         assert urlsplit(link).hostname == "127.0.0.1", "a link leads away from loopback"
         self.account.count("downloads")
         with urllib.request.urlopen(link, timeout=60) as answer:
-            assert answer.status == 200 and answer.headers["Content-Type"] == "image/png", answer.status
+            kind = answer.headers["Content-Type"]
+            assert answer.status == 200 and kind == "image/png", f"a link brings {answer.status}, {kind}"
             return answer.read()

@@ -7,7 +7,7 @@ from dashscope.aigc.image_generation import ImageGeneration
 from dashscope.common.error import InvalidInput, UploadFileException
 
 import pictures
-from bench import K1_OF_3_TO_2, PRO, STANDARD, check_ok, check_refused, check_state, user
+from bench import K1_OF_3_TO_2, PRO, STANDARD, brief, check_ok, check_refused, check_state, user
 
 RED, GREEN = (200, 30, 30), (30, 160, 60)
 AN_HOUR_S = 3_600
@@ -121,10 +121,7 @@ def waiting_and_cancelling(bench):
     yield "cancel: a PENDING task is cancelled, and wait ends with it"
 
     answer = ImageGeneration.wait(running, wait_timeout=1)
-    assert (answer.status_code, answer.code) == (
-        408,
-        "WaitTaskTimeout",
-    ), f"{answer.status_code} {answer.code}"
+    assert answer.status_code == 408 and answer.code == "WaitTaskTimeout", brief(answer)
     yield "wait: gives up after its own time-out, which is no failure of the task"
 
     waiting = bench.async_call(PRO, {"text": "an hour of work for somebody who waits"}, size="1K", n=1)
@@ -208,10 +205,9 @@ def listing(bench):
         answer = ImageGeneration.list(page_no=page_no, page_size=4)
         check_ok(answer)
         page = answer.output
-        assert (page["page_no"], page["page_size"], page["total"]) == (page_no, 4, len(expected)), page[
-            "total"
-        ]
-        assert page["total_page"] == -(-len(expected) // 4), page["total_page"]
+        pages = -(-len(expected) // 4)
+        found = [page[name] for name in ("page_no", "page_size", "total", "total_page")]
+        assert found == [page_no, 4, len(expected), pages], f"page {page_no} of {pages} says {found}"
         listed += page["data"]
         if page_no == page["total_page"]:
             break
