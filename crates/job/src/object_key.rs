@@ -171,6 +171,11 @@ pub enum InvalidTemplate {
     /// Two placeholders side by side, or around text that an id may contain: two jobs could get one key.
     #[error("placeholders must be separated by `/`, or two jobs may get the same key")]
     NotSeparated,
+    /// The folder must be the job's own: its manifest stands in it.
+    #[error(
+        "{{index}} must stand in the last part, behind the last `/`: the job's manifest stands beside its images"
+    )]
+    IndexNotLast,
     /// The result would not be a key.
     #[error("the template does not make an object key")]
     NotAKey(#[from] InvalidKey),
@@ -210,6 +215,11 @@ impl KeyTemplate {
         }
         if !each_segment_has_one_placeholder(&parts) {
             return Err(InvalidTemplate::NotSeparated);
+        }
+        let last_slash =
+            parts.iter().rposition(|part| matches!(part, Part::Text(text) if text.contains('/')));
+        if parts.iter().position(|part| *part == Part::Index) < last_slash {
+            return Err(InvalidTemplate::IndexNotLast);
         }
         let template = Self { text: text.to_owned(), parts };
         // A template that is no key with the longest ids is refused now, not at 3 a.m. on line 40,000.
@@ -328,6 +338,8 @@ mod tests {
         assert_eq!(refused("{batch}/{index}.png"), NoId);
         assert_eq!(refused("{id}/{index}.png"), NoBatch);
         assert_eq!(refused("{batch}-{id}/{index}.png"), NotSeparated);
+        assert_eq!(refused("{batch}/{index}/{id}.png"), IndexNotLast);
+        assert_eq!(refused("{job_id}/{index}/image.png"), IndexNotLast);
         assert_eq!(refused("{batch}/{id}/{sku}-{index}"), UnknownPlaceholder("{sku}".into()));
         assert_eq!(refused("{batch}/{id}/{index"), UnknownPlaceholder("{index".into()));
         assert_eq!(refused("/{job_id}/{index}"), NotAKey(InvalidKey::Shape));

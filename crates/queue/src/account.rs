@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use job::{AccountName, JobId, Model, TaskId, Timestamp};
+use job::{AccountName, Job, JobId, Model, TaskId, Timestamp};
 
 use crate::Queue;
 use crate::claim::parse_id;
@@ -112,6 +112,24 @@ impl Queue {
                 Ok(Some((parse_id(id)?, attempt.parse().unwrap_or(0))))
             })
             .collect()
+    }
+
+    /// The jobs whose attempts hold one of an account's places for a model: few, since places are few.
+    ///
+    /// # Errors
+    ///
+    /// Redis is away, or a record cannot be read.
+    pub async fn jobs_with_slots(&self, account: &AccountName, model: Model) -> Result<Vec<Job>, QueueError> {
+        let mut command = redis::cmd("ZRANGE");
+        command.arg(self.keys().slots(account, model)).arg(0).arg(-1);
+        let members: Vec<String> = self.link().query(&command).await?;
+        let ids: Vec<String> =
+            members.iter().filter_map(|member| Some(member.split_once(':')?.0.to_owned())).collect();
+        let mut jobs = Vec::with_capacity(ids.len());
+        for chunk in ids.chunks(500) {
+            jobs.extend(self.records(chunk).await?.into_iter().flatten());
+        }
+        Ok(jobs)
     }
 
     /// What is known of an account.

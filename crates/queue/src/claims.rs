@@ -171,7 +171,9 @@ impl Stage {
                 match stage.until_redis_answers(|| stage.queue.claim_submit(&ask, &nonce)).await {
                     Some(SubmitClaim::Claimed { job, spec }) => {
                         let spec = Some(spec.map(|spec| Arc::new(*spec)));
-                        stage.hand_out(*job, spec, None, sent, permit).await;
+                        if !stage.hand_out(*job, spec, None, sent, permit).await {
+                            return;
+                        }
                     }
                     Some(SubmitClaim::Wait { why, wait }) => {
                         drop(permit);
@@ -218,7 +220,9 @@ impl Stage {
                 let Some(Claimed { jobs, wait }) = answer else { return };
                 let found = !jobs.is_empty();
                 for (claimed, permit) in jobs.into_iter().zip(&mut std::iter::from_fn(|| permits.pop())) {
-                    stage.hand_out(claimed.job, None, claimed.outcome, sent, permit).await;
+                    if !stage.hand_out(claimed.job, None, claimed.outcome, sent, permit).await {
+                        return;
+                    }
                 }
                 drop(permits);
                 if !found || wait != Wait::For(Duration::ZERO) {
@@ -236,6 +240,7 @@ impl Stage {
         }
     }
 
+    /// `false`: the worker of this stage is gone, and nothing may be claimed for it any more.
     async fn hand_out(
         &self,
         job: Job,
@@ -243,13 +248,15 @@ impl Stage {
         outcome: Option<Outcome>,
         claimed_at_boot: Duration,
         permit: OwnedSemaphorePermit,
-    ) {
+    ) -> bool {
         let lease = self.leases.guard(&job, claimed_at_boot);
         let claim = Claim { job, spec, outcome, lease, claimed_at_boot, _permit: permit };
         // The channel has room for as many claims as there are permits.
-        if self.claims.send(claim).await.is_err() {
-            warn!("The worker of a stage is gone; its claim comes back when the lease ends");
+        let handed_out = self.claims.send(claim).await.is_ok();
+        if !handed_out {
+            warn!("The worker of a stage is gone; its claims come back when their leases end");
         }
+        handed_out
     }
 
     /// Asks until there is an answer, with the same nonce, so that a claim whose answer was lost is not lost with it.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use job::Job;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::Queue;
 use crate::error::QueueError;
@@ -153,7 +153,8 @@ impl Leases {
         }
         for lease in lost {
             if let Some(entry) = held.remove(lease) {
-                warn!(lease = ?lease, "A lease was lost: the job is somebody else's now");
+                // Or it was given back at this moment: whoever commits under it is told which.
+                debug!(lease = ?lease, "A lease is there no more");
                 entry.lost.cancel();
             }
         }

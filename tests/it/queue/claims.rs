@@ -143,3 +143,14 @@ async fn more_jobs_due_at_once_than_lua_can_unpack_do_not_wedge_the_queue() {
     }
     world.check().await;
 }
+
+#[tokio::test]
+async fn the_jobs_that_hold_a_place_at_the_provider_are_known() {
+    let world = World::new().await;
+    world.enqueue("b", 3).await;
+    let (first, second) = (world.claim().await.unwrap(), world.claim().await.unwrap());
+    world.created(&first, "t").await;
+    let holders = world.queue.jobs_with_slots(&account(), job::Model::Wan27Image).await.unwrap();
+    assert_eq!(holders.iter().map(|job| job.id).collect::<Vec<_>>(), [first.id, second.id]);
+    assert!(world.queue.jobs_with_slots(&account(), job::Model::Wan27ImagePro).await.unwrap().is_empty());
+}

@@ -9,8 +9,7 @@ use job::{
     Timestamp,
 };
 use queue::{
-    AccountLimits, Call, CommitError, Committed, JobFilter, LeaseGuard, Leases, Queue, QueueError, Retention,
-    Wait,
+    AccountLimits, Call, CommitError, Committed, LeaseGuard, Leases, Queue, QueueError, Retention, Wait,
 };
 
 use crate::config::WorkerConfig;
@@ -133,26 +132,13 @@ impl Jobs for QueueJobs {
         account: &AccountName,
         model: Model,
     ) -> Result<Vec<(JobId, Attempt)>, JobsFault> {
-        /// How many jobs one page brings.
-        const PAGE: usize = 500;
-        let states = vec![StateName::Submitting, StateName::Settling, StateName::Held];
-        let filter = JobFilter { batch: None, states };
-        let (mut open, mut cursor) = (Vec::new(), None);
-        loop {
-            let page = self.queue.jobs(&filter, cursor.as_ref(), PAGE).await?;
-            open.extend(page.items.into_iter().filter(|job| job.model == model).filter_map(|job| {
-                let attempt = match job.state {
-                    JobState::Submitting { attempt } | JobState::Settling { attempt, .. } => attempt,
-                    JobState::Held { attempt, unsettled: true, task: None, .. } => attempt,
-                    _ => return None,
-                };
-                (attempt.account == *account).then_some((job.id, attempt))
-            }));
-            cursor = page.next;
-            if cursor.is_none() {
-                return Ok(open);
-            }
-        }
+        let jobs = self.queue.jobs_with_slots(account, model).await?;
+        let open = |job: Job| match job.state {
+            JobState::Submitting { attempt } | JobState::Settling { attempt, .. } => Some((job.id, attempt)),
+            JobState::Held { attempt, unsettled: true, task: None, .. } => Some((job.id, attempt)),
+            _ => None,
+        };
+        Ok(jobs.into_iter().filter_map(open).collect())
     }
 
     async fn claim_settles(&self, max: usize) -> Result<Vec<Claimed>, JobsFault> {
