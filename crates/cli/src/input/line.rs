@@ -131,7 +131,8 @@ fn own(line: &Map<String, Value>, defaults: &Defaults, found: &mut Vec<Violation
             let mut violation = Violation::new("model", short(name), rule);
             violation.hint = nearest_name(name, &names).map(|near| format!("did you mean `{near}`?"));
             found.push(violation);
-            defaults.model
+            // The one that allows more: a size that only this one makes is not a second fault.
+            Model::Wan27ImagePro
         }),
     };
     let prompt = match line.get("prompt") {

@@ -103,7 +103,8 @@ impl<'a> Preparer<'a> {
         if let Some(account) = &account {
             self.refuse_unknown_account(account, found);
         }
-        let unread_prompt = found.iter().any(|fault| fault.field == "prompt");
+        // What could not be read was said. What follows from it would only confuse.
+        let unread: Vec<String> = found.iter().map(|fault| root(&fault.field).to_owned()).collect();
         let (mut kept, mut facts, mut uploads) = (Vec::new(), Vec::new(), Vec::new());
         for (index, (field, text)) in images.iter().enumerate() {
             match self.images.look(index, field, text) {
@@ -132,7 +133,11 @@ impl<'a> Preparer<'a> {
                 .retain(|violation| violation.field != at && !violation.field.starts_with(&format!("{at}[")));
             violations.extend(box_violations(index, boxes.map_or(&[], Vec::as_slice), Some(facts)));
         }
-        violations.retain(|violation| !(unread_prompt && violation.field == "prompt"));
+        violations.retain(|violation| {
+            let field = root(&violation.field);
+            let follows = field == "bbox_list" && unread.iter().any(|unread| unread == "images");
+            !follows && !unread.iter().any(|unread| unread == field)
+        });
         found.extend(
             violations
                 .into_iter()
@@ -204,6 +209,11 @@ impl<'a> Preparer<'a> {
             found.push(Violation::new("custom_id", "unusable", rule).with_hint("take a shorter one"));
         }
     }
+}
+
+/// The field of the line that a path begins with.
+fn root(path: &str) -> &str {
+    path.split(['.', '[']).next().unwrap_or(path)
 }
 
 /// How many images of a job are uploaded by us.

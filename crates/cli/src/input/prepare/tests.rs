@@ -126,6 +126,16 @@ fn faults_inside_of_a_body_have_their_path_in_the_line() {
 }
 
 #[test]
+fn what_follows_from_a_fault_is_not_said_as_well() {
+    let count = |line: &str| prepare(&[line]).pop().unwrap().unwrap_err().len();
+    assert_eq!(count(r#"{"prompt": "x", "model": "wan2.7-pro", "size": "4K"}"#), 1);
+    assert_eq!(count(r#"{"prompt": 5}"#), 1);
+    assert_eq!(count(r#"{"prompt": "x", "images": ["https://h/1.png"], "bbox_list": ["all"]}"#), 1);
+    assert_eq!(count(r#"{"prompt": "x", "images": [5], "bbox_list": [[]]}"#), 1);
+    assert_eq!(count(r#"{"prompt": "x", "n": 5, "seed": -1}"#), 2);
+}
+
+#[test]
 fn no_fault_repeats_a_prompt_or_a_link() {
     let said = faults(&[
         r#"{"custom_id": "a", "prompt": ["a secret prompt"], "size": "a secret prompt; or so"}"#,
