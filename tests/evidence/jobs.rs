@@ -37,6 +37,7 @@ async fn one(what: &str, config: Config, lines: &str) -> anyhow::Result<()> {
     let imagemill = world.imagemill.with("IMAGEMILL_IN_FLIGHT", 256);
     world.write("prompts.jsonl", lines)?;
     println!("== {what}");
+    imagemill.run(&["--version"]).await?; // builds it, where that is needed: not to be measured
     let started = Instant::now();
     let enqueued = imagemill.run(&["enqueue", "prompts.jsonl", "--batch", "b", "--json"]).await?;
     ensure!(enqueued.code == 0, "{}", enqueued.stderr);
