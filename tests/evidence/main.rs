@@ -5,6 +5,7 @@
 mod jobs;
 mod resident;
 mod scale;
+mod stop;
 
 use clap::{Parser, Subcommand};
 
@@ -29,6 +30,15 @@ enum What {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// A worker that is told to stop under load: how long it stays, and whether another one carries on
+    Stop {
+        /// Tasks at the provider
+        #[arg(long, default_value_t = 1_000)]
+        tasks: usize,
+        /// How long a create call takes to answer
+        #[arg(long, default_value_t = 100)]
+        create_ms: u64,
+    },
     /// What a claim costs with more and more jobs waiting, and 100,000 jobs that are due at once
     Scale {
         /// The largest number of waiting jobs
@@ -41,6 +51,7 @@ enum What {
 async fn main() -> anyhow::Result<()> {
     match Arguments::parse().what {
         What::Jobs { jobs, heavy, seed } => jobs::run(jobs, heavy, seed).await,
+        What::Stop { tasks, create_ms } => stop::run(tasks, create_ms).await,
         What::Scale { most } => scale::run(most).await,
     }
 }
