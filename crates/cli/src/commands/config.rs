@@ -6,6 +6,7 @@ use crate::app::{App, key_failure, settings_failure};
 use crate::args::ShowConfig;
 use crate::exit_code;
 use crate::failure::Failure;
+use crate::output::words::counted;
 use crate::settings::{self, Settings, SettingsError};
 
 /// Prints the settings in force, or the example file.
@@ -77,7 +78,8 @@ pub(super) fn check(app: &App) -> Result<u8, Failure> {
         return Err(Failure::message(what).details(lines.collect()).exit(exit_code::SETTINGS));
     }
     let file = settings.file.as_ref().map_or_else(|| "no file".to_owned(), |file| file.display().to_string());
-    app.out.print(&format!("The settings are good ({file}; {} accounts).", settings.accounts().len()))?;
+    let accounts = counted(settings.accounts().len() as u64, "account");
+    app.out.print(&format!("The settings are good ({file}; {accounts})."))?;
     Ok(exit_code::DONE)
 }
 
