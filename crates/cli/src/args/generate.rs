@@ -23,7 +23,7 @@ pub(crate) struct GenerateArgs {
     #[arg(value_name = "PROMPT")]
     pub(crate) prompt: String,
 
-    /// Where to save it; several images get -0, -1, … before the ending [default: image-<task>.png]
+    /// Where to save it; several images get -0, -1, … before the ending [default: image-TASK.png]
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 

@@ -23,6 +23,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use self::redis::RedisSection;
 pub(crate) use accounts::{Account, KeyError};
 use document::Document;
 use layers::{Environment, Layers, Scope, Section, Variables, table_of};
@@ -30,7 +31,6 @@ pub(crate) use log::LogFormat;
 use log::LogSection;
 use problem::Place;
 pub(crate) use problem::Problem;
-use redis::RedisSection;
 use results::{InputsSection, ResultsSection, Transport};
 use rules::{CopySection, PollSection, PricesSection, RetrySection};
 pub(crate) use show::{effective, effective_json, example};

@@ -11,7 +11,7 @@ use super::value::{Setting, Span, Wrong, quoted};
 section! {
     /// The queue: one Redis, with AOF on and `maxmemory-policy noeviction`.
     RedisSection {
-        /// Where it is: redis://[user:password@]host[:port][/database], or rediss:// for TLS.
+        /// Where it is: `redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS.
         url: RedisUrl = RedisUrl(queue::RedisSettings::default().url);
         /// What all keys begin with. One account belongs to one namespace.
         namespace: Namespace = Namespace(queue::RedisSettings::default().namespace);

@@ -252,6 +252,12 @@ impl<const MIN_MS: u64> Setting for Span<MIN_MS> {
     }
 
     fn show(&self) -> Option<String> {
+        /// Above it, whole days: months and years are no spans that anybody sets.
+        const DAY_S: u64 = 24 * 3_600;
+        let seconds = self.0.as_secs();
+        if self.0.subsec_nanos() == 0 && seconds > DAY_S && seconds.is_multiple_of(DAY_S) {
+            return Some(format!("\"{}days\"", seconds / DAY_S));
+        }
         Some(format!("\"{}\"", humantime::format_duration(self.0)))
     }
 }

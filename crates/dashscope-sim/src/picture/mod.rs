@@ -1,7 +1,7 @@
 //! The pictures: true in size, distinct per image, cheap to make.
 //!
 //! A picture of one size and one of eight colourings is painted and compressed once ([`scene`]), then told apart per
-//! image by a text chunk behind its header ([`file`]). [`Gallery`] keeps the compressed ones. Nothing here knows tasks;
+//! image by a text chunk behind its header ([`mod@file`]). [`Gallery`] keeps the compressed ones. Nothing here knows tasks;
 //! the download handler drives it, off the async threads.
 
 mod file;

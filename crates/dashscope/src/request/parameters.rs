@@ -43,7 +43,7 @@ impl Parameters {
     ];
 
     /// Reads the parameters among the fields of `object`, whose path is `at` (empty at the top). Other fields are left to
-    /// the caller, who knows which there may be: see [`unknown_fields`](super::unknown_fields). What cannot be read is
+    /// the caller, who knows which there may be: see [`unknown_fields`]. What cannot be read is
     /// added to `found`, and absent in the answer.
     pub fn read(object: &Map<String, Value>, at: &str, found: &mut Vec<Violation>) -> Self {
         let mut read = Reader { object, at, found };

@@ -84,6 +84,7 @@ pub(super) async fn run(app: &App, args: GenerateArgs) -> Result<u8, Failure> {
     let created = caller.client.create(&prepared, || Ok(())).await.map_err(create_failure)?;
     let task = created.task_id;
     app.out.note(&format!("task {task}"));
+    caller.own(&task).await;
     let followed = tokio::select! {
         report = follow(app, &caller, &task, &rules) => report,
         _ = tokio::signal::ctrl_c() => {
@@ -157,6 +158,14 @@ fn client(settings: &Settings, account: &Account) -> Result<Client, Failure> {
 }
 
 impl Caller<'_> {
+    /// Tells the workers that share the account that this task is accounted for. It is made and paid all the same if that fails.
+    async fn own(&self, task: &TaskId) {
+        let Some(queue) = &self.queue else { return };
+        if let Err(error) = queue.own_task(self.account.name(), task).await {
+            tracing::warn!(task.id = %task, "Task {task} could not be marked as ours: {error}");
+        }
+    }
+
     /// Waits for leave to call, where limits are shared.
     async fn permit(&self, app: &App, call: Call) -> Result<(), Failure> {
         let Some(queue) = &self.queue else { return Ok(()) };
