@@ -108,12 +108,13 @@ impl Imagemill {
 
     fn command(&self, arguments: &[&str]) -> anyhow::Result<Command> {
         let mut command = Command::new(binary("imagemill")?);
-        command.env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.env_clear();
         for kept in ["PATH", "HOME"] {
             if let Some(value) = std::env::var_os(kept) {
                 command.env(kept, value);
             }
         }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.current_dir(&self.folder).args(arguments);
         Ok(command)
     }

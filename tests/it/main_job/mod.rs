@@ -2,5 +2,6 @@
 
 mod bad_input;
 mod crashes;
+mod demo;
 mod shutdown;
 mod whole;

@@ -12,6 +12,8 @@ mod store;
 
 use std::path::{Path, PathBuf};
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use dashscope_sim::{Config, Durations, Latency, Simulator};
 
 use crate::exit_code;
@@ -38,27 +40,49 @@ pub(crate) struct DemoArgs {
     stay: bool,
 }
 
-/// Runs the demo.
+/// Runs the demo, to its end or until it is told to stop. Either way its servers end and its temporary folder goes.
 pub(crate) async fn run(arguments: DemoArgs) -> Result<u8, Failure> {
-    let folder = Scratch::make().or_fail("failed to make a temporary folder")?;
-    let redis = RedisChild::start(&folder.path("redis")).await.map_err(|error| {
-        Failure::new(error).exit(exit_code::UNAVAILABLE).hint("`scripts/demo` installs what is missing")
-    })?;
-    let store = DemoStore::start(&folder.path("store")).await.map_err(Failure::new)?;
-    // Tasks take 12 to 22 s at the provider; here a sixth of that.
-    let durations = Durations { scale: 1.0 / 6.0, ..Durations::default() };
-    let create_latency = Latency::Fixed { ms: 40 };
-    let simulator = Simulator::start(Config { durations, create_latency, ..Config::default() })
-        .await
-        .or_fail("failed to start the simulator")?;
-    let environment = environment(&redis, &store, &simulator);
-    show::servers(&redis.url(), &store.endpoint(), &simulator.base_url());
+    let mut terminate = signal(SignalKind::terminate()).or_fail("failed to listen for signals")?;
+    let servers = tokio::select! {
+        servers = demo(&arguments.dir) => servers?,
+        _ = tokio::signal::ctrl_c() => return Err(interrupted()),
+        _ = terminate.recv() => return Err(interrupted()),
+    };
+    if arguments.stay {
+        show::stay(&servers.environment());
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+    }
+    servers.simulator.shutdown().await;
+    Ok(exit_code::DONE)
+}
+
+fn interrupted() -> Failure {
+    Failure::message("interrupted").exit(exit_code::INTERRUPTED)
+}
+
+/// The stand-ins for the real servers; all end with this.
+struct Servers {
+    redis: RedisChild,
+    store: DemoStore,
+    simulator: Simulator,
+    folder: Scratch,
+}
+
+/// Goes through it, and leaves the images in `to`.
+async fn demo(to: &Path) -> Result<Servers, Failure> {
+    let servers = Servers::start().await?;
+    let folder = &servers.folder;
+    show::servers(&servers.redis.url(), &servers.store.endpoint(), &servers.simulator.base_url());
 
     let examples = folder.path("examples");
     std::fs::create_dir_all(&examples).or_fail("failed to make a temporary folder")?;
     inputs::write(&examples).or_fail("failed to write the example images")?;
     std::fs::write(examples.join("examples.jsonl"), EXAMPLES).or_fail("failed to write the examples")?;
 
+    let environment = servers.environment();
     let commands = Commands::new(&examples, &environment).map_err(Failure::new)?;
     commands.run(&["enqueue", "examples.jsonl", "--batch", BATCH]).await?;
     let mut worker = commands.start(&["worker", "--until-idle"], &folder.path("worker.log"))?;
@@ -70,37 +94,48 @@ pub(crate) async fn run(arguments: DemoArgs) -> Result<u8, Failure> {
     }
     commands.run(&["batch", "show", BATCH]).await?;
 
-    let images = export(&folder.path("store").join(store::BUCKET), &arguments.dir).map_err(Failure::new)?;
-    let ledger = simulator.totals();
-    show::images(&images, &arguments.dir);
-    show::ledger(ledger.totals.tasks_created, ledger.totals.images_billed, images.len());
-    let expected = usize::try_from(ledger.totals.images_billed).unwrap_or(usize::MAX);
+    let images = export(&folder.path("store").join(store::BUCKET), to).map_err(Failure::new)?;
+    let totals = servers.simulator.totals().totals;
+    show::images(&images, to);
+    show::ledger(totals.tasks_created, totals.images_billed, images.len());
+    let expected = usize::try_from(totals.images_billed).unwrap_or(usize::MAX);
     let damaged = images.iter().filter(|image| image.size.is_none()).count();
     if images.len() != expected || damaged > 0 {
         let text =
             format!("{expected} images were billed, {} are there, {damaged} of them damaged", images.len());
         return Err(Failure::message(text));
     }
-    if arguments.stay {
-        show::stay(&environment);
-        let _ = tokio::signal::ctrl_c().await;
-    }
-    simulator.shutdown().await;
-    Ok(exit_code::DONE)
+    Ok(servers)
 }
 
-/// What points a command at the demo's servers.
-fn environment(redis: &RedisChild, store: &DemoStore, simulator: &Simulator) -> Vec<(&'static str, String)> {
-    vec![
-        ("DASHSCOPE_API_KEY", "sk-demo".to_owned()),
-        ("DASHSCOPE_HTTP_BASE_URL", simulator.base_url()),
-        ("IMAGEMILL_REDIS_URL", redis.url()),
-        ("IMAGEMILL_S3_BUCKET", store::BUCKET.to_owned()),
-        ("IMAGEMILL_S3_ENDPOINT", store.endpoint()),
-        ("AWS_ACCESS_KEY_ID", store::ACCESS_KEY.to_owned()),
-        ("AWS_SECRET_ACCESS_KEY", store::SECRET_KEY.to_owned()),
-        ("AWS_REGION", "us-east-1".to_owned()),
-    ]
+impl Servers {
+    async fn start() -> Result<Self, Failure> {
+        let folder = Scratch::make().or_fail("failed to make a temporary folder")?;
+        let redis = RedisChild::start(&folder.path("redis")).await.map_err(|error| {
+            Failure::new(error).exit(exit_code::UNAVAILABLE).hint("`scripts/demo` installs what is missing")
+        })?;
+        let store = DemoStore::start(&folder.path("store")).await.map_err(Failure::new)?;
+        // Tasks take 12 to 22 s at the provider; here a sixth of that.
+        let durations = Durations { scale: 1.0 / 6.0, ..Durations::default() };
+        let create_latency = Latency::Fixed { ms: 40 };
+        let simulator = Simulator::start(Config { durations, create_latency, ..Config::default() }).await;
+        let simulator = simulator.or_fail("failed to start the simulator")?;
+        Ok(Self { redis, store, simulator, folder })
+    }
+
+    /// What points a command at them.
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("DASHSCOPE_API_KEY", "sk-demo".to_owned()),
+            ("DASHSCOPE_HTTP_BASE_URL", self.simulator.base_url()),
+            ("IMAGEMILL_REDIS_URL", self.redis.url()),
+            ("IMAGEMILL_S3_BUCKET", store::BUCKET.to_owned()),
+            ("IMAGEMILL_S3_ENDPOINT", self.store.endpoint()),
+            ("AWS_ACCESS_KEY_ID", store::ACCESS_KEY.to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", store::SECRET_KEY.to_owned()),
+            ("AWS_REGION", "us-east-1".to_owned()),
+        ]
+    }
 }
 
 /// An image that the demo leaves behind.
