@@ -114,25 +114,6 @@ impl Queue {
             .collect()
     }
 
-    /// Marks a task as ours that no job created: one of a command that ran without the queue. Otherwise the settler would take it
-    /// for a task that nobody owns.
-    ///
-    /// # Errors
-    ///
-    /// Redis is away or refuses.
-    pub async fn own_task(&self, account: &AccountName, task: &TaskId) -> Result<(), QueueError> {
-        let (keys, now_ms) = (self.keys(), self.now().as_millisecond());
-        let owner = JobId::fresh(u64::try_from(now_ms).unwrap_or(0), self.link().random().into());
-        let mut pipeline = redis::pipe();
-        pipeline
-            .atomic()
-            .hset_nx(keys.tasks(account), task.as_str(), format!("{owner}:0"))
-            .ignore()
-            .zadd(keys.tasks_by_time(account), task.as_str(), now_ms)
-            .ignore();
-        self.link().pipeline(&pipeline).await
-    }
-
     /// The jobs whose attempts hold one of an account's places for a model: few, since places are few.
     ///
     /// # Errors

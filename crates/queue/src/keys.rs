@@ -124,6 +124,12 @@ impl Keys {
         self.key(&format!("tasks_at:{account}"))
     }
 
+    /// ZSET nonce → ms. Creates of commands that run without the queue, from before they are sent until their outcome is known:
+    /// a task that appears meanwhile may be theirs. Entries are dropped after 25 h.
+    pub fn strays(&self, account: &AccountName, model: Model) -> String {
+        self.key(&format!("strays:{account}:{model}"))
+    }
+
     /// STRING, expires when full. The GCRA time of one of an account's calls: `create:<model>` or `query`.
     pub fn permits(&self, account: &AccountName, call: &str) -> String {
         self.key(&format!("permits:{account}:{call}"))

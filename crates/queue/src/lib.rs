@@ -20,6 +20,7 @@ mod reply;
 mod retention;
 mod safety;
 mod scripts;
+mod strays;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +44,7 @@ pub use record::UnreadableRecord;
 pub use reply::Wait;
 pub use retention::Retention;
 pub use safety::ServerFacts;
+pub use strays::StrayCreate;
 
 /// The queue: all that is known of jobs, in one Redis. Cheap to clone.
 #[derive(Clone)]

@@ -138,7 +138,13 @@ impl Jobs for QueueJobs {
             JobState::Held { attempt, unsettled: true, task: None, .. } => Some((job.id, attempt)),
             _ => None,
         };
-        Ok(jobs.into_iter().filter_map(open).collect())
+        let mut open: Vec<_> = jobs.into_iter().filter_map(open).collect();
+        // A create that belongs to no job, and whose outcome nobody told, may have made what is found as well.
+        for at in self.queue.stray_creates(account, model).await? {
+            let attempt = Attempt { number: 0, account: account.clone(), claimed_at: at, send_by: at };
+            open.push((JobId::fresh(0, 0), attempt));
+        }
+        Ok(open)
     }
 
     async fn claim_settles(&self, max: usize) -> Result<Vec<Claimed>, JobsFault> {
