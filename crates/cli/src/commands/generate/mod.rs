@@ -81,10 +81,8 @@ pub(super) async fn run(app: &App, args: GenerateArgs) -> Result<u8, Failure> {
     let rules = settings.rules();
 
     caller.permit(app, Call::Create(Some(request.model))).await?;
-    let created = caller.client.create(&prepared, || Ok(())).await.map_err(create_failure)?;
-    let task = created.task_id;
+    let task = caller.create(&prepared, request.model).await?;
     app.out.note(&format!("task {task}"));
-    caller.own(&task).await;
     let followed = tokio::select! {
         report = follow(app, &caller, &task, &rules) => report,
         _ = tokio::signal::ctrl_c() => {
@@ -158,11 +156,41 @@ fn client(settings: &Settings, account: &Account) -> Result<Client, Failure> {
 }
 
 impl Caller<'_> {
-    /// Tells the workers that share the account that this task is accounted for. It is made and paid all the same if that fails.
-    async fn own(&self, task: &TaskId) {
-        let Some(queue) = &self.queue else { return };
-        if let Err(error) = queue.own_task(self.account.name(), task).await {
-            tracing::warn!(task.id = %task, "Task {task} could not be marked as ours: {error}");
+    /// Makes the paid call, once. Where workers share the account they are told before it and after it: a task that none of
+    /// them knows must not be taken for one of their jobs.
+    async fn create(&self, prepared: &PreparedCreate, model: Model) -> Result<TaskId, Failure> {
+        let name = self.account.name();
+        let announced = match &self.queue {
+            None => None,
+            Some(queue) => {
+                let stray = queue.announce_create(name, model).await;
+                Some((
+                    queue,
+                    stray.map_err(|error| queue_failure(error, "announce the task; none was created"))?,
+                ))
+            }
+        };
+        let result = self.client.create(prepared, || Ok(())).await;
+        let Some((queue, stray)) = &announced else {
+            return result.map(|created| created.task_id).map_err(create_failure);
+        };
+        // What cannot be said now stays announced, which is safe: it only makes the settler more careful for a day.
+        match result {
+            Ok(created) => {
+                let task = created.task_id;
+                if let Err(error) = queue.own_task(name, stray, &task).await {
+                    tracing::warn!(task.id = %task, "Task {task} could not be marked as ours: {error}");
+                }
+                Ok(task)
+            }
+            Err(error) => {
+                if !error.may_have_created_task()
+                    && let Err(error) = queue.withdraw_create(stray).await
+                {
+                    tracing::warn!("A create that was not carried out stays announced: {error}");
+                }
+                Err(create_failure(error))
+            }
         }
     }
 
