@@ -1,10 +1,11 @@
 //! Where images are saved. Judged before anything is paid for.
 
-use std::io::Write as _;
+use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use dashscope::TaskId;
+use tempfile::NamedTempFile;
 
 use crate::exit_code;
 use crate::failure::{Failure, OrFail as _};
@@ -21,27 +22,43 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// A file is there already, or its folder is not.
+    /// A file is there already, its folder is not, or nothing can be written there.
     pub(super) fn new(output: Option<PathBuf>, force: bool, n: u8) -> Result<Self, Failure> {
+        let usage = |text: String, hint: &str| {
+            Err(Failure::message(text).exit(exit_code::USAGE).hint(hint.to_owned()))
+        };
         if let Some(output) = &output {
-            let usage =
-                |text: String, hint: &str| Err(Failure::message(text).exit(exit_code::USAGE).hint(hint));
-            if output.is_dir() {
-                return usage(format!("{} is a folder", output.display()), "name a file in it");
-            }
             let folder = folder(output);
             if !folder.is_dir() {
                 return usage(format!("there is no folder {}", folder.display()), "make it first");
             }
-            let single = output.clone();
-            let paths =
-                std::iter::once(single).chain((0..usize::from(n)).map(|index| numbered(output, index)));
+            let paths = std::iter::once(output.clone())
+                .chain((0..usize::from(n)).map(|index| numbered(output, index)));
             let wanted = if n == 1 { 1 } else { usize::from(n) + 1 };
             for path in paths.take(wanted) {
-                if !force && path.exists() {
-                    return usage(format!("{} is there already", path.display()), "--force replaces it");
+                // Not what a link leads to, but the name itself: it is what would be replaced.
+                match path.symlink_metadata() {
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    Err(error) => {
+                        let context = format!("{} cannot be written", path.display());
+                        return Err(Failure::new(error).context(context).exit(exit_code::USAGE));
+                    }
+                    Ok(_) if path.is_dir() => {
+                        return usage(format!("{} is a folder", path.display()), "name a file in it");
+                    }
+                    Ok(_) if !force => {
+                        return usage(format!("{} is there already", path.display()), "--force replaces it");
+                    }
+                    Ok(_) => {}
                 }
             }
+        }
+        let folder = output.as_deref().map_or_else(|| PathBuf::from("."), folder);
+        // What is asked of the folder after the payment is tried before it. The file goes at once.
+        if let Err(error) = temporary(&folder) {
+            let context = format!("no file can be written into {}", folder.display());
+            let failure = Failure::new(error).context(context).exit(exit_code::USAGE);
+            return Err(failure.hint("name a file in a folder of yours with -o"));
         }
         Ok(Self { output, force })
     }
@@ -71,10 +88,7 @@ impl Target {
     pub(super) fn save(&self, path: &Path, body: &[u8]) -> Result<(), Failure> {
         let context = format!("failed to save {}", path.display());
         let write = || {
-            // A temporary file is private unless told otherwise; this one becomes the user's, under the usual mask.
-            let usual = std::fs::Permissions::from_mode(0o666);
-            let mut builder = tempfile::Builder::new();
-            let mut file = builder.prefix(".imagemill-").permissions(usual).tempfile_in(folder(path))?;
+            let mut file = temporary(&folder(path))?;
             file.write_all(body)?;
             file.as_file().sync_all()?;
             let saved = if self.force { file.persist(path) } else { file.persist_noclobber(path) };
@@ -82,6 +96,13 @@ impl Target {
         };
         write().or_fail(context)
     }
+}
+
+/// A file that goes with its handle, unless it is given a name.
+fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
+    // A temporary file is private unless told otherwise; this one becomes the user's, under the usual mask.
+    let usual = std::fs::Permissions::from_mode(0o666);
+    tempfile::Builder::new().prefix(".imagemill-").permissions(usual).tempfile_in(folder)
 }
 
 fn folder(path: &Path) -> PathBuf {
@@ -128,6 +149,21 @@ mod tests {
         assert!(at(false, 1).is_ok() && at(false, 2).is_err() && at(true, 2).is_ok());
         assert!(Target::new(Some(folder.path().join("none/out.png")), true, 1).is_err());
         assert!(Target::new(Some(folder.path().to_owned()), true, 1).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_refused_before_anything_is_paid_for() {
+        // Nobody makes files there, not even root.
+        let failure = Target::new(Some("/proc/out.png".into()), true, 1).unwrap_err();
+        assert_eq!(failure.exit_code, exit_code::USAGE);
+        let folder = tempfile::tempdir().unwrap();
+        let long = folder.path().join(format!("{}.png", "x".repeat(300)));
+        assert!(Target::new(Some(long), true, 1).is_err());
+        let dangling = folder.path().join("out.png");
+        std::os::unix::fs::symlink("nowhere", &dangling).unwrap();
+        assert!(Target::new(Some(dangling), false, 1).is_err());
+        assert!(Target::new(Some(folder.path().join("new.png")), false, 4).is_ok());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "the trial leaves nothing behind");
     }
 
     #[test]

@@ -1,0 +1,179 @@
+//! The calls of `generate`, and the books that it keeps together with the workers of its account.
+//!
+//! Where Redis is set, every call takes a permit, a create is announced before it is sent, and what was billed is counted. All
+//! of it is left out where Redis is not set: then nobody knows what others send.
+
+use std::time::Duration;
+
+use dashscope::client::{Client, CreateTaskError, PreparedCreate};
+use dashscope::{Model, TaskId};
+use job::{AccountName, Micros};
+use queue::{AccountLimits, AccountStatus, Call, Queue};
+
+use super::advice::{hint_of, with_hint};
+use super::reached::LOOK_FIRST;
+use crate::app::{App, queue_failure};
+use crate::exit_code;
+use crate::failure::Failure;
+use crate::output::words::{count, counted, span};
+
+/// A client of an account, and what it may do.
+pub(super) struct Caller<'a> {
+    /// The client.
+    pub(super) client: Client,
+    /// The account.
+    pub(super) account: &'a AccountName,
+    /// What it may do with the model.
+    pub(super) limits: AccountLimits,
+    /// Where limits are shared with workers.
+    pub(super) queue: Option<Queue>,
+}
+
+impl Caller<'_> {
+    /// Refuses images beyond the account's stop for one UTC day. Without Redis nobody knows what was made today.
+    ///
+    /// # Errors
+    ///
+    /// Too many, or Redis cannot be asked.
+    pub(super) async fn keep_daily_stop(&self, images: u8) -> Result<(), Failure> {
+        let (Some(queue), Some(most)) = (&self.queue, self.limits.images_per_day) else { return Ok(()) };
+        let status = queue.account_status(self.account).await;
+        let status = status.map_err(|error| queue_failure(error, "ask how many images were made today"))?;
+        within_daily_stop(self.account, most, &status, images)
+    }
+
+    /// Makes the paid call, once. `sending` is told right before it, `created` right after it.
+    ///
+    /// Where workers share the account they are told before it and after it: a task that none of them knows must not be taken
+    /// for one of their jobs.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be told, and nothing was sent; or the call failed.
+    pub(super) async fn create(
+        &self,
+        prepared: &PreparedCreate,
+        model: Model,
+        sending: impl FnOnce(),
+        created: impl FnOnce(&TaskId),
+    ) -> Result<TaskId, Failure> {
+        let announced = match &self.queue {
+            None => None,
+            Some(queue) => {
+                let stray = queue.announce_create(self.account, model).await;
+                let failed = |error| queue_failure(error, "announce the task; none was created");
+                Some((queue, stray.map_err(failed)?))
+            }
+        };
+        sending();
+        let result = self.client.create(prepared, || Ok(())).await.map(|answer| answer.task_id);
+        if let Ok(task) = &result {
+            created(task);
+        }
+        // What cannot be said now stays announced, which is safe: it only makes the settler more careful for a day.
+        if let Some((queue, stray)) = &announced {
+            match &result {
+                Ok(task) => {
+                    if let Err(error) = queue.own_task(self.account, stray, task).await {
+                        tracing::warn!(task.id = %task, "Task {task} could not be marked as ours: {error}");
+                    }
+                }
+                Err(error) if error.may_have_created_task() => {}
+                Err(_) => {
+                    if let Err(error) = queue.withdraw_create(stray).await {
+                        tracing::warn!("A create that was not carried out stays announced: {error}");
+                    }
+                }
+            }
+        }
+        result.map_err(create_failure)
+    }
+
+    /// Counts what was billed among the account's images of the day. Where that fails it is said, and the images stand.
+    pub(super) async fn book(&self, model: Model, billed: u64, cost: Micros) {
+        let Some(queue) = &self.queue else { return };
+        if billed == 0 {
+            return;
+        }
+        if let Err(error) = queue.book_images(self.account, model, billed, cost).await {
+            let images = counted(billed, "image");
+            tracing::warn!("{images} could not be counted among the account's images of the day: {error}");
+        }
+    }
+
+    /// Waits for leave to call, where limits are shared.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be asked.
+    pub(super) async fn permit(&self, app: &App, call: Call) -> Result<(), Failure> {
+        let Some(queue) = &self.queue else { return Ok(()) };
+        let mut said = false;
+        loop {
+            let wait = queue.take_permit(self.account, call, &self.limits).await;
+            let Some(wait) = wait.map_err(|error| queue_failure(error, "take a permit"))? else {
+                return Ok(());
+            };
+            if wait > Duration::from_secs(2) && !said {
+                app.out.note(&format!("waiting for the account's limits, about {}", span(wait)));
+                said = true;
+            }
+            tokio::time::sleep(wait.min(Duration::from_secs(5))).await;
+        }
+    }
+}
+
+fn within_daily_stop(
+    account: &AccountName,
+    most: u64,
+    status: &AccountStatus,
+    images: u8,
+) -> Result<(), Failure> {
+    let reserved = u64::try_from(status.reserved).unwrap_or(0);
+    if status.images_today.saturating_add(reserved).saturating_add(images.into()) <= most {
+        return Ok(());
+    }
+    let text = format!(
+        "account `{account}` makes at most {} per UTC day: {} are billed, {} more may come of jobs under way, and this asks \
+         for {images}",
+        counted(most, "image"),
+        count(status.images_today),
+        count(reserved),
+    );
+    let hint =
+        "wait for the next UTC day, ask for fewer with -n, or raise `max_images_per_day` of the account";
+    Err(Failure::message(text).exit(exit_code::FAILED).hint(hint))
+}
+
+fn create_failure(error: CreateTaskError) -> Failure {
+    let code = match &error {
+        CreateTaskError::Connect { .. } | CreateTaskError::Unsent { .. } => exit_code::UNAVAILABLE,
+        _ => exit_code::FAILED,
+    };
+    let hint = if error.may_have_created_task() { Some(LOOK_FIRST) } else { hint_of(error.class()) };
+    with_hint(Failure::new(error).context("failed to create the task").exit(code), hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_daily_stop_counts_what_is_billed_and_what_may_still_come() {
+        let account = AccountName::parse("singapore").unwrap();
+        let judge = |today, reserved, images| {
+            let status = AccountStatus { images_today: today, reserved, ..AccountStatus::default() };
+            within_daily_stop(&account, 2_000, &status, images)
+        };
+        assert!(judge(1_990, 6, 4).is_ok());
+        assert!(judge(1_990, -3, 10).is_ok());
+        assert!(judge(u64::MAX, 0, 1).is_err());
+        let failure = judge(1_990, 7, 4).unwrap_err();
+        assert_eq!(failure.exit_code, exit_code::FAILED);
+        insta::assert_snapshot!(crate::report::render(&failure), @r"
+        error: account `singapore` makes at most 2,000 images per UTC day: 1,990 are billed, 7 more may come of jobs under way, and this asks for 4
+
+        hint: wait for the next UTC day, ask for fewer with -n, or raise `max_images_per_day` of the account
+        ");
+    }
+}
