@@ -90,6 +90,11 @@ async fn scan(connection: &mut MultiplexedConnection, prefix: &str) -> anyhow::R
     }
 }
 
+fn has_slot_while_held(record: &Record) -> bool {
+    let flag = |field: &str| record.get(field).is_some_and(|flag| flag == "1");
+    flag("us") && !flag("sf")
+}
+
 /// Where a record says that its job stands. A job that promotion may or may not have moved stands in either place.
 fn places(
     id: &str,
@@ -100,7 +105,7 @@ fn places(
     let stands_in = |key: &str| actual.get(key).is_some_and(|members| members.contains(id));
     let state = field("s")?.as_str();
     let mut places = Vec::new();
-    let unsettled = record.get("us").is_some_and(|flag| flag == "1");
+    let unsettled = has_slot_while_held(record);
     if matches!(state, "submitting" | "settling" | "polling") || (state == "held" && unsettled) {
         places.push((format!("slots:{}:{}", field("aa")?, field("m")?), format!("{id}:{}", field("an")?)));
     }
@@ -178,7 +183,7 @@ async fn batches(
             }
         }
         *sums.entry("counts".to_owned()).or_default().entry(state.clone()).or_default() += 1;
-        let unsettled = record.get("us").is_some_and(|flag| flag == "1");
+        let unsettled = has_slot_while_held(record);
         if matches!(state.as_str(), "submitting" | "settling" | "polling") || (state == "held" && unsettled) {
             *reserved.entry(record.get("aa").cloned().unwrap_or_default()).or_default() += number("x");
         }

@@ -149,12 +149,13 @@ impl Step<'_> {
         self.moved(JobState::Queued { due, cause })
     }
 
-    fn held(&self, reason: HeldReason, attempt: &Attempt, unsettled: bool) -> Transition {
+    fn held(&self, reason: HeldReason, attempt: &Attempt, unsettled: bool, slot_free: bool) -> Transition {
         let held = JobState::Held {
             since: self.now,
             reason,
             attempt: attempt.clone(),
             unsettled,
+            slot_free,
             task: self.job.state.task().cloned(),
         };
         self.noted(self.moved(held), "held", None)
@@ -273,13 +274,26 @@ impl Step<'_> {
     fn rescued(&self) -> Option<Transition> {
         match self.job.state.clone() {
             // Whether the vanished worker had sent it is unknown.
-            JobState::Submitting { attempt } => Some(self.settling(&attempt, "worker_vanished", false)),
+            JobState::Submitting { attempt } => Some(self.settling(&attempt, "worker_vanished")),
+            mut
             state @ (JobState::Settling { .. } | JobState::Polling { .. } | JobState::Archiving { .. }) => {
                 let rescues = self.job.rescues.saturating_add(1);
-                if rescues > self.rules.rescues_max {
+                let too_often = rescues > self.rules.rescues_max;
+                // Images that are paid for are tried for as long as their links live: a person could only pay for them again.
+                let copying = matches!(state, JobState::Archiving { deadline, .. } if self.now < deadline);
+                if too_often && !copying {
                     let attempt = state.attempt()?.clone();
-                    let unsettled = matches!(state, JobState::Settling { .. } | JobState::Polling { .. });
-                    return Some(self.held(HeldReason::Poison, &attempt, unsettled));
+                    return Some(self.held(HeldReason::Poison, &attempt, true, false));
+                }
+                // The first time it was most likely not the job's fault; a job that keeps losing its workers waits longer and
+                // longer, so that it and its neighbours are not caught together again.
+                if let JobState::Settling { due, .. }
+                | JobState::Polling { due, .. }
+                | JobState::Archiving { due, .. } = &mut state
+                    && rescues > 1
+                {
+                    let wait = self.rules.archive.wait_with_jitter(u32::from(rescues), self.chance);
+                    *due = (*due).max(self.now + wait);
                 }
                 let mut moved = self.moved(state);
                 moved.job.rescues = rescues;
@@ -289,12 +303,9 @@ impl Step<'_> {
         }
     }
 
-    fn settling(&self, attempt: &Attempt, cause: &str, may_be_held: bool) -> Transition {
-        let lull = if may_be_held {
-            self.rules.held_request_timeout.max(self.rules.create_timeout)
-        } else {
-            self.rules.create_timeout
-        };
+    /// Whatever cut the call short, the service's own gateway may hold the request, and act on it, for a while yet.
+    fn settling(&self, attempt: &Attempt, cause: &str) -> Transition {
+        let lull = self.rules.held_request_timeout.max(self.rules.create_timeout);
         let settling = JobState::Settling {
             attempt: attempt.clone(),
             due: attempt.send_by.max(self.now) + lull,
@@ -309,7 +320,7 @@ impl Step<'_> {
             Event::NotSent => self.queued(self.now, None),
             Event::Rejected(failure) => self.failed(failure),
             Event::Refused(refusal) => self.refused(&refusal),
-            Event::NoAnswer { cause, may_be_held } => self.settling(attempt, &cause, may_be_held),
+            Event::NoAnswer { cause } => self.settling(attempt, &cause),
             _ => return None,
         })
     }
@@ -324,7 +335,7 @@ impl Step<'_> {
                 looks: looks.saturating_add(1),
                 cause: cause.to_owned(),
             }),
-            Event::Undecidable(reason) => self.held(reason, attempt, true),
+            Event::Undecidable { reason, slot_free } => self.held(reason, attempt, true, slot_free),
             _ => return None,
         })
     }
@@ -367,16 +378,21 @@ impl Step<'_> {
                 )
             }
             Event::TaskSucceeded { images, billed, cost, deadline } => {
-                let mut moved = self.moved(JobState::Archiving {
-                    attempt: attempt.clone(),
-                    task: task.clone(),
-                    created_at,
-                    due: self.now,
-                    deadline,
-                    images,
-                    tries: 0,
-                    refetches: 0,
-                });
+                let mut moved = if images == 0 {
+                    // It is paid for: never again without a person's word.
+                    self.held(HeldReason::UnreadableResult, &attempt, false, true)
+                } else {
+                    self.moved(JobState::Archiving {
+                        attempt: attempt.clone(),
+                        task: task.clone(),
+                        created_at,
+                        due: self.now,
+                        deadline,
+                        images,
+                        tries: 0,
+                        refetches: 0,
+                    })
+                };
                 moved.job.billed = self.job.billed.saturating_add(u16::from(billed));
                 moved.job.cost.0 = self.job.cost.0.saturating_add(cost.0);
                 moved.job.stored = 0;
@@ -393,7 +409,7 @@ impl Step<'_> {
                 None,
             ),
             Event::TaskUnknown if unknowns >= self.rules.unknowns_max => {
-                self.held(HeldReason::UnknownTask, &attempt, true)
+                self.held(HeldReason::UnknownTask, &attempt, true, false)
             }
             Event::TaskUnknown => {
                 let wait =
@@ -440,7 +456,14 @@ impl Step<'_> {
                 moved.job.stored = stored;
                 moved
             }
-            Event::FreshLinks { deadline } => later(self.now, deadline, tries, refetches.saturating_add(1)),
+            Event::FreshLinks { deadline } => {
+                // The first fresh links are tried at once; links that are refused again and again are a fault that passes.
+                let wait = match refetches {
+                    0 => Duration::ZERO,
+                    _ => self.rules.archive.wait_with_jitter(u32::from(tries), self.chance),
+                };
+                later(self.now + wait, deadline, tries.saturating_add(1), refetches.saturating_add(1))
+            }
             Event::LinksDead if self.job.stored > 0 => self.noted(
                 self.moved(JobState::Succeeded { task: task.clone(), at: self.now, partial: true }),
                 "links_dead",
@@ -459,6 +482,13 @@ impl Step<'_> {
         Some(match event {
             Event::ResolvedAdopt { task } if unsettled => {
                 self.noted(self.polling(attempt, task), "resolved_adopt", None)
+            }
+            Event::SlotReleased if unsettled => {
+                let mut job = self.job.clone();
+                if let JobState::Held { slot_free, .. } = &mut job.state {
+                    *slot_free = true;
+                }
+                Transition { job, note: None, extra_task: None }
             }
             Event::ResolvedResubmit => self.noted(self.queued(self.now, None), "resolved_resubmit", None),
             Event::ResolvedFail => {

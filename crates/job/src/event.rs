@@ -25,8 +25,6 @@ pub enum Event {
     NoAnswer {
         /// Such as `timeout`, `reset`, `http_502`.
         cause: String,
-        /// Whether the service may still be holding the request (a read timeout).
-        may_be_held: bool,
     },
 
     // Settle.
@@ -43,7 +41,12 @@ pub enum Event {
         due: Timestamp,
     },
     /// No evidence will decide it: a person has to.
-    Undecidable(HeldReason),
+    Undecidable {
+        /// Why.
+        reason: HeldReason,
+        /// Whether it is known that the attempt holds no place at the provider: nothing that nobody owns waits or runs there.
+        slot_free: bool,
+    },
 
     // Poll.
     /// The task is not final.
@@ -98,6 +101,9 @@ pub enum Event {
     /// The worker's lease ran out.
     Rescued,
 
+    /// A held job gives up its place at the provider: whatever it may have created has ended by now.
+    SlotReleased,
+
     // People.
     /// Somebody wants the job ended.
     CancelRequested,
@@ -126,7 +132,7 @@ impl Event {
             Self::TaskFound { .. } => "TaskFound",
             Self::NotCreated => "NotCreated",
             Self::LookAgain { .. } => "LookAgain",
-            Self::Undecidable(_) => "Undecidable",
+            Self::Undecidable { .. } => "Undecidable",
             Self::StillGoing { .. } => "StillGoing",
             Self::TaskSucceeded { .. } => "TaskSucceeded",
             Self::TaskFailed(_) => "TaskFailed",
@@ -138,6 +144,7 @@ impl Event {
             Self::LinksDead => "LinksDead",
             Self::GivenBack => "GivenBack",
             Self::Rescued => "Rescued",
+            Self::SlotReleased => "SlotReleased",
             Self::CancelRequested => "CancelRequested",
             Self::RetryRequested => "RetryRequested",
             Self::ResolvedAdopt { .. } => "ResolvedAdopt",

@@ -20,7 +20,7 @@ pub struct Rules {
     pub archive: Curve,
     /// The timeout of the create call. Default 30 s: it answers in well under a second; only inlined inputs take longer.
     pub create_timeout: Duration,
-    /// How long after a read timeout the provider may still act on the request. Default 300 s, the provider's own gateway timeout.
+    /// How long after a create call without an answer the provider may still act on the request. Default 300 s, the provider's own gateway timeout.
     pub held_request_timeout: Duration,
     /// Rescues of one step, with no commit between, after which it is no longer tried. Default 3.
     pub rescues_max: u8,

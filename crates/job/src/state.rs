@@ -53,6 +53,8 @@ pub enum HeldReason {
     UnknownTask,
     /// Every worker that took this step vanished.
     Poison,
+    /// The task succeeded and is billed, and its answer holds no image that this version can read.
+    UnreadableResult,
     /// An adopted task brought more images, or another size, than the job asked for.
     DoubtfulAdoption,
 }
@@ -67,6 +69,9 @@ impl HeldReason {
             Self::Policy => "a create call got no answer, and `ambiguous = \"hold\"` is set",
             Self::UnknownTask => "the provider does not know the task, though it is younger than 24 h",
             Self::Poison => "every worker that took this step vanished",
+            Self::UnreadableResult => {
+                "the task is billed, and its answer holds no image that this version can read"
+            }
             Self::DoubtfulAdoption => "the task that was found does not look like this job's",
         }
     }
@@ -172,10 +177,12 @@ pub enum JobState {
         since: Timestamp,
         /// Why.
         reason: HeldReason,
-        /// The attempt in question: it still holds its slot while `unsettled`.
+        /// The attempt in question.
         attempt: Attempt,
         /// Whether a task may exist that nobody owns.
         unsettled: bool,
+        /// Whether that task, if it exists, is known to hold no place at the provider any more.
+        slot_free: bool,
         /// The task, where one is known.
         task: Option<TaskId>,
     },
@@ -280,7 +287,7 @@ impl JobState {
             Self::Submitting { attempt } | Self::Settling { attempt, .. } | Self::Polling { attempt, .. } => {
                 Some(attempt)
             }
-            Self::Held { attempt, unsettled: true, .. } => Some(attempt),
+            Self::Held { attempt, unsettled: true, slot_free: false, .. } => Some(attempt),
             _ => None,
         }
     }

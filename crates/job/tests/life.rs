@@ -37,11 +37,12 @@ fn happening() -> impl Strategy<Value = Happening> {
             .clone()
             .prop_map(|retry_after| Event::Refused(Refusal { code: "Throttling".into(), retry_after })),
         Just(Event::NotSent),
-        any::<bool>().prop_map(|may_be_held| Event::NoAnswer { cause: "timeout".into(), may_be_held }),
+        Just(Event::NoAnswer { cause: "timeout".into() }),
         task.clone().prop_map(|task| Event::TaskFound { task: task.parse().unwrap() }),
         Just(Event::NotCreated),
         (0i64..1_000_000).prop_map(|s| Event::LookAgain { due: Timestamp::from_second(s).unwrap() }),
-        held.prop_map(Event::Undecidable),
+        (held, any::<bool>()).prop_map(|(reason, slot_free)| Event::Undecidable { reason, slot_free }),
+        Just(Event::SlotReleased),
         phase.prop_map(|phase| Event::StillGoing { phase }),
         (0u8..5, 0u8..5, 0i64..100_000).prop_map(|(images, billed, s)| Event::TaskSucceeded {
             images,
@@ -171,7 +172,7 @@ proptest! {
                     let created = Event::TaskCreated { attempt: attempt.clone(), task: format!("t{tasks}").parse().unwrap() };
                     match choice {
                         0 => Event::Rejected(failure(FailureClass::InputDownload)),
-                        1 => Event::NoAnswer { cause: "reset".into(), may_be_held: false },
+                        1 => Event::NoAnswer { cause: "reset".into() },
                         _ => created,
                     }
                 }

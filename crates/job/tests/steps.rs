@@ -47,14 +47,11 @@ fn failure(class: FailureClass, code: &str) -> Failure {
 
 #[test]
 fn a_create_without_an_answer_is_settled_not_sent_again() {
-    let job = apply(&submitting(), Event::NoAnswer { cause: "reset".into(), may_be_held: false }, 2);
-    // No earlier than send_by + the create timeout.
-    assert_eq!(job.state.due(), Some(at(35)));
-    assert_eq!(job.next_action(at(34)), Action::Wait(at(35)));
-    assert_eq!(job.next_action(at(35)), Action::Settle);
-    let held_by_gateway =
-        apply(&submitting(), Event::NoAnswer { cause: "timeout".into(), may_be_held: true }, 2);
-    assert_eq!(held_by_gateway.state.due(), Some(at(305)));
+    let job = apply(&submitting(), Event::NoAnswer { cause: "reset".into() }, 2);
+    // No earlier than send_by + the time for which the provider's gateway may hold the request.
+    assert_eq!(job.state.due(), Some(at(305)));
+    assert_eq!(job.next_action(at(304)), Action::Wait(at(305)));
+    assert_eq!(job.next_action(at(305)), Action::Settle);
 }
 
 #[test]
@@ -62,6 +59,53 @@ fn a_vanished_worker_leaves_an_attempt_to_settle() {
     let job = apply(&submitting(), Event::Rescued, 12);
     assert_eq!(job.state_name(), StateName::Settling);
     assert!(job.state.slot().is_some(), "its place at the provider may be taken");
+    assert_eq!(job.state.due(), Some(at(312)), "the request may be at the provider's gateway still");
+}
+
+#[test]
+fn a_held_attempt_gives_up_its_place_once_nothing_can_be_there() {
+    let settling = apply(&submitting(), Event::NoAnswer { cause: "reset".into() }, 2);
+    let undecidable = |slot_free| Event::Undecidable { reason: HeldReason::CannotTell, slot_free };
+    let held = apply(&settling, undecidable(false), 2_000);
+    assert!(held.state.slot().is_some());
+    let released = apply(&held, Event::SlotReleased, 12_000);
+    assert!(released.state.slot().is_none());
+    assert!(
+        matches!(released.state, JobState::Held { unsettled: true, .. }),
+        "it is a person's business all the same"
+    );
+    assert!(apply(&settling, undecidable(true), 2_000).state.slot().is_none());
+}
+
+#[test]
+fn a_paid_answer_without_readable_images_is_held_and_booked() {
+    let event = Event::TaskSucceeded { images: 0, billed: 2, cost: Micros(60_000), deadline: at(86_400) };
+    let held = apply(&polling(), event, 10);
+    assert!(matches!(
+        held.state,
+        JobState::Held { reason: HeldReason::UnreadableResult, unsettled: false, .. }
+    ));
+    assert_eq!((held.billed, held.cost), (2, Micros(60_000)));
+    assert!(held.state.slot().is_none());
+}
+
+#[test]
+fn paid_images_are_copied_for_as_long_as_their_links_live_whoever_vanishes() {
+    let mut job = archiving(1);
+    for _ in 0..50 {
+        job = apply(&job, Event::Rescued, 20);
+        assert_eq!(job.state_name(), StateName::Archiving);
+        assert!(job.state.due().unwrap() <= at(20 + 60));
+    }
+    assert_eq!(apply(&job, Event::Rescued, 86_400).state_name(), StateName::Held);
+}
+
+#[test]
+fn links_that_are_refused_again_are_not_asked_for_at_once() {
+    let first = apply(&archiving(1), Event::FreshLinks { deadline: at(86_400) }, 20);
+    assert_eq!(first.state.due(), Some(at(20)));
+    let second = apply(&first, Event::FreshLinks { deadline: at(86_400) }, 21);
+    assert!(second.state.due().unwrap() >= at(23), "{second:?}");
 }
 
 #[test]

@@ -109,10 +109,11 @@ fn write_state(fields: &mut Writer, state: &JobState, enqueued_at: Timestamp) {
             fields.put("by", if *by == CanceledBy::User { "user" } else { "provider" });
         }
         JobState::Expired { at, .. } => fields.put_time("fa", *at),
-        JobState::Held { since, reason, unsettled, .. } => {
+        JobState::Held { since, reason, unsettled, slot_free, .. } => {
             fields.put_time("fa", *since);
             fields.put("re", held_name(*reason));
             fields.put_unless_zero("us", u64::from(*unsettled));
+            fields.put_unless_zero("sf", u64::from(*slot_free));
         }
     }
 }
@@ -220,6 +221,7 @@ fn read_state(read: &Reader<'_>) -> Result<JobState, UnreadableRecord> {
                 .ok_or_else(|| read.wrong("re", "is no reason that this version knows"))?,
             attempt: attempt()?,
             unsettled: read.flag("us"),
+            slot_free: read.flag("sf"),
             task: read.optional("ti")?,
         },
     })
@@ -233,7 +235,8 @@ fn phase_name(phase: TaskPhase) -> &'static str {
     }
 }
 
-const HELD_NAMES: [(HeldReason, &str); 5] = [
+const HELD_NAMES: [(HeldReason, &str); 6] = [
+    (HeldReason::UnreadableResult, "unreadable_result"),
     (HeldReason::CannotTell, "cannot_tell"),
     (HeldReason::Policy, "policy"),
     (HeldReason::UnknownTask, "unknown_task"),
