@@ -13,6 +13,7 @@ mod logging;
 mod output;
 mod report;
 mod settings;
+mod whole_file;
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};

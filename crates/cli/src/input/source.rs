@@ -1,7 +1,9 @@
 //! Where jobs come from: a file, standard input, or prompts given by flag. Each can be read twice.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
@@ -17,6 +19,8 @@ pub(crate) enum Source {
         shown: String,
         /// What paths in it are relative to.
         folder: PathBuf,
+        /// The plain file that the lines come from, by device and inode, where they come from one.
+        origin: Option<(u64, u64)>,
     },
     /// Prompts given by flag, as lines.
     Prompts {
@@ -63,7 +67,9 @@ impl Source {
     /// [`SourceError`].
     pub(crate) fn open(path: &Path) -> Result<Self, SourceError> {
         if path.as_os_str() == "-" {
-            return Self::spool(io::stdin().lock()).map_err(SourceError::Stdin);
+            let origin = io::stdin().as_fd().try_clone_to_owned().map(File::from);
+            let origin = origin.and_then(|file| file.metadata()).ok().as_ref().and_then(identity);
+            return Self::spool(io::stdin().lock(), origin).map_err(SourceError::Stdin);
         }
         let open = || {
             let file = File::open(path)?;
@@ -80,19 +86,19 @@ impl Source {
         let folder = path.parent().map(Path::to_owned).filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or_else(|| PathBuf::from("."));
         if metadata.is_file() {
-            return Ok(Self::File { file, shown, folder });
+            return Ok(Self::File { file, shown, folder, origin: identity(&metadata) });
         }
         // A pipe, such as of a shell's `<(…)`, can be read once only.
-        match Self::spool(file).map_err(|source| SourceError::Open { path: path.to_owned(), source })? {
-            Self::File { file, .. } => Ok(Self::File { file, shown, folder }),
+        match Self::spool(file, None).map_err(|source| SourceError::Open { path: path.to_owned(), source })? {
+            Self::File { file, origin, .. } => Ok(Self::File { file, shown, folder, origin }),
             prompts => Ok(prompts),
         }
     }
 
-    fn spool(mut input: impl Read) -> io::Result<Self> {
+    fn spool(mut input: impl Read, origin: Option<(u64, u64)>) -> io::Result<Self> {
         let mut file = tempfile::tempfile()?;
         io::copy(&mut input, &mut file)?;
-        Ok(Self::File { file, shown: "standard input".to_owned(), folder: PathBuf::from(".") })
+        Ok(Self::File { file, shown: "standard input".to_owned(), folder: PathBuf::from("."), origin })
     }
 
     /// Prompts given by flag.
@@ -116,6 +122,14 @@ impl Source {
         match self {
             Self::File { folder, .. } => folder.clone(),
             Self::Prompts { .. } => PathBuf::from("."),
+        }
+    }
+
+    /// Whether it comes from that file: under whatever name, and behind standard input as well.
+    pub(crate) fn is(&self, file: &Metadata) -> bool {
+        match self {
+            Self::File { origin, .. } => origin.is_some() && *origin == identity(file),
+            Self::Prompts { .. } => false,
         }
     }
 
@@ -148,6 +162,11 @@ impl Source {
     }
 }
 
+/// What tells a plain file from all others.
+fn identity(metadata: &Metadata) -> Option<(u64, u64)> {
+    metadata.is_file().then(|| (metadata.dev(), metadata.ino()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,7 +179,7 @@ mod tests {
 
     #[test]
     fn every_source_can_be_read_twice() {
-        let spooled = Source::spool(&b"a\nb\n"[..]).unwrap();
+        let spooled = Source::spool(&b"a\nb\n"[..], None).unwrap();
         assert_eq!((read(&spooled), read(&spooled)), ("a\nb\n".into(), "a\nb\n".into()));
         let flags = PromptFlags { prompts: vec!["a \"b\"".into()], ..PromptFlags::default() };
         let prompts = Source::of_prompts(&flags);

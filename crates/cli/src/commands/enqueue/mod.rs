@@ -1,10 +1,11 @@
 //! `enqueue`: judge everything, then send it.
 
+mod errors_file;
+mod patience;
 mod send;
 mod view;
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +13,8 @@ use job::BatchName;
 use queue::Queue;
 use rand::RngExt as _;
 
+use self::errors_file::ErrorsFile;
+use self::patience::patiently;
 use self::send::{Sent, send};
 use self::view::EnqueueView;
 use super::wait::{Show, Target, until_over};
@@ -72,9 +75,9 @@ pub(super) async fn run(app: &App, args: EnqueueArgs) -> Result<u8, Failure> {
         seal(app, &queue, batch).await?;
     }
     view.sent(&sent, &settings.prices(), args.file.is_none());
-    if app.out.json && !args.watch {
+    if app.out.json {
         app.out.print_json(&view)?;
-    } else if !app.out.json {
+    } else {
         app.out.print(&view.render())?;
     }
     warn_of_changes(app, &sent);
@@ -165,22 +168,18 @@ async fn judge_all(
     let (source, rules) = (source.clone(), rules.clone());
     blocking(move || {
         let mut images = Images::new(source.folder());
-        let mut faulty = errors.as_deref().map(create).transpose()?;
+        let begin = |path: &Path| ErrorsFile::begin(path, &source);
+        let mut faulty = errors.as_deref().map(begin).transpose()?;
         let writer = faulty.as_mut().map(|file| file as &mut dyn Write);
         let judged = judge(&source, &rules, &mut images, writer, |bytes| progress.at(bytes));
         progress.clear();
         let judged = judged.or_fail("failed to read the jobs")?;
-        if let Some(file) = &mut faulty {
-            file.flush().or_fail("failed to write the faulty lines")?;
+        if let Some(file) = faulty {
+            file.end().or_fail("failed to write the faulty lines")?;
         }
         Ok((judged, images))
     })
     .await?
-}
-
-fn create(path: &Path) -> Result<BufWriter<File>, Failure> {
-    let shown = path.display().to_string();
-    File::create(path).map(BufWriter::new).or_fail(format!("failed to create {shown} for the faulty lines"))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
@@ -225,8 +224,7 @@ fn bad_input(source: &Source, judged: &Judged, args: &EnqueueArgs) -> Failure {
 }
 
 async fn seal(app: &App, queue: &Queue, batch: &BatchName) -> Result<(), Failure> {
-    let sealed =
-        send::patiently(app.rng().random(), || queue.seal(batch), queue::QueueError::is_retryable).await;
+    let sealed = patiently(app.rng().random(), || queue.seal(batch), queue::QueueError::is_retryable).await;
     sealed.map_err(|error| queue_failure(error, "end the batch").hint(send::AGAIN))?;
     Ok(())
 }

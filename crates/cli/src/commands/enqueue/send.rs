@@ -1,21 +1,22 @@
 //! The second pass over an input: images into the bucket, jobs into the queue, in chunks, several at once.
 //!
 //! A chunk is enqueued only after every image that its jobs name is in the bucket. What fails because Redis is away is tried
-//! again; a job that is there already is not enqueued twice, so that the whole command may be run again after a failure.
+//! again; a job with a `custom_id` that is there already is not enqueued twice, so that the whole command may be run again after a
+//! failure. Single prompts have no such name; their ids are said instead.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use archive::{ByteBudget, Reservation, Sha256Digest, Store};
 use bytes::Bytes;
 use dashscope::Model;
-use job::{BatchName, Curve, JobId, JobSpec};
+use job::{BatchName, JobId, JobSpec};
 use queue::{CHUNK_MAX, EnqueueError, Enqueued, NewJob, Queue};
 use rand::RngExt as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::patience::patiently;
 use crate::app::App;
 use crate::exit_code;
 use crate::failure::{Failure, OrFail as _};
@@ -38,14 +39,13 @@ const UPLOAD_BYTES: u64 = 128 * 1024 * 1024;
 /// Lines that were read ahead of their upload.
 const LINES_AHEAD: usize = 256;
 
-/// The waits between tries while Redis is away, and how long they may take together.
-const RETRY: Curve = Curve { first: Duration::from_millis(100), factor: 2.0, cap: Duration::from_secs(5) };
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// Lines that are named where a job differs from the one that is there.
 const CHANGED_SHOWN_MAX: usize = 10;
 
-/// What to do after a failure.
+/// What to do after a failure, where the jobs have no name of their own.
+const LOOK_FIRST: &str = "look with `imagemill job show ID` first: a job that is there must not be enqueued again, or it is made and paid for twice";
+
+/// What to do after a failure, where every job has a `custom_id`.
 pub(super) const AGAIN: &str =
     "run the same command again: what is in the queue already is not enqueued twice";
 
@@ -99,6 +99,7 @@ pub(super) async fn send(
         uploads: JoinSet::new(),
         chunks: JoinSet::new(),
         sent: Sent::default(),
+        unnamed: Vec::new(),
     };
     let mut chunk = Vec::with_capacity(CHUNK_MAX);
     let work = async {
@@ -106,11 +107,7 @@ pub(super) async fn send(
             for (upload, reservation) in uploads {
                 sender.upload(upload, reservation).await?;
             }
-            let job = queue.new_job(spec);
-            if sender.sent.jobs.len() < IDS_MAX {
-                sender.sent.jobs.push(job.id);
-            }
-            chunk.push((line, job));
+            chunk.push((line, queue.new_job(spec)));
             if chunk.len() == CHUNK_MAX {
                 sender.enqueue(std::mem::take(&mut chunk)).await?;
                 progress.at(sender.count());
@@ -125,12 +122,8 @@ pub(super) async fn send(
     let read = reader.await.or_fail("a part of this command panicked")?;
     let total = sender.count();
     let partly = |failure: Failure| {
-        let failure = failure.context(format!(
-            "failed to enqueue: {} of {} jobs are done",
-            count(total),
-            count(expected)
-        ));
-        if failure.hint.is_some() { failure } else { failure.hint(AGAIN) }
+        let said = format!("failed to enqueue: {} of {} jobs are done", count(total), count(expected));
+        advised(failure.context(said), &sender.unnamed)
     };
     result.map_err(partly)?;
     let read = read.or_fail("the input cannot be read again").map_err(partly)?;
@@ -181,6 +174,8 @@ struct Sender {
     uploads: JoinSet<Result<(), Failure>>,
     chunks: JoinSet<Result<Vec<Answered>, Failure>>,
     sent: Sent,
+    /// The first jobs that were sent and have no `custom_id`: sent again by the same command, they would be other jobs.
+    unnamed: Vec<JobId>,
 }
 
 /// A line's job and what Redis said of it.
@@ -232,6 +227,10 @@ impl Sender {
         }
         self.uploads_done(0).await?;
         self.chunks_done(CHUNKS_AT_ONCE - 1).await?;
+        let ids = chunk.iter().map(|(_, job)| job.id);
+        self.sent.jobs.extend(ids.take(IDS_MAX - self.sent.jobs.len()));
+        let unnamed = chunk.iter().filter(|(_, job)| job.spec.custom_id.is_none()).map(|(_, job)| job.id);
+        self.unnamed.extend(unnamed.take(IDS_MAX - self.unnamed.len()));
         let (queue, batch) = (self.queue.clone(), self.batch.clone());
         let chance: f64 = self.rng.random();
         self.chunks.spawn(async move {
@@ -280,65 +279,42 @@ impl Sender {
     }
 }
 
+/// Says how to go on after a failure. A job with a `custom_id` is the same job when it is sent again; of one without, only its
+/// id tells whether it is there.
+fn advised(mut failure: Failure, unnamed: &[JobId]) -> Failure {
+    let advice = if unnamed.is_empty() { AGAIN } else { LOOK_FIRST };
+    failure.details.extend(unnamed.iter().map(|id| format!("job {id} may be in the queue")));
+    let hint = match failure.hint.take() {
+        Some(hint) => format!("{hint}; then {advice}"),
+        None => advice.to_owned(),
+    };
+    failure.hint(hint)
+}
+
 fn refused(error: EnqueueError) -> Failure {
     let failure = Failure::new(error);
     let nearly_full = failure.error.downcast_ref::<EnqueueError>();
     match nearly_full {
-        Some(EnqueueError::NearlyFull { .. }) => failure
-            .exit(exit_code::UNAVAILABLE)
-            .hint("wait until jobs have ended, or raise `maxmemory`; then run the same command again"),
+        Some(EnqueueError::NearlyFull { .. }) => {
+            failure.exit(exit_code::UNAVAILABLE).hint("wait until jobs have ended, or raise `maxmemory`")
+        }
         Some(EnqueueError::Queue(error)) if error.is_retryable() => failure.exit(exit_code::UNAVAILABLE),
         _ => failure,
     }
 }
 
-/// Calls until it works, as long as trying again may help and patience lasts. `chance` places the waits inside their jitter.
-pub(super) async fn patiently<T, E, F: Future<Output = Result<T, E>>>(
-    chance: f64,
-    mut call: impl FnMut() -> F,
-    retryable: impl Fn(&E) -> bool,
-) -> Result<T, E> {
-    let (mut waited, mut step) = (Duration::ZERO, 0);
-    loop {
-        match call().await {
-            Err(error) if retryable(&error) && waited < PATIENCE => {
-                let wait = RETRY.wait_with_jitter(step, chance);
-                tokio::time::sleep(wait).await;
-                (waited, step) = (waited + wait, step + 1);
-            }
-            result => return result,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-
     use super::*;
 
-    /// How often a call was made that fails with `error` the first `failures` times, and what came of it.
-    async fn calls(failures: u32, error: &'static str) -> (u32, Result<(), &'static str>) {
-        let made = Cell::new(0);
-        let call = || {
-            made.set(made.get() + 1);
-            let fails = made.get() <= failures;
-            async move { if fails { Err(error) } else { Ok(()) } }
-        };
-        let result = patiently(1.0, call, |error| *error == "away").await;
-        (made.get(), result)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_call_is_repeated_while_redis_is_away_and_no_longer_than_patience_lasts() {
-        assert_eq!(calls(3, "away").await, (4, Ok(())));
-        let (made, result) = calls(u32::MAX, "away").await;
-        assert_eq!(result, Err("away"));
-        assert!((10..40).contains(&made), "{made}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_call_that_is_refused_is_not_repeated() {
-        assert_eq!(calls(1, "refused").await, (1, Err("refused")));
+    #[test]
+    fn only_jobs_with_a_name_of_their_own_may_be_sent_again_unseen() {
+        let away = || Failure::message("Redis cannot be reached");
+        let named = advised(away(), &[]);
+        assert_eq!((named.hint.as_deref(), named.details.len()), (Some(AGAIN), 0));
+        let id = JobId::fresh(0, 1);
+        let unnamed = advised(away().hint("raise `maxmemory`"), &[id]);
+        assert_eq!(unnamed.details, [format!("job {id} may be in the queue")]);
+        assert_eq!(unnamed.hint, Some(format!("raise `maxmemory`; then {LOOK_FIRST}")));
     }
 }

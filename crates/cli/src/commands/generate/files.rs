@@ -1,14 +1,13 @@
 //! Where images are saved. Judged before anything is paid for.
 
-use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use dashscope::TaskId;
-use tempfile::NamedTempFile;
 
 use crate::exit_code;
 use crate::failure::{Failure, OrFail as _};
+use crate::whole_file::{WholeFile, folder_of};
 
 /// Where the images of one request go.
 #[derive(Debug)]
@@ -28,7 +27,7 @@ impl Target {
             Err(Failure::message(text).exit(exit_code::USAGE).hint(hint.to_owned()))
         };
         if let Some(output) = &output {
-            let folder = folder(output);
+            let folder = folder_of(output);
             if !folder.is_dir() {
                 return usage(format!("there is no folder {}", folder.display()), "make it first");
             }
@@ -53,10 +52,10 @@ impl Target {
                 }
             }
         }
-        let folder = output.as_deref().map_or_else(|| PathBuf::from("."), folder);
+        let place = output.as_deref().unwrap_or(Path::new("image.png"));
         // What is asked of the folder after the payment is tried before it. The file goes at once.
-        if let Err(error) = temporary(&folder) {
-            let context = format!("no file can be written into {}", folder.display());
+        if let Err(error) = WholeFile::beside(place) {
+            let context = format!("no file can be written into {}", folder_of(place).display());
             let failure = Failure::new(error).context(context).exit(exit_code::USAGE);
             return Err(failure.hint("name a file in a folder of yours with -o"));
         }
@@ -88,27 +87,11 @@ impl Target {
     pub(super) fn save(&self, path: &Path, body: &[u8]) -> Result<(), Failure> {
         let context = format!("failed to save {}", path.display());
         let write = || {
-            let mut file = temporary(&folder(path))?;
+            let mut file = WholeFile::beside(path)?;
             file.write_all(body)?;
-            file.as_file().sync_all()?;
-            let saved = if self.force { file.persist(path) } else { file.persist_noclobber(path) };
-            saved.map(drop).map_err(|error| error.error)
+            file.put(self.force)
         };
         write().or_fail(context)
-    }
-}
-
-/// A file that goes with its handle, unless it is given a name.
-fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
-    // A temporary file is private unless told otherwise; this one becomes the user's, under the usual mask.
-    let usual = std::fs::Permissions::from_mode(0o666);
-    tempfile::Builder::new().prefix(".imagemill-").permissions(usual).tempfile_in(folder)
-}
-
-fn folder(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-        _ => PathBuf::from("."),
     }
 }
 
