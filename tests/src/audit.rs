@@ -134,7 +134,7 @@ fn places(
     Ok(places)
 }
 
-/// Each lane with jobs has its turn, and each turn a lane with jobs. (No test pauses batches while it audits.)
+/// Each lane with jobs has its turn. (A lane that ran empty keeps its turn until it comes. No test pauses batches while it audits.)
 fn lanes_have_turns(
     actual: &BTreeMap<String, BTreeSet<String>>,
     turns: &BTreeSet<(String, String)>,
@@ -152,8 +152,6 @@ fn lanes_have_turns(
     found.extend(
         lanes.difference(turns).map(|(key, lane)| format!("lane {lane} has jobs and no turn in {key}")),
     );
-    found
-        .extend(turns.difference(&lanes).map(|(key, lane)| format!("{key} has {lane}, a lane without jobs")));
 }
 
 async fn batches(

@@ -15,6 +15,7 @@
 -- KEYS[8]  keys::events()
 -- KEYS[9]  keys::reply(nonce)
 -- KEYS[10] keys::ledger(today)
+-- KEYS[11] keys::virtual_time(model)
 -- ARGV[1]  key prefix                        {imagemill}:
 -- ARGV[2]  account                           singapore
 -- ARGV[3]  model                             wan2.7-image-pro
@@ -51,22 +52,37 @@ end
 local paused = redis.call('HMGET', KEYS[3], 'pause:create', 'pause:create:' .. model, 'reserved')
 local paused_until = math.max(tonumber(paused[1] or 0), tonumber(paused[2] or 0))
 if paused_until > now_ms then return {'wait', time_us, 'paused', paused_until - now_ms} end
-local heads = {redis.call('ZRANGE', KEYS[4], 0, 0, 'WITHSCORES'), redis.call('ZRANGE', KEYS[5], 0, 0, 'WITHSCORES')}
-local from, lane_account, turns_key
-if heads[1][1] and (not heads[2][1] or tonumber(heads[1][2]) <= tonumber(heads[2][2])) then
-  from, lane_account, turns_key = heads[1], account, KEYS[4]
-elseif heads[2][1] then
-  from, lane_account, turns_key = heads[2], 'any', KEYS[5]
-else
-  return {'wait', time_us, 'empty', -1}
+-- Whose turn it is: the lane of the lowest score that has a job. A lane that ran empty keeps its place until its turn has come;
+-- coming back before, it has not gained a turn.
+local turns = {}
+for n, key in ipairs({KEYS[4], KEYS[5]}) do
+  local heads = redis.call('ZRANGE', key, 0, 9, 'WITHSCORES')
+  for at = 1, #heads, 2 do
+    turns[#turns + 1] = {lane = heads[at], score = heads[at + 1], key = key, account = n == 1 and account or 'any', order = #turns}
+  end
 end
-local lane = from[1]
-local lane_key = prefix .. 'ready:' .. model .. ':' .. lane_account .. ':' .. lane
-local first = redis.call('ZRANGE', lane_key, 0, 1)
-local id = first[1]
-if not id then
-  redis.call('ZREM', turns_key, lane) -- an empty lane has no turn
-  return {'wait', time_us, 'empty', 0}
+table.sort(turns, function(a, b)
+  local left, right = tonumber(a.score), tonumber(b.score)
+  if left ~= right then return left < right end
+  return a.order < b.order
+end)
+local turn, lane_key, id
+local ran_empty = {}
+for _, candidate in ipairs(turns) do
+  lane_key = prefix .. 'ready:' .. model .. ':' .. candidate.account .. ':' .. candidate.lane
+  id = redis.call('ZRANGE', lane_key, 0, 0)[1]
+  if id then
+    turn = candidate
+    break
+  end
+  ran_empty[#ran_empty + 1] = candidate
+end
+local function take_away()
+  for _, gone in ipairs(ran_empty) do redis.call('ZREM', gone.key, gone.lane) end
+end
+if not turn then
+  take_away()
+  return {'wait', time_us, 'empty', #turns >= 10 and 0 or -1}
 end
 if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[6]) then return {'wait', time_us, 'slots', -1} end
 -- GCRA: the key holds the time at which the allowance is full again. A time beyond a minute is a clock that jumped.
@@ -77,10 +93,11 @@ local job_key = prefix .. 'job:' .. id
 local record = redis.call('HMGET', job_key, 's', 'v', 'f', 'k', 'x', 'b')
 if record[1] ~= 'queued' then
   redis.call('ZREM', lane_key, id) -- a lane entry without its job: what the record says counts
-  if not first[2] then redis.call('ZREM', turns_key, lane) end
   return {'wait', time_us, 'empty', 0}
 end
 local images = tonumber(record[5] or 1)
+local class = string.sub(turn.lane, 1, 1)
+local floor = redis.call('HGET', KEYS[11], class)
 local day_max = tonumber(ARGV[9])
 if day_max > 0 then
   local billed = tonumber(redis.call('HGET', KEYS[10], 'images:' .. account) or 0)
@@ -89,8 +106,11 @@ if day_max > 0 then
   end
 end
 
+take_away()
 redis.call('ZREM', lane_key, id)
-if first[2] then redis.call('ZINCRBY', turns_key, images, lane) else redis.call('ZREM', turns_key, lane) end
+redis.call('ZINCRBY', turn.key, images, turn.lane)
+-- The model's virtual time is that of the lane that was served: whoever comes, or comes back, begins there.
+if tonumber(turn.score) > tonumber(floor or 0) then redis.call('HSET', KEYS[11], class, turn.score) end
 full_us = full_us + tonumber(ARGV[4])
 redis.call('SET', KEYS[1], int(full_us), 'PX', math.ceil((full_us - now_us) / 1000))
 local attempt, fence = int(tonumber(record[4] or 0) + 1), int(tonumber(record[3] or 0) + 1)

@@ -15,8 +15,8 @@
 --             set    {field, value, ...}            del   {field, ...}
 --             zadd   {{key, score, member}, ...}    zrem  {{key, member}, ...}
 --             incr   {{key, field, by}, ...}
---             join   {{lane key, turns key, batch key, lane, priority, seq}, ...}   enter a lane
---             leave  {{lane key, turns key, lane}, ...}                             leave a lane
+--             join   {{lane key, turns key, batch key, virtual time key, lane, priority, seq}, ...}   enter a lane
+--             leave  {lane key, ...}        leave a lane; the next claim that finds it empty takes its turn away
 --             note   {key, line}                    append to the history
 --             blob   {key, value}                   replace the outcome
 --             task   {tasks key, tasks_at key, task, owner, ms}
@@ -40,15 +40,8 @@ if record[1] ~= ARGV[2] then
 end
 local PRIORITY_SPAN = 4398046511104 -- 2^42: a priority class's share of a score
 for _, join in ipairs(plan.join or {}) do
-  local base = tonumber(join[5]) * PRIORITY_SPAN
   join.paused = redis.call('HGET', KEYS[join[3]], 'paused')
-  join.present = redis.call('ZSCORE', KEYS[join[2]], join[4])
-  local first = redis.call('ZRANGEBYSCORE', KEYS[join[2]], string.format('%.0f', base),
-    string.format('%.0f', base + PRIORITY_SPAN - 1), 'WITHSCORES', 'LIMIT', 0, 1)
-  join.score = first[2] or string.format('%.0f', base)
-end
-for _, leave in ipairs(plan.leave or {}) do
-  leave.last = redis.call('ZCARD', KEYS[leave[1]]) == 1 and redis.call('ZSCORE', KEYS[leave[1]], ARGV[1])
+  join.score = redis.call('HGET', KEYS[join[4]], join[6]) or string.format('%.0f', tonumber(join[6]) * PRIORITY_SPAN)
 end
 local owner = plan.task and redis.call('HGET', KEYS[plan.task[1]], plan.task[3])
 local batch = plan.ended and redis.call('HMGET', KEYS[plan.ended[1]], 'left', 'sealed')
@@ -60,13 +53,10 @@ for _, field in ipairs(plan.del or {}) do redis.call('HDEL', job_key, field) end
 for _, item in ipairs(plan.zrem or {}) do redis.call('ZREM', KEYS[item[1]], item[2]) end
 for _, item in ipairs(plan.zadd or {}) do redis.call('ZADD', KEYS[item[1]], item[2], item[3]) end
 for _, item in ipairs(plan.incr or {}) do redis.call('HINCRBY', KEYS[item[1]], item[2], item[3]) end
-for _, leave in ipairs(plan.leave or {}) do
-  redis.call('ZREM', KEYS[leave[1]], ARGV[1])
-  if leave.last then redis.call('ZREM', KEYS[leave[2]], leave[3]) end
-end
+for _, lane in ipairs(plan.leave or {}) do redis.call('ZREM', KEYS[lane], ARGV[1]) end
 for _, join in ipairs(plan.join or {}) do
-  redis.call('ZADD', KEYS[join[1]], join[6], ARGV[1])
-  if join.paused ~= '1' and not join.present then redis.call('ZADD', KEYS[join[2]], join.score, join[4]) end
+  redis.call('ZADD', KEYS[join[1]], join[7], ARGV[1])
+  if join.paused ~= '1' then redis.call('ZADD', KEYS[join[2]], 'NX', join.score, join[5]) end
 end
 if plan.note then
   redis.call('RPUSH', KEYS[plan.note[1]], plan.note[2])

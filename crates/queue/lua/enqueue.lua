@@ -44,13 +44,8 @@ for i = 4, #ARGV, 8 do
     local ready = prefix .. 'ready:' .. place .. ':' .. lane
     if tonumber(ARGV[i + 7]) <= now_ms and not lanes[ready] then
       local turns = prefix .. 'turns:' .. place
-      local base = tonumber(ARGV[i + 6]) * PRIORITY_SPAN
-      local first = redis.call('ZRANGEBYSCORE', turns, int(base), int(base + PRIORITY_SPAN - 1), 'WITHSCORES', 'LIMIT', 0, 1)
-      if paused or redis.call('ZSCORE', turns, lane) then
-        lanes[ready] = {}
-      else
-        lanes[ready] = {turns = turns, lane = lane, score = first[2] or int(base)}
-      end
+      local floor = redis.call('HGET', prefix .. 'vtime:' .. ARGV[i + 3], ARGV[i + 6])
+      lanes[ready] = {turns = turns, lane = lane, score = floor or int(tonumber(ARGV[i + 6]) * PRIORITY_SPAN)}
     end
   end
 end
@@ -77,7 +72,7 @@ for n, i in ipairs(fresh) do
   images = images + tonumber(ARGV[i + 5])
 end
 for _, turn in pairs(lanes) do
-  if turn.turns then redis.call('ZADD', turn.turns, turn.score, turn.lane) end
+  if not paused then redis.call('ZADD', turn.turns, 'NX', turn.score, turn.lane) end
 end
 redis.call('HSETNX', KEYS[1], 'created_at', int(now_ms))
 redis.call('HSET', KEYS[1], 'sealed', '0')

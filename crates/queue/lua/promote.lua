@@ -39,14 +39,9 @@ for _, id in ipairs(queued) do
     joins[#joins + 1] = {ready, record[6] or '0', id}
     if not lanes[ready] then
       local turns = prefix .. 'turns:' .. place
-      local base = tonumber(record[5] or 5) * PRIORITY_SPAN
-      local first = redis.call('ZRANGEBYSCORE', turns, int(base), int(base + PRIORITY_SPAN - 1), 'WITHSCORES', 'LIMIT', 0, 1)
-      local paused = redis.call('HGET', prefix .. 'batch:' .. (record[4] or '-'), 'paused')
-      if paused == '1' or redis.call('ZSCORE', turns, lane) then
-        lanes[ready] = {}
-      else
-        lanes[ready] = {turns = turns, lane = lane, score = first[2] or int(base)}
-      end
+      local floor = redis.call('HGET', prefix .. 'vtime:' .. record[2], record[5] or '5')
+      local paused = redis.call('HGET', prefix .. 'batch:' .. (record[4] or '-'), 'paused') == '1'
+      lanes[ready] = {turns = turns, lane = lane, score = floor or int(tonumber(record[5] or 5) * PRIORITY_SPAN), paused = paused}
     end
   end
 end
@@ -60,7 +55,7 @@ for _, id in ipairs(queued) do redis.call('ZREM', KEYS[1], id) end
 for _, id in ipairs(copies) do redis.call('ZREM', KEYS[2], id) end
 for _, join in ipairs(joins) do redis.call('ZADD', join[1], join[2], join[3]) end
 for _, turn in pairs(lanes) do
-  if turn.turns then redis.call('ZADD', turn.turns, turn.score, turn.lane) end
+  if not turn.paused then redis.call('ZADD', turn.turns, 'NX', turn.score, turn.lane) end
 end
 for _, copy in ipairs(ready_copies) do redis.call('ZADD', KEYS[3], copy[1], copy[2]) end
 return {clock[1] .. string.format('%06d', clock[2]), #joins + #ready_copies, wait_ms}

@@ -8,7 +8,7 @@ use crate::Queue;
 use crate::error::QueueError;
 use crate::limits::{AccountLimits, Call, Pace};
 use crate::link::TimeAt;
-use crate::record::{UnreadableRecord, from_fields};
+use crate::record::from_fields;
 use crate::reply::{Reply, Wait};
 use crate::scripts::{CLAIM_DUE, CLAIM_SUBMIT, RESCUE};
 
@@ -117,6 +117,7 @@ impl Queue {
             keys.events(),
             keys.reply(nonce),
             keys.ledger(&day),
+            keys.virtual_time(ask.model),
         ];
         let pace = Pace::of(ask.limits.create_per_second);
         let args = [
@@ -225,16 +226,12 @@ impl Queue {
             let fields = item.list()?.map(Reply::fields).transpose()?.unwrap_or_default();
             match from_fields(id, &fields) {
                 Ok(job) => {
-                    let outcome = if outcome.is_empty() {
+                    // Without it the task is asked again: one document must not hold up its neighbours.
+                    let outcome = (!outcome.is_empty()).then(|| serde_json::from_str(&outcome)).transpose();
+                    let outcome = outcome.unwrap_or_else(|error| {
+                        tracing::error!(job.id = %id, "The outcome of job {id} cannot be read: {error}");
                         None
-                    } else {
-                        let unreadable = |error: serde_json::Error| UnreadableRecord {
-                            id: id.to_string(),
-                            field: "outcome",
-                            problem: error.to_string(),
-                        };
-                        Some(serde_json::from_str(&outcome).map_err(unreadable)?)
-                    };
+                    });
                     jobs.push(ClaimedJob { job, outcome });
                 }
                 // One record that cannot be read must not keep its neighbours from being worked on; its lease runs out.

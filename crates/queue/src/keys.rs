@@ -69,9 +69,15 @@ impl Keys {
         self.key(&format!("ready:{model}:{}:{lane}", lane_account(account)))
     }
 
-    /// ZSET lane → priority class and virtual time: whose turn it is. A lane without jobs, or paused, is not in it.
+    /// ZSET lane → priority class and virtual time: whose turn it is. A paused lane is not in it; one that ran empty is, until its
+    /// turn has come.
     pub fn turns(&self, model: Model, account: Option<&AccountName>) -> String {
         self.key(&format!("turns:{model}:{}", lane_account(account)))
+    }
+
+    /// HASH priority → score. How far the turns of a model have come, in each class: where a lane begins that has none.
+    pub fn virtual_time(&self, model: Model) -> String {
+        self.key(&format!("vtime:{model}"))
     }
 
     /// ZSET job → due ms. Queued jobs that must wait; promoted into their lanes in chunks.

@@ -94,6 +94,11 @@ impl Link {
         self.clock.now()
     }
 
+    /// Takes note of Redis's time, in us, in the answer to a question sent at `sent`.
+    pub(crate) fn observe(&self, time_us: i64, sent: Instant) {
+        self.clock.observe(time_us, sent);
+    }
+
     /// A number that names one call, so that its repetition is recognised.
     pub(crate) fn nonce(&self) -> String {
         format!("{:016x}", self.random())

@@ -11,7 +11,15 @@ use crate::keys::{Keys, lane_member};
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Place {
     /// In a lane, waiting for a claim.
-    Lane { ready: String, turns: String, batch: String, lane: String, priority: u8, seq: u64 },
+    Lane {
+        ready: String,
+        turns: String,
+        batch: String,
+        virtual_time: String,
+        lane: String,
+        priority: u8,
+        seq: u64,
+    },
     /// In a sorted set.
     Sorted { key: String, member: String, score: i64 },
 }
@@ -60,6 +68,7 @@ pub(crate) fn places(keys: &Keys, job: &Job, now: Timestamp) -> Vec<Place> {
                 ready: keys.ready(job.model, job.account.as_ref(), &lane),
                 turns: keys.turns(job.model, job.account.as_ref()),
                 batch: keys.batch(job.batch.as_ref()),
+                virtual_time: keys.virtual_time(job.model),
                 lane,
                 priority: job.priority.into(),
                 seq: job.seq,

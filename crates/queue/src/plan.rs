@@ -20,8 +20,8 @@ pub(crate) struct Plan {
     zadd: Vec<(usize, String, String)>,
     zrem: Vec<(usize, String)>,
     incr: Vec<(usize, String, String)>,
-    join: Vec<(usize, usize, usize, String, String, String)>,
-    leave: Vec<(usize, usize, String)>,
+    join: Vec<(usize, usize, usize, usize, String, String, String)>,
+    leave: Vec<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<(usize, String)>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,9 +101,9 @@ impl Plan {
                 continue;
             }
             match old {
-                Place::Lane { ready, turns, lane, .. } => {
-                    let (ready, turns) = (self.key(ready), self.key(turns));
-                    self.leave.push((ready, turns, lane));
+                Place::Lane { ready, .. } => {
+                    let ready = self.key(ready);
+                    self.leave.push(ready);
                 }
                 Place::Sorted { key, member, .. } => {
                     let key = self.key(key);
@@ -113,9 +113,11 @@ impl Plan {
         }
         for place in new {
             match place {
-                Place::Lane { ready, turns, batch, lane, priority, seq } => {
-                    let (ready, turns, batch) = (self.key(ready), self.key(turns), self.key(batch));
-                    self.join.push((ready, turns, batch, lane, priority.to_string(), seq.to_string()));
+                Place::Lane { ready, turns, batch, virtual_time, lane, priority, seq } => {
+                    let (ready, turns) = (self.key(ready), self.key(turns));
+                    let (batch, virtual_time) = (self.key(batch), self.key(virtual_time));
+                    let (priority, seq) = (priority.to_string(), seq.to_string());
+                    self.join.push((ready, turns, batch, virtual_time, lane, priority, seq));
                 }
                 Place::Sorted { key, member, score } => {
                     let key = self.key(key);

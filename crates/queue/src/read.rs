@@ -329,6 +329,22 @@ impl Queue {
             .collect())
     }
 
+    /// Jobs that wait for a person, those that have waited longest first, at most `max`.
+    ///
+    /// # Errors
+    ///
+    /// Redis is away, or a record cannot be read.
+    pub async fn held_jobs(&self, max: usize) -> Result<Vec<Job>, QueueError> {
+        let mut command = redis::cmd("ZRANGE");
+        command.arg(self.keys().held()).arg(0).arg(max.max(1) - 1);
+        let ids: Vec<String> = self.link().query(&command).await?;
+        Ok(if ids.is_empty() {
+            Vec::new()
+        } else {
+            self.records(&ids).await?.into_iter().flatten().collect()
+        })
+    }
+
     /// How many jobs wait for their time: a retry, a refusal, a `not_before`.
     ///
     /// # Errors

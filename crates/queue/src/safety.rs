@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use tracing::warn;
+
 use crate::Queue;
 use crate::error::{QueueError, UnsafeRedis};
 
@@ -31,12 +33,19 @@ impl Queue {
     ///
     /// Redis is away, or the user may not ask.
     pub async fn server_facts(&self) -> Result<ServerFacts, QueueError> {
-        // One section at a time: naming several needs Redis 7, and the whole of INFO costs more than an enqueue.
+        // One section at a time: naming several needs Redis 7, and the whole of INFO costs more than an enqueue. The time comes with
+        // them, so that the clock and the run id are of one moment.
+        let sent = std::time::Instant::now();
         let mut pipeline = redis::pipe();
+        pipeline.cmd("TIME");
         for section in ["server", "memory", "persistence", "replication"] {
             pipeline.cmd("INFO").arg(section);
         }
-        let sections: Vec<String> = self.link().pipeline(&pipeline).await?;
+        type Sections = ((i64, i64), String, String, String, String);
+        let ((seconds, micros), server, memory, persistence, replication): Sections =
+            self.link().pipeline(&pipeline).await?;
+        self.link().observe(seconds * 1_000_000 + micros, sent);
+        let sections = [server, memory, persistence, replication];
         let facts: HashMap<&str, &str> = sections
             .iter()
             .flat_map(|text| text.lines())
@@ -67,6 +76,16 @@ impl Queue {
         }
         if !facts.aof_enabled {
             return Err(UnsafeRedis::NoAof);
+        }
+        // Managed servers often refuse CONFIG: then nobody can tell.
+        let asked: Result<Vec<String>, QueueError> =
+            self.link().query(redis::cmd("CONFIG").arg("GET").arg("appendfsync")).await;
+        if let Ok([_, fsync]) = asked.as_deref()
+            && fsync != "always"
+        {
+            warn!(
+                "Redis has `appendfsync {fsync}`: a power cut can lose up to 2 s of writes, and with them what was paid for"
+            );
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use job::{AccountName, JobState, Priority, StateName};
@@ -151,6 +151,42 @@ async fn the_jobs_that_hold_a_place_at_the_provider_are_known() {
     let (first, second) = (world.claim().await.unwrap(), world.claim().await.unwrap());
     world.created(&first, "t").await;
     let holders = world.queue.jobs_with_slots(&account(), job::Model::Wan27Image).await.unwrap();
-    assert_eq!(holders.iter().map(|job| job.id).collect::<Vec<_>>(), [first.id, second.id]);
+    let holders: BTreeSet<_> = holders.iter().map(|job| job.id).collect();
+    assert_eq!(holders, BTreeSet::from([first.id, second.id]));
     assert!(world.queue.jobs_with_slots(&account(), job::Model::Wan27ImagePro).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_batch_for_one_account_does_not_starve_those_that_came_before_it() {
+    let world = World::new().await;
+    world.enqueue("old", 400).await;
+    for _ in 0..200 {
+        world.claim().await.unwrap();
+    }
+    let pinned = (0..200).map(|n| {
+        let mut spec = spec("pinned", &format!("p{n}"));
+        spec.account = Some(account());
+        world.queue.new_job(spec)
+    });
+    world.queue.enqueue(Some(&name("pinned")), &pinned.collect::<Vec<_>>()).await.unwrap();
+    let mut old = 0;
+    for _ in 0..100 {
+        old += usize::from(world.claim().await.unwrap().batch == Some(name("old")));
+    }
+    assert!((45..=55).contains(&old), "{old} of 100 claims went to the older batch");
+    world.check().await;
+}
+
+#[tokio::test]
+async fn a_trickle_of_single_jobs_does_not_starve_a_batch() {
+    let world = World::new().await;
+    world.enqueue("large", 200).await;
+    let mut large = 0;
+    for n in 0..100 {
+        let single = world.queue.new_job(spec("trickle", &format!("t{n}")));
+        world.queue.enqueue(Some(&name("trickle")), &[single]).await.unwrap();
+        large += usize::from(world.claim().await.unwrap().batch == Some(name("large")));
+    }
+    assert!((45..=55).contains(&large), "{large} of 100 claims went to the batch");
+    world.check().await;
 }

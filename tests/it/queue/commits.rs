@@ -69,6 +69,30 @@ fn outcome() -> Outcome {
 }
 
 #[tokio::test]
+async fn one_document_that_cannot_be_read_does_not_hold_up_its_neighbours() {
+    let world = hurried().await;
+    world.enqueue("b", 2).await;
+    for n in 0..2 {
+        let job = world.claim().await.unwrap();
+        world.created(&job, &format!("task-{n}")).await;
+        let job = claim_poll(&world).await;
+        let deadline = world.queue.now() + Duration::from_secs(86_400);
+        let done = Event::TaskSucceeded { images: 1, billed: 1, cost: Micros(30_000), deadline };
+        world.queue.commit(&job, done, &world.rules, Some(&outcome())).await.unwrap();
+        if n == 0 {
+            let mut connection = world.redis.connection().await.unwrap();
+            let mut damage = redis::cmd("SET");
+            damage.arg(world.queue.keys().outcome(job.id)).arg("{");
+            damage.query_async::<()>(&mut connection).await.unwrap();
+        }
+    }
+    let claimed = world.queue.claim_archives(10, &world.queue.nonce()).await.unwrap();
+    let with_outcome = claimed.jobs.iter().filter(|job| job.outcome.is_some()).count();
+    assert_eq!((claimed.jobs.len(), with_outcome), (2, 1));
+    world.check().await;
+}
+
+#[tokio::test]
 async fn a_cancel_that_meets_a_claimed_job_is_not_lost() {
     let world = hurried().await;
     world.enqueue("b", 1).await;
