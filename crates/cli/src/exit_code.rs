@@ -15,7 +15,7 @@ pub(crate) const PARTIAL: u8 = 3;
 /// Jobs are left that wait for a person: `imagemill job ls --held`.
 pub(crate) const HELD: u8 = 4;
 
-/// The input is wrong; nothing of it was taken. (`EX_DATAERR`)
+/// The input is wrong; what is wrong of it was not taken. (`EX_DATAERR`)
 pub(crate) const BAD_INPUT: u8 = 65;
 
 /// Redis, the store or DashScope cannot be reached. Trying later may help. (`EX_UNAVAILABLE`)
@@ -35,7 +35,7 @@ Exit codes:
   2    wrong usage
   3    partial: some billed images are not in the bucket
   4    held jobs remain, see `imagemill job ls --held`
-  65   bad input, nothing was taken
+  65   bad input; what is wrong was not taken
   69   Redis, S3 or DashScope cannot be reached
   78   wrong settings, see `imagemill config check`
   130  interrupted";

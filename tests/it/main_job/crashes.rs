@@ -20,6 +20,7 @@ renewal_age_max = "1s"
 rescue_every = "250ms"
 send_within = "1s"
 create_timeout = "2s"
+held_request_timeout = "3s"
 
 [settle]
 lag = "500ms"

@@ -80,7 +80,7 @@ fn help_says_what_there_is() {
       2    wrong usage
       3    partial: some billed images are not in the bucket
       4    held jobs remain, see `imagemill job ls --held`
-      65   bad input, nothing was taken
+      65   bad input; what is wrong was not taken
       69   Redis, S3 or DashScope cannot be reached
       78   wrong settings, see `imagemill config check`
       130  interrupted

@@ -9,7 +9,8 @@ use job::BatchName;
 /// change. Ctrl-C ends the watching, not the jobs.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The exit code says how the jobs ended: 0 well, 1 some failed, 3 some images are missing, 4 held jobs remain.
+The exit code says how the jobs ended: 0 well, 1 some failed, 3 some images are missing, 4 held jobs remain. Without a batch
+it speaks of the jobs that end while this watches, and 3 is never said: missing images are counted by batch.
 
 Examples:
   imagemill watch spring

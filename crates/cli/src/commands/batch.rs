@@ -39,9 +39,7 @@ pub(super) async fn show(app: &App, name: BatchName) -> Result<u8, Failure> {
     let settings = app.settings()?;
     let queue = app.queue(&settings).await?;
     let summary = queue.batch(Some(&name)).await.map_err(|error| queue_failure(error, "read the batch"))?;
-    let summary = summary.ok_or_else(|| {
-        Failure::message(format!("there is no batch `{name}`")).hint("`imagemill batch ls` lists the batches")
-    })?;
+    let summary = summary.ok_or_else(|| no_batch(&name))?;
     let view = BatchView::new(&summary, &settings.prices().currency);
     if app.out.json {
         app.out.print_json(&view)?
@@ -49,6 +47,11 @@ pub(super) async fn show(app: &App, name: BatchName) -> Result<u8, Failure> {
         app.out.print(&view.render(queue.now()))?
     }
     Ok(exit_code::DONE)
+}
+
+/// A batch that is named and not there.
+pub(super) fn no_batch(name: &BatchName) -> Failure {
+    Failure::message(format!("there is no batch `{name}`")).hint("`imagemill batch ls` lists the batches")
 }
 
 /// A cursor from an earlier list.

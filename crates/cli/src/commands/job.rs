@@ -6,7 +6,7 @@ use job::{BatchName, CustomId, Event, Job, JobId, StateName};
 use queue::{CommitError, JobFilter, Queue, QueueError};
 use serde::Serialize;
 
-use super::batch::parse_cursor;
+use super::batch::{no_batch, parse_cursor};
 use crate::app::{App, queue_failure};
 use crate::args::{CancelJobs, ListJobs, ShowJob};
 use crate::exit_code;
@@ -161,6 +161,11 @@ pub(super) async fn cancel(app: &App, args: CancelJobs) -> Result<u8, Failure> {
     let rules = settings.rules();
     let mut view = CancelView::default();
     if args.all {
+        if let Some(name) = &args.batch {
+            let batch =
+                queue.batch(Some(name)).await.map_err(|error| queue_failure(error, "read the batch"))?;
+            batch.ok_or_else(|| no_batch(name))?;
+        }
         let filter = JobFilter {
             batch: Some(args.batch.clone()),
             states: StateName::ALL

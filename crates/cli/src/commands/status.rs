@@ -21,7 +21,7 @@ pub(super) async fn run(app: &App) -> Result<u8, Failure> {
     }
     let view = StatusView {
         now: queue.now(),
-        jobs: JobCounts::of(|state| counts.get(&state).copied().unwrap_or(0), 0),
+        jobs: JobCounts::of(|state| counts.get(&state).copied().unwrap_or(0), None),
         states: counts.iter().map(|(state, count)| (state.as_str(), *count)).collect(),
         delayed,
         first_link_dies_at,

@@ -10,6 +10,7 @@ use crate::exit_code;
 use crate::failure::Failure;
 use crate::output::batch::{BatchView, JobCounts};
 use crate::output::progress::JobProgress;
+use crate::output::since::Since;
 
 /// How often Redis is asked. One read of a few fields: cheap, and quick enough to feel immediate.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -19,7 +20,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 pub(super) enum Target {
     /// A batch.
     Batch(BatchName),
-    /// Everything in the queue.
+    /// Everything in the queue, from the first look on.
     Everything,
     /// These jobs.
     Jobs(Vec<JobId>),
@@ -54,13 +55,30 @@ pub(super) async fn until_over(
     show: Show,
     currency: &str,
 ) -> Result<u8, Failure> {
+    tokio::select! {
+        ended = follow(app, queue, target, show, currency) => ended,
+        // Whatever it is doing, a look at a Redis that does not answer among it.
+        _ = tokio::signal::ctrl_c() => {
+            let failure = Failure::message("interrupted; the jobs go on without this command");
+            Err(failure.exit(exit_code::INTERRUPTED))
+        }
+    }
+}
+
+async fn follow(
+    app: &App,
+    queue: &Queue,
+    target: &Target,
+    show: Show,
+    currency: &str,
+) -> Result<u8, Failure> {
     let json = app.out.json && show == Show::Progress;
     let mut progress = JobProgress::new(app.out, target.name(), json || show == Show::Nothing);
     let mut printed: Option<JobCounts> = None;
     let mut away = false;
-    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
+    let mut since = Since::default();
     loop {
-        match look(queue, target, currency).await {
+        match look(queue, target, &mut since, currency).await {
             Ok(Some(seen)) => {
                 away = false;
                 progress.observe(app.clock.elapsed(), &seen.jobs);
@@ -85,13 +103,7 @@ pub(super) async fn until_over(
             }
             Err(error) => return Err(queue_failure(error, "look at the jobs")),
         }
-        tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-            _ = &mut interrupted => {
-                let failure = Failure::message("interrupted; the jobs go on without this command");
-                return Err(failure.exit(exit_code::INTERRUPTED));
-            }
-        }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
@@ -115,7 +127,12 @@ impl Target {
     }
 }
 
-async fn look(queue: &Queue, target: &Target, currency: &str) -> Result<Option<Seen>, QueueError> {
+async fn look(
+    queue: &Queue,
+    target: &Target,
+    since: &mut Since,
+    currency: &str,
+) -> Result<Option<Seen>, QueueError> {
     Ok(match target {
         Target::Batch(name) => queue.batch(Some(name)).await?.map(|summary| {
             let batch = BatchView::new(&summary, currency);
@@ -124,7 +141,8 @@ async fn look(queue: &Queue, target: &Target, currency: &str) -> Result<Option<S
         }),
         Target::Everything => {
             let counts = queue.counts().await?;
-            let jobs = JobCounts::of(|state| counts.get(&state).copied().unwrap_or(0), 0);
+            let jobs = JobCounts::of(|state| counts.get(&state).copied().unwrap_or(0), None);
+            let jobs = since.look(jobs);
             Some(Seen { jobs, batch: None, over: jobs.left() == 0 })
         }
         Target::Jobs(ids) => {
@@ -137,7 +155,7 @@ async fn look(queue: &Queue, target: &Target, currency: &str) -> Result<Option<S
                 .iter()
                 .filter(|state| matches!(state, JobState::Succeeded { partial: true, .. }))
                 .count();
-            let jobs = JobCounts::of(count, partial as u64);
+            let jobs = JobCounts::of(count, Some(partial as u64));
             Some(Seen { jobs, batch: None, over: jobs.left() == 0 })
         }
     })

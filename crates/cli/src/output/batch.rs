@@ -62,8 +62,9 @@ pub(crate) struct JobCounts {
     pub(crate) expired: u64,
     /// Waiting for a person.
     pub(crate) held: u64,
-    /// Of those that succeeded: with images missing.
-    pub(crate) partial: u64,
+    /// Of those that succeeded: with images missing. Not there where nobody counts them, over everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) partial: Option<u64>,
 }
 
 /// Images of a batch.
@@ -97,8 +98,8 @@ impl Cost {
 }
 
 impl JobCounts {
-    /// From counts by state.
-    pub(crate) fn of(count: impl Fn(StateName) -> u64, partial: u64) -> Self {
+    /// From counts by state. `partial` where it is known.
+    pub(crate) fn of(count: impl Fn(StateName) -> u64, partial: Option<u64>) -> Self {
         let in_flight =
             [StateName::Submitting, StateName::Settling, StateName::Polling, StateName::Archiving];
         let of = Self {
@@ -132,7 +133,7 @@ impl JobCounts {
             exit_code::HELD
         } else if self.failed + self.expired + self.canceled > 0 {
             exit_code::FAILED
-        } else if self.partial > 0 {
+        } else if self.partial.unwrap_or(0) > 0 {
             exit_code::PARTIAL
         } else {
             exit_code::DONE
@@ -145,7 +146,7 @@ impl JobCounts {
             (self.failed, "failed"),
             (self.expired, "expired"),
             (self.canceled, "canceled"),
-            (self.partial, "partial"),
+            (self.partial.unwrap_or(0), "partial"),
             (self.held, "held"),
         ];
         let said: Vec<String> = all
@@ -160,7 +161,7 @@ impl JobCounts {
 impl BatchView {
     /// A batch as the queue knows it.
     pub(crate) fn new(summary: &BatchSummary, currency: &str) -> Self {
-        let jobs = JobCounts::of(|state| summary.count(state), summary.partial);
+        let jobs = JobCounts::of(|state| summary.count(state), Some(summary.partial));
         Self {
             batch: summary.name.as_ref().map(ToString::to_string),
             state: state(summary, &jobs),
@@ -190,7 +191,7 @@ impl BatchView {
             ("  in flight", count(jobs.in_flight)),
             (
                 "  succeeded",
-                match jobs.partial {
+                match jobs.partial.unwrap_or(0) {
                     0 => count(jobs.succeeded),
                     partial => format!("{} ({} with images missing)", count(jobs.succeeded), count(partial)),
                 },

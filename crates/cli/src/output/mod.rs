@@ -4,6 +4,7 @@ pub(crate) mod batch;
 pub(crate) mod job;
 pub(crate) mod pace;
 pub(crate) mod progress;
+pub(crate) mod since;
 pub(crate) mod status;
 pub(crate) mod table;
 pub(crate) mod words;

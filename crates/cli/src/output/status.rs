@@ -215,7 +215,7 @@ mod tests {
             ..AccountLimits::default()
         });
         let counts = BTreeMap::from([("queued", 1_500), ("polling", 7), ("held", 1)]);
-        let jobs = JobCounts::of(|state| counts.get(state.as_str()).copied().unwrap_or(0), 0);
+        let jobs = JobCounts::of(|state| counts.get(state.as_str()).copied().unwrap_or(0), None);
         let view = StatusView {
             now: at(100),
             jobs,

@@ -7,7 +7,7 @@ use job::AccountName;
 use queue::AccountLimits;
 
 use super::document::{Table, Value};
-use super::layers::{Environment, Layers, Scope, Section as _, Variables, problem_at, section};
+use super::layers::{Environment, Layers, Scope, Section as _, Source, Variables, problem_at, section};
 use super::problem::{Place, Problem};
 use super::secret::{SecretError, SecretSource, SecretSources};
 use super::value::{Rate, Setting, Whole, Wrong, parsed, quoted};
@@ -23,6 +23,8 @@ section! {
         /// Up to and with /api/v1. Hosts of workspaces work as well.
         base_url: ServiceAddress = ServiceAddress(base_url::SINGAPORE.parse().expect("the address is a constant")),
             env "DASHSCOPE_HTTP_BASE_URL";
+        /// Whether `base_url` may be plain http on another host than this one. Keys, prompts and links then travel in the clear.
+        insecure_http: bool = false, env "IMAGEMILL_INSECURE_HTTP";
         /// Where its key stands, `{ env = "NAME" }` or `{ file = "path" }`; a list for several keys of this account.
         api_key: SecretSources = SecretSources(vec![SecretSource::Env(KEY_VARIABLE.to_owned())]);
         /// The workspace to act in, on a shared host.
@@ -188,6 +190,7 @@ fn read(
         let mut scope = Scope::new(layers, path.clone(), table, variables, problems).with_inner(&["limits"]);
         AccountRow::resolve(&mut scope)
     };
+    problems.extend(sent_in_the_clear(layers, table, &row));
     let limits = table.and_then(|table| table.get("limits"));
     let of_models = match limits.map(|node| (&node.value, node.at)) {
         Some((Value::Table(models), _)) => Some(models),
@@ -236,6 +239,29 @@ fn read(
     };
     let limits = Model::ALL.into_iter().map(|model| (model, limits_of(model))).collect();
     Account { row, limits }
+}
+
+/// A key must not travel over a network in the clear, unless somebody said that it may.
+fn sent_in_the_clear(layers: &Layers<'_>, table: Option<&Table>, row: &AccountRow) -> Option<Problem> {
+    let address = &row.base_url.value.0;
+    if address.is_https() || address.is_loopback() || row.insecure_http.value {
+        return None;
+    }
+    let place = match &row.base_url.source {
+        Source::Environment(name) => Place::Environment(name.clone()),
+        Source::Flag(name) => Place::Flag(name.clone()),
+        Source::File(_) | Source::Default => match table.and_then(|table| table.get("base_url")) {
+            Some(node) => Place::File { file: layers.document.file.clone(), at: node.at },
+            None => Place::Settings,
+        },
+    };
+    let what =
+        format!("`base_url` {} is plain http: the key would travel in the clear", quoted(address.as_str()));
+    let hint = match &row.base_url.source {
+        Source::Environment(_) => "write https, or set IMAGEMILL_INSECURE_HTTP=true",
+        _ => "write https, or add `insecure_http = true` to the account",
+    };
+    Some(Problem { place, what, hint: Some(hint.to_owned()) })
 }
 
 /// The variables that describe the environment's account, beside its key.

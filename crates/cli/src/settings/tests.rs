@@ -56,6 +56,23 @@ fn the_environment_alone_is_enough() {
 }
 
 #[test]
+fn a_key_is_not_sent_in_the_clear_unless_somebody_says_so() {
+    let environment = |more: &[(&'static str, &'static str)]| {
+        let mut all = vec![("DASHSCOPE_HTTP_BASE_URL", "http://proxy:8080/api/v1")];
+        all.extend(more);
+        sources(&all, &[])
+    };
+    insta::assert_snapshot!(read("", &environment(&[])).unwrap_err(), @r#"environment variable DASHSCOPE_HTTP_BASE_URL: `base_url` "http://proxy:8080/api/v1" is plain http: the key would travel in the clear (write https, or set IMAGEMILL_INSECURE_HTTP=true)"#);
+    assert!(read("", &environment(&[("IMAGEMILL_INSECURE_HTTP", "true")])).is_ok());
+    let file = "[[accounts]]\nname = \"a\"\nbase_url = \"http://10.0.0.1/api/v1\"\n";
+    insta::assert_snapshot!(read(file, &sources(&[], &[])).unwrap_err(), @r#"imagemill.toml:3:12: `base_url` "http://10.0.0.1/api/v1" is plain http: the key would travel in the clear (write https, or add `insecure_http = true` to the account)"#);
+    assert!(read(&format!("{file}insecure_http = true\n"), &sources(&[], &[])).is_ok());
+    for loopback in ["http://127.0.0.1:1/api/v1", "http://[::1]:1/api/v1", "http://localhost:1/api/v1"] {
+        assert!(read("", &sources(&[("DASHSCOPE_HTTP_BASE_URL", loopback)], &[])).is_ok(), "{loopback}");
+    }
+}
+
+#[test]
 fn flags_win_over_the_environment_and_that_over_the_file_and_that_over_the_defaults() {
     let file = "[worker]\npoll_concurrency = 2\narchive_concurrency = 2\nsubmit_concurrency = 2\n";
     let environment =
