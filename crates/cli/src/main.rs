@@ -3,6 +3,9 @@
 //! `main` makes the clock, the random source and the environment that everything below gets as arguments, installs the
 //! cryptography, begins the log, runs the command, and turns a failure into a message and an exit code. Nothing else.
 
+// They panic where the reader has gone, as of `| head`: answers go through `Output`.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod app;
 mod args;
 mod commands;
@@ -15,6 +18,7 @@ mod report;
 mod settings;
 mod whole_file;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
@@ -34,7 +38,8 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            eprint!("{}", report::render(&failure));
+            // Nobody can be told that stderr is gone.
+            let _ = write!(std::io::stderr(), "{}", report::render(&failure));
             ExitCode::from(failure.exit_code)
         }
     }

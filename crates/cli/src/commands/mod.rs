@@ -51,6 +51,6 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<u8, Failure> {
             Ok(exit_code::DONE)
         }
         #[cfg(feature = "demo")]
-        Command::Demo(args) => demo::run(args).await,
+        Command::Demo(args) => demo::run(app, args).await,
     }
 }

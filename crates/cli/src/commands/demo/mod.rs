@@ -16,8 +16,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use dashscope_sim::{Config, Durations, Latency, Simulator};
 
+use crate::app::App;
 use crate::exit_code;
 use crate::failure::{Failure, OrFail};
+use crate::output::Output;
 use process::Commands;
 use redis_child::RedisChild;
 use store::DemoStore;
@@ -41,15 +43,15 @@ pub(crate) struct DemoArgs {
 }
 
 /// Runs the demo, to its end or until it is told to stop. Either way its servers end and its temporary folder goes.
-pub(crate) async fn run(arguments: DemoArgs) -> Result<u8, Failure> {
+pub(crate) async fn run(app: &App, arguments: DemoArgs) -> Result<u8, Failure> {
     let mut terminate = signal(SignalKind::terminate()).or_fail("failed to listen for signals")?;
     let servers = tokio::select! {
-        servers = demo(&arguments.dir) => servers?,
+        servers = demo(app.out, &arguments.dir) => servers?,
         _ = tokio::signal::ctrl_c() => return Err(interrupted()),
         _ = terminate.recv() => return Err(interrupted()),
     };
     if arguments.stay {
-        show::stay(&servers.environment());
+        show::stay(app.out, &servers.environment())?;
         tokio::select! {
             _ = tokio::signal::ctrl_c() => {}
             _ = terminate.recv() => {}
@@ -57,6 +59,14 @@ pub(crate) async fn run(arguments: DemoArgs) -> Result<u8, Failure> {
     }
     servers.simulator.shutdown().await;
     Ok(exit_code::DONE)
+}
+
+/// Waits for both to end well. The first that fails ends the wait: without a worker a watch would last forever.
+async fn both(
+    watch: impl Future<Output = Result<(), Failure>>,
+    worker: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
+    tokio::try_join!(watch, worker).map(|((), ())| ())
 }
 
 fn interrupted() -> Failure {
@@ -72,10 +82,10 @@ struct Servers {
 }
 
 /// Goes through it, and leaves the images in `to`.
-async fn demo(to: &Path) -> Result<Servers, Failure> {
+async fn demo(out: Output, to: &Path) -> Result<Servers, Failure> {
     let servers = Servers::start().await?;
     let folder = &servers.folder;
-    show::servers(&servers.redis.url(), &servers.store.endpoint(), &servers.simulator.base_url());
+    show::servers(out, &servers.redis.url(), &servers.store.endpoint(), &servers.simulator.base_url())?;
 
     let examples = folder.path("examples");
     std::fs::create_dir_all(&examples).or_fail("failed to make a temporary folder")?;
@@ -83,21 +93,19 @@ async fn demo(to: &Path) -> Result<Servers, Failure> {
     std::fs::write(examples.join("examples.jsonl"), EXAMPLES).or_fail("failed to write the examples")?;
 
     let environment = servers.environment();
-    let commands = Commands::new(&examples, &environment).map_err(Failure::new)?;
+    let commands = Commands::new(&examples, &environment, out).map_err(Failure::new)?;
     commands.run(&["enqueue", "examples.jsonl", "--batch", BATCH]).await?;
     let mut worker = commands.start(&["worker", "--until-idle"], &folder.path("worker.log"))?;
-    let watched = commands.run(&["watch", BATCH]).await;
-    let stopped = worker.end().await;
-    if let Err(failure) = watched.and(stopped) {
-        show::log(&folder.path("worker.log"));
+    if let Err(failure) = both(commands.run(&["watch", BATCH]), worker.end()).await {
+        show::log(out, &folder.path("worker.log"));
         return Err(failure);
     }
     commands.run(&["batch", "show", BATCH]).await?;
 
     let images = export(&folder.path("store").join(store::BUCKET), to).map_err(Failure::new)?;
     let totals = servers.simulator.totals().totals;
-    show::images(&images, to);
-    show::ledger(totals.tasks_created, totals.images_billed, images.len());
+    show::images(out, &images, to)?;
+    show::ledger(out, totals.tasks_created, totals.images_billed, images.len())?;
     let expected = usize::try_from(totals.images_billed).unwrap_or(usize::MAX);
     let damaged = images.iter().filter(|image| image.size.is_none()).count();
     if images.len() != expected || damaged > 0 {
@@ -111,9 +119,7 @@ async fn demo(to: &Path) -> Result<Servers, Failure> {
 impl Servers {
     async fn start() -> Result<Self, Failure> {
         let folder = Scratch::make().or_fail("failed to make a temporary folder")?;
-        let redis = RedisChild::start(&folder.path("redis")).await.map_err(|error| {
-            Failure::new(error).exit(exit_code::UNAVAILABLE).hint("`scripts/demo` installs what is missing")
-        })?;
+        let redis = RedisChild::start("redis-server", &folder.path("redis")).await?;
         let store = DemoStore::start(&folder.path("store")).await.map_err(Failure::new)?;
         // Tasks take 12 to 22 s at the provider; here a sixth of that.
         let durations = Durations { scale: 1.0 / 6.0, ..Durations::default() };
@@ -202,7 +208,18 @@ impl Drop for Scratch {
 
 #[cfg(test)]
 mod tests {
+    use std::future::{pending, ready};
+
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn whichever_of_watch_and_worker_fails_first_ends_the_demo() {
+        let failed = || ready(Err(Failure::message("ended early")));
+        let limit = std::time::Duration::from_secs(1);
+        assert!(tokio::time::timeout(limit, both(pending(), failed())).await.unwrap().is_err());
+        assert!(tokio::time::timeout(limit, both(failed(), pending())).await.unwrap().is_err());
+        assert!(both(ready(Ok(())), ready(Ok(()))).await.is_ok());
+    }
 
     #[test]
     fn the_examples_use_every_scenario_and_make_at_least_twelve_images() {

@@ -8,17 +8,23 @@ use tokio::process::{Child, Command};
 
 use crate::exit_code;
 use crate::failure::{Failure, OrFail};
+use crate::output::Output;
 
 /// Commands of this binary, in one folder and one environment.
 pub(super) struct Commands<'a> {
     binary: PathBuf,
     folder: &'a Path,
     environment: &'a [(&'static str, String)],
+    out: Output,
 }
 
 impl<'a> Commands<'a> {
-    pub(super) fn new(folder: &'a Path, environment: &'a [(&'static str, String)]) -> anyhow::Result<Self> {
-        Ok(Self { binary: std::env::current_exe()?, folder, environment })
+    pub(super) fn new(
+        folder: &'a Path,
+        environment: &'a [(&'static str, String)],
+        out: Output,
+    ) -> anyhow::Result<Self> {
+        Ok(Self { binary: std::env::current_exe()?, folder, environment, out })
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -34,17 +40,17 @@ impl<'a> Commands<'a> {
         command
     }
 
-    /// Shows a command and runs it to its end, on this terminal.
+    /// Shows a command and runs it to its end, on this terminal. Dropped before that, it is ended.
     pub(super) async fn run(&self, arguments: &[&str]) -> Result<(), Failure> {
-        println!("$ imagemill {}", arguments.join(" "));
+        self.out.print(&format!("$ imagemill {}", arguments.join(" ")))?;
         let status = self.command(arguments).status().await.or_fail("failed to run a command of the demo")?;
-        println!();
+        self.out.print("")?;
         ended(arguments, status)
     }
 
     /// Shows a command and starts it, with its output in a file.
     pub(super) fn start(&self, arguments: &[&str], log: &Path) -> Result<Started, Failure> {
-        println!("$ imagemill {} &", arguments.join(" "));
+        self.out.print(&format!("$ imagemill {} &", arguments.join(" ")))?;
         let mut command = self.command(arguments);
         let file = std::fs::File::create(log).or_fail("failed to make the worker's log")?;
         command.stderr(file.try_clone().or_fail("failed to make the worker's log")?).stdout(file);
