@@ -29,7 +29,13 @@ pub(crate) async fn run(env: &Env) -> bool {
             () = env.stop.cancelled() => return false,
             () = tokio::time::sleep(EVERY) => {}
         }
-        match env.jobs.counts().await {
+        let counts = tokio::select! {
+            biased;
+            // Redis may hang: nobody waits for it who is told to stop.
+            () = env.stop.cancelled() => return false,
+            counts = env.jobs.counts() => counts,
+        };
+        match counts {
             Ok(counts) if nothing_left(&counts) => in_a_row += 1,
             Ok(_) => in_a_row = 0,
             Err(fault) => {
@@ -47,6 +53,7 @@ pub(crate) async fn run(env: &Env) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::World;
 
     #[test]
     fn only_final_and_held_jobs_leave_a_worker_idle() {
@@ -57,5 +64,21 @@ mod tests {
             let expected = state.is_final() || state == StateName::Held;
             assert_eq!(nothing_left(&counts), expected, "{state}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_queue_that_hangs_does_not_keep_a_worker_that_is_told_to_stop() {
+        let world = World::new();
+        *world.jobs.counts_hang.lock().unwrap() = true;
+        let stop = async {
+            // Only once it hangs.
+            world.jobs.counting.notified().await;
+            world.env.stop.cancel();
+        };
+        let both = async { tokio::join!(run(&world.env), stop).0 };
+        let idle = tokio::time::timeout(Duration::from_secs(10), both)
+            .await
+            .expect("it goes on waiting for the counts");
+        assert!(!idle);
     }
 }

@@ -58,6 +58,9 @@ pub trait Jobs: Send + Sync {
     /// Those of `tasks` that no job of ours owns.
     async fn unowned(&self, account: &AccountName, tasks: &[TaskId]) -> Result<Vec<TaskId>, JobsFault>;
 
+    /// The jobs whose attempts hold, or may hold, one of the account's places for the model.
+    async fn placed(&self, account: &AccountName, model: Model) -> Result<Vec<Job>, JobsFault>;
+
     /// Attempts of the account and model that may yet turn out to have created a task, whatever their job's state.
     async fn open_attempts(
         &self,
@@ -242,10 +245,8 @@ pub enum CreateFault {
     Refused(Answer),
     /// Anything else: a task may exist.
     Unknown {
-        /// Such as `timeout`, `reset`, `http_502`.
+        /// Such as `timeout`, `no_answer`, `http_502`.
         cause: String,
-        /// Whether the service may still be holding the request.
-        may_be_held: bool,
     },
 }
 
@@ -346,8 +347,10 @@ pub struct CopyFault {
 pub enum CopyCure {
     /// Try again later, by itself or after a person has put the store right.
     Later,
-    /// Ask the task for another link.
+    /// Ask the task for another link. That this one is refused may pass as well: the object's host has bad days.
     FreshLink,
+    /// Ask the task for another link: its host says that this one is at its end.
+    Expired,
     /// A different object stands at the key: write beside it first.
     Beside,
     /// Nothing.

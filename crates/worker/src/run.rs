@@ -20,7 +20,7 @@ use crate::stages::Stages;
 use crate::streaks::Streaks;
 use crate::tally::{Summary, Tally};
 use crate::wire::OnTheWire;
-use crate::{idle, promote, rescue, retention, settle};
+use crate::{idle, promote, release, rescue, retention, settle};
 
 /// How long a worker that is told to stop takes to give its steps back. With Redis in reach it takes milliseconds; without, the
 /// jobs come back when their leases end.
@@ -110,12 +110,16 @@ pub async fn run(
     let stages = Stages { env: env.clone(), queue, leases, wakes, name: name.clone(), stop: stop.clone() };
     let drained = down_in_time(stages.run(), &env).await;
     stop.cancel();
-    let ended = tokio::time::timeout(LOOPS_END, async { while loops.join_next().await.is_some() {} }).await;
-    let idle = match idle {
-        Some(idle) => idle.await.unwrap_or(false),
-        None => false,
-    };
-    let summary = env.tally.summary(drained == Drained::Yes && ended.is_ok(), idle);
+    // Looking for idleness is a loop like the others: with Redis away it has no more time than they.
+    let ended = tokio::time::timeout(LOOPS_END, async {
+        while loops.join_next().await.is_some() {}
+        match idle {
+            Some(idle) => idle.await.unwrap_or(false),
+            None => false,
+        }
+    })
+    .await;
+    let summary = env.tally.summary(drained == Drained::Yes && ended.is_ok(), ended.unwrap_or(false));
     info!(worker = name, drained = summary.drained, "Worker {name} is down");
     if drained == Drained::StageFailed { Err(RunError::StageEnded) } else { Ok(summary) }
 }
@@ -129,6 +133,8 @@ fn start_loops(env: &Arc<Env>, lease: Duration) -> JoinSet<()> {
     loops.spawn(async move { promote::run(&of).await });
     let of = env.clone();
     loops.spawn(async move { retention::run(&of).await });
+    let of = env.clone();
+    loops.spawn(async move { release::run(&of).await });
     let of = env.clone();
     loops.spawn(async move { settle::run(&of).await });
     loops

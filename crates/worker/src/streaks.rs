@@ -13,7 +13,7 @@ use job::{AccountName, Curve};
 /// Source: Model Studio's "Rate limits" (recovery within a minute).
 const PAUSES: Curve = Curve { first: Duration::from_secs(1), factor: 2.0, cap: Duration::from_secs(60) };
 
-/// What a streak is of. An answer of any kind ends those of connections.
+/// What a streak is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Trouble {
     /// No connection.
@@ -22,6 +22,13 @@ pub(crate) enum Trouble {
     Throttled,
     /// Creates without an answer.
     NoAnswer,
+    /// Queries, lists or cancels without an answer.
+    Silence,
+}
+
+impl Trouble {
+    /// Those that a good create ends.
+    pub(crate) const OF_CREATES: [Self; 3] = [Self::Connection, Self::Throttled, Self::NoAnswer];
 }
 
 /// Counts of bad answers in a row.
@@ -50,9 +57,12 @@ impl Streaks {
         Pause { in_a_row: streak.in_a_row, wait: streak.until.saturating_sub(now) }
     }
 
-    /// A good answer ended every streak of the account.
-    pub(crate) fn end(&self, account: &AccountName) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(of, _), _| of != account);
+    /// A good answer ended these streaks of the account.
+    pub(crate) fn end(&self, account: &AccountName, troubles: &[Trouble]) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|(of, trouble), _| of != account || !troubles.contains(trouble));
     }
 }
 
@@ -84,8 +94,14 @@ mod tests {
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(streaks.add(&account, Trouble::Connection, now, 1.0).in_a_row, 1);
         assert_eq!(streaks.add(&other, Trouble::Throttled, now, 1.0).in_a_row, 1);
-        streaks.end(&account);
+        assert_eq!(streaks.add(&account, Trouble::Silence, now, 1.0).in_a_row, 1);
+        streaks.end(&account, &Trouble::OF_CREATES);
         assert_eq!(streaks.add(&account, Trouble::Throttled, now, 1.0).in_a_row, 1);
+        assert_eq!(
+            streaks.add(&account, Trouble::Silence, now + SECOND, 1.0).in_a_row,
+            2,
+            "queries are another matter"
+        );
         assert_eq!(streaks.add(&other, Trouble::Throttled, now + SECOND, 1.0).in_a_row, 2);
     }
 

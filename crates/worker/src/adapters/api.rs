@@ -24,7 +24,6 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::AccountConfig;
 use crate::ports::{Answer, CallFault, CreateFault, Created, Gate, ImageApi, Withheld};
-use crate::settle::TIMED_OUT;
 
 /// Tasks on a page of the provider's list.
 ///
@@ -182,7 +181,10 @@ impl ImageApi for DashScopeApi {
 }
 
 fn create_fault(error: CreateTaskError, withheld: Option<Withheld>) -> CreateFault {
-    let may_be_held = error.timed_out_waiting();
+    let timed_out = error.timed_out_waiting();
+    let unknown = |otherwise: String| CreateFault::Unknown {
+        cause: if timed_out { "timeout".to_owned() } else { otherwise },
+    };
     match error {
         // A gate that was closed unasked belongs to a call that was given up.
         CreateTaskError::NotSent { .. } => CreateFault::Withheld(withheld.unwrap_or(Withheld::Stopping)),
@@ -190,23 +192,10 @@ fn create_fault(error: CreateTaskError, withheld: Option<Withheld>) -> CreateFau
             CreateFault::NotConnected { message: chain(&error) }
         }
         CreateTaskError::Refused { source } => CreateFault::Refused(answer(&source)),
-        CreateTaskError::Doubtful { source } => CreateFault::Unknown {
-            cause: cause(may_be_held, &format!("http_{}", source.http_status)),
-            may_be_held,
-        },
-        CreateTaskError::NoAnswer { .. } => {
-            CreateFault::Unknown { cause: cause(may_be_held, "no_answer"), may_be_held }
-        }
-        CreateTaskError::UnreadableAnswer { http_status, .. } => CreateFault::Unknown {
-            cause: cause(may_be_held, &format!("unreadable_{http_status}")),
-            may_be_held,
-        },
+        CreateTaskError::Doubtful { source } => unknown(format!("http_{}", source.http_status)),
+        CreateTaskError::NoAnswer { .. } => unknown("no_answer".to_owned()),
+        CreateTaskError::UnreadableAnswer { http_status, .. } => unknown(format!("unreadable_{http_status}")),
     }
-}
-
-/// The settler reads from the cause whether the service may still be holding the request.
-fn cause(may_be_held: bool, otherwise: &str) -> String {
-    if may_be_held { TIMED_OUT.to_owned() } else { otherwise.to_owned() }
 }
 
 fn call_fault(error: CallError) -> CallFault {

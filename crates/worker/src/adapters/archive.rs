@@ -109,6 +109,7 @@ fn copy_fault(error: &CopyError) -> CopyFault {
     let cure = match error {
         CopyError::Store(store) if store.kind() == StoreErrorKind::Occupied => CopyCure::Beside,
         CopyError::Fetch(FetchError::LinkRefused { .. }) if !error.is_retryable() => CopyCure::None,
+        CopyError::Fetch(FetchError::LinkExpired) => CopyCure::Expired,
         _ if error.needs_fresh_link() => CopyCure::FreshLink,
         _ if error.is_retryable() || error.needs_operator() => CopyCure::Later,
         _ => CopyCure::None,

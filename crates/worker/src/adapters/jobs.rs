@@ -1,6 +1,6 @@
 //! The jobs behind Redis.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,6 +14,11 @@ use queue::{
 
 use crate::config::WorkerConfig;
 use crate::ports::{Beat, Claimed, CommitFault, Jobs, JobsFault, Lease, PausedCall, Rescued, Written};
+
+/// The most held jobs that are read for one question.
+///
+/// Source: ours. Should more be held, what is found is left to people.
+const HELD_MAX: usize = 5_000;
 
 /// [`Jobs`] behind Redis.
 pub struct QueueJobs {
@@ -127,12 +132,25 @@ impl Jobs for QueueJobs {
         Ok(unowned)
     }
 
+    async fn placed(&self, account: &AccountName, model: Model) -> Result<Vec<Job>, JobsFault> {
+        Ok(self.queue.jobs_with_slots(account, model).await?)
+    }
+
     async fn open_attempts(
         &self,
         account: &AccountName,
         model: Model,
     ) -> Result<Vec<(JobId, Attempt)>, JobsFault> {
-        let jobs = self.queue.jobs_with_slots(account, model).await?;
+        let mut jobs = self.queue.jobs_with_slots(account, model).await?;
+        // Held attempts whose place was given up hold none, and are as open as before. They are read last: who is held meanwhile is
+        // in one of the two.
+        let held = self.queue.held_jobs(HELD_MAX).await?;
+        let all = held.len() < HELD_MAX;
+        let here = |job: &Job| {
+            job.model == model && job.state.attempt().is_some_and(|attempt| attempt.account == *account)
+        };
+        let known: BTreeSet<JobId> = jobs.iter().map(|job| job.id).collect();
+        jobs.extend(held.into_iter().filter(|job| here(job) && !known.contains(&job.id)));
         let open = |job: Job| match job.state {
             JobState::Submitting { attempt } | JobState::Settling { attempt, .. } => Some((job.id, attempt)),
             JobState::Held { attempt, unsettled: true, task: None, .. } => Some((job.id, attempt)),
@@ -142,6 +160,12 @@ impl Jobs for QueueJobs {
         // A create that belongs to no job, and whose outcome nobody told, may have made what is found as well.
         for at in self.queue.stray_creates(account, model).await? {
             let attempt = Attempt { number: 0, account: account.clone(), claimed_at: at, send_by: at };
+            open.push((JobId::fresh(0, 0), attempt));
+        }
+        if !all {
+            // Any time may be that of one which was not read.
+            let (account, send_by) = (account.clone(), self.queue.now());
+            let attempt = Attempt { number: 0, account, claimed_at: Timestamp::UNIX_EPOCH, send_by };
             open.push((JobId::fresh(0, 0), attempt));
         }
         Ok(open)
@@ -155,10 +179,11 @@ impl Jobs for QueueJobs {
     }
 
     async fn beat(&self) -> Result<Beat, JobsFault> {
+        // The facts bring Redis's time with them and set this clock right: run id and time are of one moment, and a step of Redis's
+        // clock shows in this very beat. Evaluated in this order, for that reason.
         let run_id = self.queue.server_facts().await?.run_id;
-        // Every script's answer sets this clock right, and the promoter of this very process calls one each second: a step of
-        // Redis's clock shows in it within that time.
-        Ok(Beat { run_id, time: self.queue.now() })
+        let time = self.queue.now();
+        Ok(Beat { run_id, time })
     }
 
     async fn rescue(&self, max: usize) -> Result<Rescued, JobsFault> {

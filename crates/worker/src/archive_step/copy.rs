@@ -14,6 +14,11 @@ use crate::ports::{CopyCure, CopyFault};
 /// How long after its link's end an image is still tried for: clocks differ.
 const GRACE: Duration = Duration::from_secs(600);
 
+/// Whether a link is past its end by any clock.
+fn overdue(deadline: Timestamp, now: Timestamp) -> bool {
+    now > deadline + GRACE
+}
+
 /// How a round ended.
 pub(crate) enum Round {
     /// The worker is going down; what was copied is noted.
@@ -31,9 +36,34 @@ pub(crate) struct Loss {
     at: usize,
     code: &'static str,
     reason: String,
+    /// Whether the object's host said that the link is at its end, and did not just refuse it.
+    expired: bool,
 }
 
 impl Loss {
+    /// Whether the image's link, the fresh one where there is one, is past its end by any clock.
+    pub(crate) fn is_overdue(&self, outcome: &Outcome, now: Timestamp) -> bool {
+        match outcome.images.get(self.at).map(|image| &image.state) {
+            Some(ImageState::Waiting { deadline, .. }) => overdue(*deadline, now),
+            _ => true,
+        }
+    }
+
+    /// Whether no fresh link is to be had, now that the provider does not know the task any more. A link that is refused before
+    /// its end may be taken again: hosts of objects have bad days.
+    pub(crate) fn is_final(&self, outcome: &Outcome, now: Timestamp) -> bool {
+        self.expired || self.is_overdue(outcome, now)
+    }
+
+    /// Says why the image is not copied yet.
+    pub(crate) fn explain(&self, job: &Job, outcome: &Outcome) {
+        let Some(image) = outcome.images.get(self.at) else { return };
+        warn!(
+            job.id = %job.id, image = image.index, code = self.code,
+            "The link of image {} of job {} is dead; it is tried again: {}", image.index, job.id, self.reason
+        );
+    }
+
     /// Gives the image up.
     pub(crate) fn apply(self, job: &Job, outcome: &mut Outcome) {
         let Some(image) = outcome.images.get_mut(self.at) else { return };
@@ -78,13 +108,15 @@ pub(crate) async fn copy_waiting(env: &Env, job: &Job, keys: &Keys<'_>, outcome:
                 image.state = ImageState::Stored(stored);
             }
             Err(CopyFault { code, reason, cure }) => {
-                let overdue = env.jobs.now() > deadline + GRACE;
+                let expired = cure == CopyCure::Expired;
+                let loss = Loss { at, code, reason, expired };
                 match cure {
-                    CopyCure::FreshLink => dead.push(Loss { at, code, reason }),
-                    CopyCure::Later | CopyCure::Beside if !overdue => {
+                    CopyCure::FreshLink | CopyCure::Expired => dead.push(loss),
+                    CopyCure::Later | CopyCure::Beside if !overdue(deadline, env.jobs.now()) => {
+                        let reason = &loss.reason;
                         warn!(job.id = %job.id, image = image.index, code, "Image {} of job {} is not copied yet: {reason}", image.index, job.id);
                     }
-                    _ => Loss { at, code, reason }.apply(job, outcome),
+                    _ => loss.apply(job, outcome),
                 }
             }
         }

@@ -7,14 +7,17 @@ use tracing::{debug, info};
 use crate::env::Env;
 use crate::permit::query_permit;
 use crate::poll::{Reading, outcome};
+use crate::silence::heed;
 
 /// What the task says.
 pub(crate) enum Links {
     /// It brought links, fresh ones perhaps.
     Fresh(Box<Outcome>),
-    /// It could not be asked now.
+    /// It could not be asked now, or did not say anything that helps.
     Later,
-    /// It is forgotten, or cannot be asked for any more.
+    /// The provider says that it does not know the task, though it should.
+    Unknown,
+    /// It is too old to be known.
     Forgotten,
 }
 
@@ -34,14 +37,16 @@ pub(crate) async fn fresh_links(env: &Env, job: &Job) -> Links {
     if query_permit(env, &attempt.account).await.is_err() {
         return Links::Later;
     }
-    match env.api.fetch(&attempt.account, reading.task).await {
+    let answer = env.api.fetch(&attempt.account, reading.task).await;
+    heed(env, &attempt.account, &answer).await;
+    match answer {
         Ok(report) => match report.status {
-            TaskStatus::Succeeded => {
+            TaskStatus::Succeeded if !report.output.images.is_empty() => {
                 info!(job.id = %job.id, task.id = %reading.task, "Task {} was asked again for links", reading.task);
                 Links::Fresh(Box::new(outcome(report, reading)))
             }
-            TaskStatus::Unknown => Links::Forgotten,
-            // It succeeded before: any other state is a moment's confusion.
+            TaskStatus::Unknown => Links::Unknown,
+            // It succeeded before, with images: anything else is a moment's confusion.
             _ => Links::Later,
         },
         Err(fault) => {

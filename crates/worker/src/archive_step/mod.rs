@@ -14,10 +14,10 @@ mod tests;
 
 use std::sync::Arc;
 
-use job::{Action, Event, ImageState, Job, JobState, Outcome};
+use job::{Action, Event, ImageState, Job, JobState, Outcome, Timestamp};
 use tracing::warn;
 
-use self::copy::copy_waiting;
+use self::copy::{Loss, copy_waiting};
 use self::finish::{Finished, finish};
 use self::keys::Keys;
 use self::links::{Links, fresh_links};
@@ -33,9 +33,6 @@ pub(crate) struct ArchiveClaim {
     /// Its lease.
     pub(crate) lease: Arc<dyn Lease>,
 }
-
-/// How often a task is asked for fresh links. Whether it signs anew is not documented: one question tells.
-const REFETCHES_MAX: u8 = 1;
 
 /// One round for one claim.
 pub(crate) async fn run(env: &Env, claim: ArchiveClaim) {
@@ -69,7 +66,6 @@ async fn round(
     mut outcome: Outcome,
     lease: &dyn Lease,
 ) -> (Option<Event>, Option<Outcome>) {
-    let JobState::Archiving { refetches, .. } = job.state else { return (Some(Event::GivenBack), None) };
     let spec = match env.jobs.spec(job.id).await {
         Ok(spec) => spec,
         Err(fault @ JobsFault::Away(_)) => {
@@ -88,24 +84,15 @@ async fn round(
         copy::Round::Stopped => return (Some(Event::GivenBack), Some(outcome)),
         copy::Round::Over { dead } => dead,
     };
-    if !dead.is_empty() && refetches < REFETCHES_MAX {
+    if !dead.is_empty() {
         let links = tokio::select! {
             biased;
             () = env.stop.cancelled() => return (Some(Event::GivenBack), Some(outcome)),
             links = fresh_links(env, job) => links,
         };
-        match links {
-            Links::Fresh(fresh) => {
-                links::take_over(&mut outcome, *fresh);
-                let deadline = outcome.deadline().unwrap_or(env.jobs.now());
-                return (Some(Event::FreshLinks { deadline }), Some(outcome));
-            }
-            Links::Later => return (Some(progress(job, &outcome)), Some(outcome)),
-            Links::Forgotten => {}
+        if let Some(event) = weigh(env, job, dead, links, &mut outcome) {
+            return (Some(event), Some(outcome));
         }
-    }
-    for loss in dead {
-        loss.apply(job, &mut outcome);
     }
     if waiting(&outcome) {
         return (Some(progress(job, &outcome)), Some(outcome));
@@ -115,6 +102,36 @@ async fn round(
         Finished::Later => (Some(unfinished(&outcome)), Some(outcome)),
         Finished::NotOurs => (None, None),
     }
+}
+
+/// What follows for images whose links are dead; no event if nothing waits for another link.
+///
+/// The images are paid for. As long as their links ought to live, a refusal is taken for one that passes, and the task is asked
+/// again with each round: the waits between rounds grow.
+fn weigh(env: &Env, job: &Job, dead: Vec<Loss>, links: Links, outcome: &mut Outcome) -> Option<Event> {
+    let now = env.jobs.now();
+    let fresh = matches!(links, Links::Fresh(_));
+    let lost: fn(&Loss, &Outcome, Timestamp) -> bool = match links {
+        Links::Fresh(fresh) => {
+            links::take_over(outcome, *fresh);
+            Loss::is_overdue
+        }
+        // It can be asked until it is forgotten.
+        Links::Later => return Some(progress(job, outcome)),
+        Links::Unknown | Links::Forgotten => Loss::is_final,
+    };
+    let (lost, hoped_for): (Vec<_>, Vec<_>) = dead.into_iter().partition(|loss| lost(loss, outcome, now));
+    for loss in lost {
+        loss.apply(job, outcome);
+    }
+    for loss in &hoped_for {
+        loss.explain(job, outcome);
+    }
+    if hoped_for.is_empty() {
+        return None;
+    }
+    let deadline = outcome.deadline().unwrap_or(now);
+    Some(if fresh { Event::FreshLinks { deadline } } else { progress(job, outcome) })
 }
 
 fn waiting(outcome: &Outcome) -> bool {
@@ -143,7 +160,10 @@ async fn without_outcome(env: &Env, job: &Job) -> (Option<Event>, Option<Outcome
             let deadline = outcome.deadline().unwrap_or(env.jobs.now());
             (Some(Event::FreshLinks { deadline }), Some(*outcome))
         }
-        Links::Later => (Some(Event::Copied { stored: 0, lost: 0, retry_after: None }), None),
+        // The images are paid for: one UNKNOWN before the time does not end the hope for them.
+        Links::Later | Links::Unknown => {
+            (Some(Event::Copied { stored: 0, lost: 0, retry_after: None }), None)
+        }
         Links::Forgotten => (Some(Event::LinksDead), None),
     }
 }

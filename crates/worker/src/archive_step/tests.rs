@@ -215,28 +215,80 @@ async fn a_dead_link_is_asked_for_once_more_and_the_fresh_one_is_copied() {
 }
 
 #[tokio::test]
-async fn a_link_that_stays_dead_loses_its_image_and_only_that() {
+async fn a_link_that_is_refused_again_and_again_is_tried_for_as_long_as_it_ought_to_live() {
+    let world = World::new();
+    let job = archiving(&world, 2, 1);
+    world.archive.fail(&link("y"), &[CopyCure::FreshLink; 5]);
+    let mut after = round_with_links(&world, &job, Some(outcome(vec![waiting("x"), waiting("y")]))).await;
+    for _ in 0..4 {
+        assert_eq!(after.state_name(), StateName::Archiving);
+        world.jobs.advance(Duration::from_secs(60));
+        after = round_with_links(&world, &after, world.jobs.outcome(job.id)).await;
+    }
+    assert_eq!(world.api.log(), ["fetch t1"; 5]);
+    world.jobs.advance(Duration::from_secs(60));
+    let after = round(&world, &after, world.jobs.outcome(job.id)).await;
+    assert!(matches!(after.state, JobState::Succeeded { partial: false, .. }), "{:?}", after.state);
+    assert_eq!(world.archive.object("b/sku/1.png").unwrap(), link("y"));
+}
+
+/// A round in which the task brings the same links once more.
+async fn round_with_links(world: &World, job: &Job, outcome: Option<Outcome>) -> Job {
+    world.api.on_fetch(Ok(fresh(&["x", "y"])));
+    round(world, job, outcome).await
+}
+
+#[tokio::test]
+async fn a_link_that_stays_dead_past_its_end_loses_its_image_and_only_that() {
     let world = World::new();
     let job = archiving(&world, 2, 1);
     world.archive.fail(&link("y"), &[CopyCure::FreshLink, CopyCure::FreshLink]);
     world.api.on_fetch(Ok(fresh(&["x", "y"])));
     let asked = round(&world, &job, Some(outcome(vec![waiting("x"), waiting("y")]))).await;
+    world.jobs.advance(DAY + Duration::from_secs(601));
     let after = round(&world, &asked, world.jobs.outcome(job.id)).await;
     assert!(matches!(after.state, JobState::Succeeded { partial: true, .. }), "{:?}", after.state);
     let kept = world.jobs.outcome(job.id).unwrap();
     assert!(matches!(&kept.images[1].state, ImageState::Lost { code, .. } if code == "scripted"));
+    // By then nobody has to be asked any more.
     assert_eq!(world.api.log(), ["fetch t1"]);
 }
 
 #[tokio::test]
-async fn a_forgotten_task_with_dead_links_expires() {
+async fn an_ended_link_of_a_task_that_the_provider_forgot_expires() {
     let world = World::new();
     let job = archiving(&world, 1, 1);
-    world.archive.fail(&link("x"), &[CopyCure::FreshLink]);
+    world.archive.fail(&link("x"), &[CopyCure::Expired]);
     world.api.on_fetch(Ok(report(TaskStatus::Unknown)));
     let after = round(&world, &job, Some(outcome(vec![waiting("x")]))).await;
     assert_eq!(after.state_name(), StateName::Expired);
     assert!(world.archive.objects().is_empty());
+}
+
+#[tokio::test]
+async fn a_refused_link_is_hoped_for_even_if_the_provider_does_not_know_the_task() {
+    let world = World::new();
+    let job = archiving(&world, 1, 1);
+    world.archive.fail(&link("x"), &[CopyCure::FreshLink]);
+    world.api.on_fetch(Ok(report(TaskStatus::Unknown)));
+    let later = round(&world, &job, Some(outcome(vec![waiting("x")]))).await;
+    assert_eq!(world.jobs.events(), ["Copied"]);
+    assert!(later.state.due().unwrap() > start());
+    world.jobs.advance(Duration::from_secs(60));
+    let after = round(&world, &later, world.jobs.outcome(job.id)).await;
+    assert_eq!(after.state_name(), StateName::Succeeded);
+}
+
+#[tokio::test]
+async fn an_answer_without_links_takes_none_away() {
+    for state in [Some(outcome(vec![waiting("x")])), None] {
+        let world = World::new();
+        let job = archiving(&world, 1, 1);
+        world.archive.fail(&link("x"), &[CopyCure::Expired]);
+        world.api.on_fetch(Ok(fresh(&[])));
+        let after = round(&world, &job, state).await;
+        assert_eq!((after.state_name(), world.jobs.events()), (StateName::Archiving, vec!["Copied"]));
+    }
 }
 
 #[tokio::test]

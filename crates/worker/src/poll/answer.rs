@@ -61,7 +61,7 @@ pub(crate) fn read(report: TaskReport, reading: Reading<'_>) -> (Event, Option<O
         TaskStatus::Unknown => (Event::TaskUnknown, None),
         TaskStatus::Canceled => (Event::TaskCanceled, None),
         TaskStatus::Failed => (Event::TaskFailed(failure(report)), None),
-        TaskStatus::Succeeded if report.output.images.is_empty() && report.output.unusable.is_empty() => {
+        TaskStatus::Succeeded if brought_nothing(&report) => {
             let message = "the task succeeded and brought no image".to_owned();
             let failure = Failure {
                 class: job::FailureClass::Service,
@@ -72,9 +72,12 @@ pub(crate) fn read(report: TaskReport, reading: Reading<'_>) -> (Event, Option<O
             (Event::TaskFailed(failure), None)
         }
         TaskStatus::Succeeded => {
+            let readable = !report.output.images.is_empty();
             let outcome = outcome(report, reading);
+            // What is paid for and cannot be read is held for a person: another task would be paid for as well.
+            let images = if readable { u8::try_from(outcome.images.len()).unwrap_or(u8::MAX) } else { 0 };
             let event = Event::TaskSucceeded {
-                images: u8::try_from(outcome.images.len()).unwrap_or(u8::MAX),
+                images,
                 billed: outcome.billed,
                 cost: reading.price.times(outcome.billed.into()),
                 deadline: outcome.deadline().unwrap_or(reading.created_at + reading.retention),
@@ -82,6 +85,13 @@ pub(crate) fn read(report: TaskReport, reading: Reading<'_>) -> (Event, Option<O
             (event, Some(outcome))
         }
     }
+}
+
+/// Whether a task that succeeded made nothing, and cost nothing. Where the service does not say what it bills, anything that looks
+/// like an image counts as paid for.
+fn brought_nothing(report: &TaskReport) -> bool {
+    let billed = report.usage.and_then(|usage| usage.image_count);
+    report.output.images.is_empty() && billed.map_or(report.output.unusable.is_empty(), |billed| billed == 0)
 }
 
 fn failure(report: TaskReport) -> Failure {

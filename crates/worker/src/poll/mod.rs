@@ -14,6 +14,7 @@ pub(crate) use self::answer::{Reading, outcome};
 use crate::env::Env;
 use crate::permit::query_permit;
 use crate::ports::{CallFault, Lease};
+use crate::silence::heed;
 
 /// A claim for a poll.
 pub(crate) struct PollClaim {
@@ -53,6 +54,7 @@ async fn ask(env: &Env, job: &Job) -> (Event, Option<Outcome>) {
         _ => return (Event::GivenBack, None),
     };
     let answer = env.api.fetch(&account, &task).await;
+    heed(env, &account, &answer).await;
     let price = env.config.prices.per_image(job.model);
     let Some(reading) = Reading::of(job, env.jobs.now(), env.config.rules.task_retention, price) else {
         return (Event::GivenBack, None);
@@ -76,7 +78,9 @@ async fn ask(env: &Env, job: &Job) -> (Event, Option<Outcome>) {
 
 async fn cancel(env: &Env, job: &Job, task: &TaskId) {
     let Some(attempt) = job.state.attempt() else { return };
-    match env.api.cancel(&attempt.account, task).await {
+    let answer = env.api.cancel(&attempt.account, task).await;
+    heed(env, &attempt.account, &answer).await;
+    match answer {
         Ok(()) => debug!(task.id = %task, "The cancelling of task {task} was asked for"),
         // It runs already and will be paid for: it is finished and stored.
         Err(CallFault::Refused(answer)) => {

@@ -107,10 +107,42 @@ fn what_should_have_been_an_image_is_lost_and_texts_are_kept() {
 }
 
 #[test]
-fn success_without_an_image_is_a_fault_of_the_service() {
-    let (event, outcome) = understood(succeeded(Vec::new(), None));
-    let Event::TaskFailed(failure) = event else { panic!("{event:?}") };
-    assert_eq!((failure.class, failure.code.as_str(), outcome), (FailureClass::Service, "NoImages", None));
+fn success_without_an_image_that_costs_nothing_is_a_fault_of_the_service() {
+    for billed in [None, Some(0)] {
+        let (event, outcome) = understood(succeeded(Vec::new(), billed));
+        let Event::TaskFailed(failure) = event else { panic!("{event:?}") };
+        assert_eq!(
+            (failure.class, failure.code.as_str(), outcome),
+            (FailureClass::Service, "NoImages", None)
+        );
+    }
+}
+
+#[test]
+fn a_billed_answer_without_a_readable_image_is_booked_and_brings_none() {
+    let (event, outcome) = understood(succeeded(Vec::new(), Some(2)));
+    let Event::TaskSucceeded { images, billed, cost, .. } = event else { panic!("{event:?}") };
+    assert_eq!((images, billed, cost), (0, 2, Micros(60_000)));
+    assert!(outcome.unwrap().images.is_empty());
+
+    // A link that cannot be read, and no word of what is billed: it looks paid for.
+    let mut report = succeeded(Vec::new(), None);
+    let reason = ApiError::new("UnusableLink", "no address");
+    report.output.unusable = vec![UnusableItem { choice: 0, item: 0, reason }];
+    let (event, _) = understood(report);
+    assert!(matches!(event, Event::TaskSucceeded { images: 0, .. }), "{event:?}");
+}
+
+#[tokio::test]
+async fn a_billed_answer_that_cannot_be_read_is_held_and_not_paid_for_again() {
+    let world = World::new();
+    let job = world.polling(1, TaskPhase::Running);
+    world.api.on_fetch(Ok(succeeded(Vec::new(), Some(1))));
+    run(&world.env, claim(&job)).await;
+    let after = world.jobs.job(job.id);
+    let JobState::Held { reason, .. } = after.state else { panic!("{:?}", after.state) };
+    assert_eq!(reason, job::HeldReason::UnreadableResult);
+    assert_eq!((after.billed, after.cost, after.retries), (1, Micros(30_000), job.retries));
 }
 
 #[test]
@@ -233,4 +265,38 @@ async fn a_bad_key_pauses_the_queries_and_fails_no_job() {
     run(&world.env, claim(&job)).await;
     assert_eq!(world.jobs.job(job.id).state_name(), StateName::Polling);
     assert_eq!(world.jobs.pauses()[0].0, PausedCall::Query);
+}
+
+fn silence() -> CallFault {
+    CallFault::Unanswered { message: "timed out".into() }
+}
+
+#[tokio::test]
+async fn an_account_that_does_not_answer_gets_longer_and_longer_rests() {
+    let world = World::new();
+    for _ in 0..4 {
+        let job = world.polling(1, TaskPhase::Running);
+        world.api.on_fetch(Err(silence()));
+        run(&world.env, claim(&job)).await;
+        world.clock.advance(Duration::from_secs(60));
+    }
+    let pauses = world.jobs.pauses();
+    // One lost connection is no outage.
+    assert_eq!(pauses.len(), 3);
+    assert!(pauses.iter().all(|(call, ..)| *call == PausedCall::Query));
+    assert!(pauses[0].1 < pauses[1].1 && pauses[1].1 < pauses[2].1, "{pauses:?}");
+}
+
+#[tokio::test]
+async fn an_answer_of_any_kind_ends_the_silence() {
+    for answer in [Ok(report(TaskStatus::Running)), Err(refusal(404, ErrorClass::NotFound, None))] {
+        let world = World::new();
+        for answer in [Err(silence()), answer, Err(silence())] {
+            let job = world.polling(1, TaskPhase::Running);
+            world.api.on_fetch(answer);
+            run(&world.env, claim(&job)).await;
+            world.clock.advance(Duration::from_secs(60));
+        }
+        assert!(world.jobs.pauses().is_empty());
+    }
 }

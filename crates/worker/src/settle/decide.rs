@@ -6,10 +6,19 @@
 
 use std::time::Duration;
 
+use dashscope::TaskStatus;
 use dashscope::limits::LIST_WINDOW_MAX;
 use job::{Attempt, HeldReason, Rules, TaskId, Timestamp};
 
 use crate::config::{Adopt, Ambiguous, SettleConfig};
+use crate::release::has_ended;
+
+/// How long before the claim a task that nobody owns may have been created, by the provider's clock, and still forbids to send
+/// again.
+///
+/// Source: ours. It is far above [`SettleConfig::clock_margin`], which must be narrow to keep us from taking a stranger's task.
+/// To send again is the costlier mistake, and a provider's clock was never promised to be within seconds of ours.
+pub(crate) const COULD_BE_OURS: Duration = Duration::from_secs(15 * 60);
 
 /// What is known when a decision is due.
 #[derive(Debug, Clone)]
@@ -20,7 +29,7 @@ pub(crate) struct Evidence {
     pub(crate) now: Timestamp,
     /// Looks so far, this one not counted.
     pub(crate) looks: u16,
-    /// How long after `send_by` the service may still have been holding the request.
+    /// How long after `send_by` the service may still hold, and act on, the request.
     pub(crate) held_for: Duration,
     /// What the provider lists.
     pub(crate) listing: Listing,
@@ -44,6 +53,8 @@ pub(crate) struct Listed {
     pub(crate) task: TaskId,
     /// When it was created, by the provider's clock; `None` if it does not say.
     pub(crate) created_at: Option<Timestamp>,
+    /// Where the provider says it is.
+    pub(crate) status: TaskStatus,
     /// Whose it is.
     pub(crate) owner: Owner,
 }
@@ -69,14 +80,19 @@ pub(crate) enum Verdict {
     /// Look again after this.
     LookAgain(Duration),
     /// A person has to decide.
-    Undecidable(HeldReason),
+    Undecidable {
+        /// Why.
+        reason: HeldReason,
+        /// Whether the attempt is known to hold no place at the provider.
+        slot_free: bool,
+    },
 }
 
 /// What the policy says before anything is looked at.
 pub(crate) fn by_policy(policy: Ambiguous) -> Option<Verdict> {
     match policy {
         Ambiguous::Settle => None,
-        Ambiguous::Hold => Some(Verdict::Undecidable(HeldReason::Policy)),
+        Ambiguous::Hold => Some(Verdict::Undecidable { reason: HeldReason::Policy, slot_free: false }),
         Ambiguous::ResubmitMayPayTwice => Some(Verdict::NotCreated),
     }
 }
@@ -97,11 +113,12 @@ pub(crate) fn decide(evidence: &Evidence, config: &SettleConfig, rules: &Rules, 
     let (from, to) = window(attempt, rules.create_timeout, config.clock_margin);
     if *now >= from + list_covers(rules) {
         // The list forgets: that it does not show a task proves nothing any more.
-        return Verdict::Undecidable(HeldReason::CannotTell);
+        return cannot_tell(evidence);
     }
     let nobodys: Vec<&Listed> = listing.tasks.iter().filter(|task| task.owner == Owner::Nobody).collect();
     // Whatever was created from the claim on, even late, even at an unknown time, could be this attempt's.
-    let could_be_ours = nobodys.iter().any(|task| task.created_at.is_none_or(|created| created >= from));
+    let since = attempt.claimed_at - COULD_BE_OURS.max(config.clock_margin);
+    let could_be_ours = nobodys.iter().any(|task| task.created_at.is_none_or(|created| created >= since));
 
     if listing.whole && !could_be_ours && is_up_to_date(evidence, config) {
         return Verdict::NotCreated;
@@ -115,9 +132,17 @@ pub(crate) fn decide(evidence: &Evidence, config: &SettleConfig, rules: &Rules, 
         }
     }
     if waited(attempt, *now) >= config.give_up_after.max(evidence.held_for + config.settle_lag) {
-        return Verdict::Undecidable(HeldReason::CannotTell);
+        return cannot_tell(evidence);
     }
     Verdict::LookAgain(config.looks.wait_with_jitter(evidence.looks.into(), chance))
+}
+
+/// A person has to decide; until then the attempt keeps its place only if there may be something in it.
+fn cannot_tell(evidence: &Evidence) -> Verdict {
+    let Evidence { attempt, now, listing, .. } = evidence;
+    let at_work = |task: &Listed| task.owner == Owner::Nobody && !task.status.is_final();
+    let slot_free = has_ended(attempt, *now) || (listing.whole && !listing.tasks.iter().any(at_work));
+    Verdict::Undecidable { reason: HeldReason::CannotTell, slot_free }
 }
 
 /// What follows when there is no evidence, because the provider or the queue could not be asked. An outage is no reason to
@@ -131,7 +156,7 @@ pub(crate) fn without_evidence(
     chance: f64,
 ) -> Verdict {
     if waited(attempt, now) >= list_covers(rules) {
-        return Verdict::Undecidable(HeldReason::CannotTell);
+        return Verdict::Undecidable { reason: HeldReason::CannotTell, slot_free: has_ended(attempt, now) };
     }
     Verdict::LookAgain(config.looks.wait_with_jitter(looks.into(), chance))
 }
@@ -155,5 +180,7 @@ fn is_up_to_date(evidence: &Evidence, config: &SettleConfig) -> bool {
     if idle_long_enough && ours.peek().is_some() {
         return true;
     }
-    ours.any(|task| task.created_at.is_some_and(|created| created >= evidence.attempt.send_by + lag))
+    // The task's time is the provider's, the attempt's is Redis's.
+    let shown_until = evidence.attempt.send_by + lag + config.clock_margin;
+    ours.any(|task| task.created_at.is_some_and(|created| created >= shown_until))
 }

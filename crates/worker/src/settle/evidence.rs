@@ -1,19 +1,16 @@
 //! Gathers what is known about a create without an answer. Decides nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use dashscope::response::ListedTask;
-use job::{AccountName, Job, JobState, TaskId, Timestamp};
+use job::{AccountName, Attempt, Job, JobState, TaskId, Timestamp};
 use tracing::debug;
 
 use super::decide::{Evidence, Listed, Listing, Owner, window};
 use crate::env::Env;
 use crate::permit::{NoPermit, query_permit};
 use crate::ports::{CallFault, JobsFault};
-
-/// The cause by which a settling job tells that its create was given up while waiting for an answer.
-pub(crate) const TIMED_OUT: &str = "timeout";
+use crate::silence::heed;
 
 /// Why there is no evidence this time.
 #[derive(Debug, thiserror::Error)]
@@ -44,13 +41,13 @@ impl From<CallFault> for NoEvidence {
 /// attempts are read before the last look at who owns a candidate: an attempt that ended in between has either claimed its task
 /// by then, or created none.
 pub(crate) async fn gather(env: &Env, job: &Job) -> Result<Evidence, NoEvidence> {
-    let JobState::Settling { attempt, looks, cause, .. } = &job.state else {
+    let JobState::Settling { attempt, looks, .. } = &job.state else {
         return Err(NoEvidence::NotSettling);
     };
     let now = env.jobs.now();
     let rules = &env.config.rules;
     let (whole, rows) = list(env, &attempt.account, job).await?;
-    let mut listing = Listing { whole, tasks: mark(env, &attempt.account, rows).await? };
+    let mut listing = Listing { whole, tasks: mark(env, attempt, rows).await? };
 
     let mut rivals = false;
     if listing.tasks.iter().any(|task| task.owner == Owner::Nobody) {
@@ -66,15 +63,11 @@ pub(crate) async fn gather(env: &Env, job: &Job) -> Result<Evidence, NoEvidence>
         attempt: attempt.clone(),
         now,
         looks: *looks,
-        held_for: held_for(cause, rules.held_request_timeout),
+        // Whatever cut the call short: a request that is lost to us may be at the provider's gateway, on its way to a task.
+        held_for: rules.held_request_timeout,
         listing,
         rivals,
     })
-}
-
-/// How long after `send_by` a request that was given up may still be held by the service's gateway.
-fn held_for(cause: &str, held_request_timeout: Duration) -> Duration {
-    if cause == TIMED_OUT { held_request_timeout } else { Duration::ZERO }
 }
 
 fn overlap(one: (Timestamp, Timestamp), other: (Timestamp, Timestamp)) -> bool {
@@ -92,7 +85,9 @@ async fn list(env: &Env, account: &AccountName, job: &Job) -> Result<(bool, Vec<
     let mut at_first = None;
     for page_no in 1..=env.config.settle.pages_max {
         query_permit(env, account).await?;
-        let page = env.api.list(account, job.model, page_no).await?;
+        let answer = env.api.list(account, job.model, page_no).await;
+        heed(env, account, &answer).await;
+        let page = answer?;
         whole &= page.unreadable == 0;
         let more = page.has_more() && !page.tasks.is_empty();
         at_first = at_first.or(page.total);
@@ -106,27 +101,41 @@ async fn list(env: &Env, account: &AccountName, job: &Job) -> Result<(bool, Vec<
     Err(NoEvidence::List(format!("it has more than {} pages", env.config.settle.pages_max)))
 }
 
-async fn mark(env: &Env, account: &AccountName, rows: Vec<ListedTask>) -> Result<Vec<Listed>, NoEvidence> {
+async fn mark(env: &Env, attempt: &Attempt, rows: Vec<ListedTask>) -> Result<Vec<Listed>, NoEvidence> {
+    let account = &attempt.account;
     let ids: Vec<TaskId> = rows.iter().map(|row| row.task_id.clone()).collect();
     let unowned: BTreeSet<TaskId> = env.jobs.unowned(account, &ids).await?.into_iter().collect();
-    // With a single key of ours, the tasks that we own tell its number, and a task of another number is somebody else's.
-    let keys: BTreeSet<&str> = rows
-        .iter()
-        .filter(|row| !unowned.contains(&row.task_id))
-        .filter_map(|row| row.api_key_id.as_deref())
-        .collect();
     let one_key = env.config.accounts.iter().any(|known| known.name == *account && known.api_keys.len() == 1);
-    let our_key = keys.first().copied().filter(|_| one_key && keys.len() == 1);
-    let owner = |row: &ListedTask| match (unowned.contains(&row.task_id), row.api_key_id.as_deref(), our_key)
-    {
+    let owned = rows.iter().filter(|row| !unowned.contains(&row.task_id));
+    let our_key = key_of(owned, attempt.claimed_at).filter(|_| one_key).map(str::to_owned);
+    let owner = |row: &ListedTask| match (unowned.contains(&row.task_id), &row.api_key_id, &our_key) {
         (false, ..) => Owner::Ours,
         (true, Some(key), Some(our_key)) if key != our_key => Owner::Foreign,
         (true, ..) => Owner::Nobody,
     };
     Ok(rows
         .iter()
-        .map(|row| Listed { task: row.task_id.clone(), created_at: row.created_at, owner: owner(row) })
+        .map(|row| {
+            let (owner, status) = (owner(row), row.status.clone());
+            Listed { task: row.task_id.clone(), created_at: row.created_at, status, owner }
+        })
         .collect())
+}
+
+/// The number of the key with which an attempt of `claimed_at` was sent, where the tasks that we own tell it.
+///
+/// Keys change. So all of them must agree, and some must have been created before the attempt and some after it: the number of
+/// yesterday's key, or that of the key which a worker was given since, would make a stranger of the attempt's own task.
+fn key_of<'a>(owned: impl Iterator<Item = &'a ListedTask>, claimed_at: Timestamp) -> Option<&'a str> {
+    let (mut number, mut before, mut after) = (None, false, false);
+    for (key, created) in owned.filter_map(|row| Some((row.api_key_id.as_deref()?, row.created_at))) {
+        if *number.get_or_insert(key) != key {
+            return None;
+        }
+        before |= created.is_some_and(|created| created < claimed_at);
+        after |= created.is_some_and(|created| created >= claimed_at);
+    }
+    number.filter(|_| before && after)
 }
 
 /// Looks once more who owns what nobody owned.

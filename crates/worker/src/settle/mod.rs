@@ -17,7 +17,6 @@ use job::{Action, Event, Job, JobState};
 use tracing::{Instrument as _, info, warn};
 
 use self::decide::{Owner, Verdict, by_policy, decide, without_evidence};
-pub(crate) use self::evidence::TIMED_OUT;
 use self::evidence::gather;
 use crate::config::Ambiguous;
 use crate::env::Env;
@@ -103,7 +102,7 @@ async fn look(env: &Env, job: &Job) -> Event {
         }
         Verdict::NotCreated => info!(job.id = %job.id, "Job {} is settled: it created nothing", job.id),
         Verdict::LookAgain(_) => {}
-        Verdict::Undecidable(_) => {
+        Verdict::Undecidable { .. } => {
             let candidates: Vec<&str> = evidence
                 .listing
                 .tasks
@@ -123,6 +122,6 @@ fn event(verdict: Verdict, env: &Env) -> Event {
         Verdict::Found(task) => Event::TaskFound { task },
         Verdict::NotCreated => Event::NotCreated,
         Verdict::LookAgain(wait) => Event::LookAgain { due: env.jobs.now() + wait },
-        Verdict::Undecidable(reason) => Event::Undecidable(reason),
+        Verdict::Undecidable { reason, slot_free } => Event::Undecidable { reason, slot_free },
     }
 }

@@ -23,6 +23,7 @@ pub(crate) use self::table::failure_class;
 use self::table::{Consequence, Rest, consequence, trouble};
 use crate::env::Env;
 use crate::ports::{CreateFault, Created, Gate, Lease, Withheld};
+use crate::streaks::Trouble;
 
 /// A claim for submit.
 pub(crate) struct SubmitClaim {
@@ -48,7 +49,7 @@ pub(crate) async fn run(env: &Env, claim: SubmitClaim) {
     let latch = Latch::default();
     let event = match create(env, &job, attempt, spec, &lease, claimed_at, &latch).await {
         Ok(created) => {
-            env.streaks.end(&attempt.account);
+            env.streaks.end(&attempt.account, &Trouble::OF_CREATES);
             debug!(job.id = %job.id, task.id = %created.task, request.id = created.request_id, "Task {} was created", created.task);
             return keep::keep(env, &job, attempt, created.task).await;
         }
@@ -124,7 +125,7 @@ fn gate(env: &Env, lease: Arc<dyn Lease>, claimed_at: Duration, latch: Latch) ->
 
 /// What a create without a task means for the job; what it means for the account is done here.
 async fn learn(env: &Env, job: &Job, attempt: &Attempt, fault: CreateFault) -> Event {
-    if let CreateFault::Unknown { cause, .. } = &fault {
+    if let CreateFault::Unknown { cause } = &fault {
         warn!(job.id = %job.id, cause, "The create of job {} got no answer ({cause}); it will be settled, not repeated", job.id);
     }
     let account = &attempt.account;

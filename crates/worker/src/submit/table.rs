@@ -5,7 +5,7 @@ use std::time::Duration;
 use dashscope::error::ErrorClass;
 use job::{Event, Failure, FailureClass, Model, Refusal};
 
-use crate::ports::{Answer, CreateFault, PausedCall};
+use crate::ports::{Answer, CreateFault, PausedCall, Withheld};
 use crate::streaks::{Pause, Trouble};
 
 /// How long creates rest when nothing will work until a person acts: one try a minute notices that somebody did.
@@ -43,8 +43,11 @@ pub(crate) struct Rest {
 /// The streak that a fault belongs to.
 pub(crate) fn trouble(fault: &CreateFault) -> Option<Trouble> {
     match fault {
-        CreateFault::Withheld(_) | CreateFault::Invalid { .. } => None,
-        CreateFault::NotConnected { .. } => Some(Trouble::Connection),
+        CreateFault::Withheld(Withheld::Stopping) | CreateFault::Invalid { .. } => None,
+        // A connection that is never ready in time, or a lease that is never fresh, would cost a permit and a place every few
+        // seconds, for nothing: it is as good as no connection.
+        CreateFault::Withheld(Withheld::TooLate | Withheld::StaleLease)
+        | CreateFault::NotConnected { .. } => Some(Trouble::Connection),
         CreateFault::Unknown { .. } => Some(Trouble::NoAnswer),
         CreateFault::Refused(answer) => is_throttle(answer.class).then_some(Trouble::Throttled),
     }
@@ -57,25 +60,32 @@ fn is_throttle(class: ErrorClass) -> bool {
 /// What follows from `fault`. `streak` is what its [`trouble`] has earned so far.
 pub(crate) fn consequence(fault: CreateFault, model: Model, streak: Option<Pause>) -> Consequence {
     let only = |event| Consequence { event, rest: None };
+    let not_ready = |code: &str, why: String| Consequence {
+        event: Event::Refused(Refusal { code: code.to_owned(), retry_after: None }),
+        rest: streak.map(|streak| Rest { call: PausedCall::Create, wait: streak.wait, why }),
+    };
     match fault {
-        CreateFault::Withheld(_) => only(Event::NotSent),
+        CreateFault::Withheld(Withheld::Stopping) => only(Event::NotSent),
+        CreateFault::Withheld(Withheld::TooLate) => {
+            not_ready("ConnectTooSlow", "no connection was ready in time".to_owned())
+        }
+        CreateFault::Withheld(Withheld::StaleLease) => {
+            not_ready("LeaseTooOld", "a worker could not renew its leases in time".to_owned())
+        }
         CreateFault::Invalid { message } => only(Event::Rejected(Failure {
             class: FailureClass::InvalidRequest,
             code: "InvalidRequest".to_owned(),
             message,
             request_id: None,
         })),
-        CreateFault::NotConnected { message } => Consequence {
-            event: Event::Refused(Refusal { code: "NotConnected".to_owned(), retry_after: None }),
-            rest: streak.map(|streak| Rest { call: PausedCall::Create, wait: streak.wait, why: message }),
-        },
-        CreateFault::Unknown { cause, may_be_held } => {
+        CreateFault::NotConnected { message } => not_ready("NotConnected", message),
+        CreateFault::Unknown { cause } => {
             let rest = streak.filter(|streak| streak.in_a_row >= NO_ANSWERS_MAX).map(|streak| Rest {
                 call: PausedCall::Create,
                 wait: streak.wait,
                 why: format!("{} creates in a row got no answer ({cause})", streak.in_a_row),
             });
-            Consequence { event: Event::NoAnswer { cause, may_be_held }, rest }
+            Consequence { event: Event::NoAnswer { cause }, rest }
         }
         CreateFault::Refused(answer) => refused(answer, model, streak),
     }
@@ -127,7 +137,6 @@ mod tests {
     use dashscope::error::{AccountFault, Throttle};
 
     use super::*;
-    use crate::ports::Withheld;
 
     const MODEL: Model = Model::Wan27ImagePro;
 
@@ -209,10 +218,10 @@ mod tests {
 
     #[test]
     fn a_create_that_may_have_happened_is_never_sent_again_blindly() {
-        let fault = CreateFault::Unknown { cause: "timeout".into(), may_be_held: true };
+        let fault = CreateFault::Unknown { cause: "timeout".into() };
         let once =
             consequence(fault.clone(), MODEL, Some(Pause { in_a_row: 2, wait: Duration::from_secs(2) }));
-        assert_eq!(once.event, Event::NoAnswer { cause: "timeout".into(), may_be_held: true });
+        assert_eq!(once.event, Event::NoAnswer { cause: "timeout".into() });
         assert_eq!(once.rest, None);
         let again = consequence(fault, MODEL, Some(Pause { in_a_row: 3, wait: Duration::from_secs(4) }));
         assert_eq!(again.rest.unwrap().call, PausedCall::Create);
@@ -220,7 +229,9 @@ mod tests {
 
     #[test]
     fn what_was_not_sent_goes_back_and_a_lost_network_rests_the_account() {
-        let kept = consequence(CreateFault::Withheld(Withheld::TooLate), MODEL, None);
+        let stopping = CreateFault::Withheld(Withheld::Stopping);
+        assert_eq!(trouble(&stopping), None);
+        let kept = consequence(stopping, MODEL, None);
         assert_eq!(kept, Consequence { event: Event::NotSent, rest: None });
         let fault = CreateFault::NotConnected { message: "connection refused".into() };
         assert_eq!(trouble(&fault), Some(Trouble::Connection));
@@ -228,5 +239,18 @@ mod tests {
         let Consequence { event, rest } = consequence(fault, MODEL, Some(streak));
         assert_eq!(event, Event::Refused(Refusal { code: "NotConnected".into(), retry_after: None }));
         assert_eq!(rest.unwrap().wait, Duration::from_secs(8));
+    }
+    #[test]
+    fn a_create_that_is_never_ready_in_time_waits_longer_and_longer_instead_of_going_round() {
+        let cases = [(Withheld::TooLate, "ConnectTooSlow"), (Withheld::StaleLease, "LeaseTooOld")];
+        for (reason, expected) in cases {
+            let fault = CreateFault::Withheld(reason);
+            assert_eq!(trouble(&fault), Some(Trouble::Connection));
+            let streak = Pause { in_a_row: 3, wait: Duration::from_secs(4) };
+            let Consequence { event, rest } = consequence(fault, MODEL, Some(streak));
+            assert_eq!(event, Event::Refused(Refusal { code: expected.into(), retry_after: None }));
+            let rest = rest.unwrap();
+            assert_eq!((rest.call, rest.wait), (PausedCall::Create, streak.wait));
+        }
     }
 }

@@ -38,10 +38,7 @@ async fn a_created_task_is_written_down_and_polled() {
 async fn a_create_without_an_answer_is_settled_and_not_sent_again() {
     let world = World::new();
     let (job, spec) = world.submitting(1);
-    world.api.on_create(CreateAct::Answer(Err(CreateFault::Unknown {
-        cause: "timeout".into(),
-        may_be_held: true,
-    })));
+    world.api.on_create(CreateAct::Answer(Err(CreateFault::Unknown { cause: "http_502".into() })));
     run(&world.env, claim(&job, &spec)).await;
     let JobState::Settling { due, .. } = world.jobs.job(job.id).state else { panic!("not settling") };
     assert!(due >= start() + Rules::default().held_request_timeout);
@@ -54,14 +51,18 @@ async fn a_claim_that_is_too_old_or_lost_sends_nothing() {
     let (job, spec) = world.submitting(1);
     world.clock.advance(Duration::from_millis(5_001));
     run(&world.env, claim(&job, &spec)).await;
-    assert_eq!(state(&world, &job), StateName::Queued);
+    let JobState::Queued { due, cause } = world.jobs.job(job.id).state else { panic!("not queued") };
+    assert_eq!(cause.as_deref(), Some("ConnectTooSlow"));
+    assert!(due > start(), "it does not go round at once");
+    assert_eq!(world.jobs.pauses()[0].0, PausedCall::Create);
 
     for age in [None, Some(Duration::from_secs(4))] {
         let world = World::new();
         let (job, spec) = world.submitting(1);
         run(&world.env, SubmitClaim { lease: Arc::new(FakeLease(age)), ..claim(&job, &spec) }).await;
-        assert_eq!(world.jobs.events(), ["NotSent"]);
+        assert_eq!(world.jobs.events(), ["Refused"]);
         assert!(world.api.log().is_empty());
+        assert_eq!(state(&world, &job), StateName::Queued);
     }
 }
 

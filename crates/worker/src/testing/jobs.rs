@@ -8,12 +8,17 @@ use async_trait::async_trait;
 use job::{
     AccountName, Attempt, Event, Job, JobId, JobSpec, Model, Outcome, Rules, StateName, TaskId, Timestamp,
 };
+use tokio::sync::Notify;
 
 use crate::ports::{Beat, Claimed, CommitFault, Jobs, JobsFault, PausedCall, Rescued, Written};
 
 pub(crate) struct FakeJobs {
     rules: Rules,
     state: Mutex<State>,
+    /// Whether counting takes for ever.
+    pub(crate) counts_hang: Mutex<bool>,
+    /// Rung when counting hangs.
+    pub(crate) counting: Notify,
 }
 
 struct State {
@@ -22,6 +27,7 @@ struct State {
     outcomes: HashMap<JobId, Outcome>,
     owned: BTreeSet<TaskId>,
     open: Vec<(JobId, Attempt)>,
+    placed: Vec<JobId>,
     pauses: Vec<(PausedCall, Duration, String)>,
     events: Vec<&'static str>,
     permits: u32,
@@ -35,11 +41,12 @@ impl FakeJobs {
             outcomes: HashMap::new(),
             owned: BTreeSet::new(),
             open: Vec::new(),
+            placed: Vec::new(),
             pauses: Vec::new(),
             events: Vec::new(),
             permits: 0,
         };
-        Self { rules, state: Mutex::new(state) }
+        Self { rules, state: Mutex::new(state), counts_hang: Mutex::default(), counting: Notify::new() }
     }
 
     pub(crate) fn put(&self, job: Job, spec: JobSpec) {
@@ -66,6 +73,11 @@ impl FakeJobs {
 
     pub(crate) fn open(&self, id: JobId, attempt: Attempt) {
         self.state.lock().unwrap().open.push((id, attempt));
+    }
+
+    /// From now on the job is among those that hold a place, for as long as it says so.
+    pub(crate) fn place(&self, id: JobId) {
+        self.state.lock().unwrap().placed.push(id);
     }
 
     pub(crate) fn job(&self, id: JobId) -> Job {
@@ -158,6 +170,12 @@ impl Jobs for FakeJobs {
         Ok(tasks.iter().filter(|task| !state.owned.contains(*task)).cloned().collect())
     }
 
+    async fn placed(&self, _: &AccountName, _: Model) -> Result<Vec<Job>, JobsFault> {
+        let state = self.state.lock().unwrap();
+        let jobs = state.placed.iter().filter_map(|id| state.jobs.get(id)).map(|(job, _)| job.clone());
+        Ok(jobs.filter(|job| job.state.slot().is_some()).collect())
+    }
+
     async fn open_attempts(&self, _: &AccountName, _: Model) -> Result<Vec<(JobId, Attempt)>, JobsFault> {
         Ok(self.state.lock().unwrap().open.clone())
     }
@@ -183,6 +201,11 @@ impl Jobs for FakeJobs {
     }
 
     async fn counts(&self) -> Result<BTreeMap<StateName, u64>, JobsFault> {
+        let hangs = *self.counts_hang.lock().unwrap();
+        if hangs {
+            self.counting.notify_one();
+            std::future::pending::<()>().await;
+        }
         Ok(BTreeMap::new())
     }
 }
