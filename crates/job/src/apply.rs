@@ -4,62 +4,13 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
-    Attempt, CanceledBy, Event, Failure, FailureClass, HeldReason, Job, JobState, Refusal, Rules, StateName,
-    TaskId, TaskPhase, Timestamp,
+    Attempt, CanceledBy, Event, Failure, FailureClass, HeldReason, IllegalTransition, Job, JobState, Refusal,
+    Rules, TaskId, TaskPhase, Timestamp, Transition, Try,
 };
 
-/// The code of a job whose record or inputs this side could not use.
+/// The code of a job that a person gave up.
 const CODE_BY_PERSON: &str = "ResolvedByPerson";
-
-/// A pairing of state and event that cannot be.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a {state} job cannot receive {event}")]
-pub struct IllegalTransition {
-    /// The job's state.
-    pub state: StateName,
-    /// The event's name.
-    pub event: &'static str,
-}
-
-/// A line in a job's history: one attempt, failure or decision.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Try {
-    /// When.
-    pub at: Timestamp,
-    /// The attempt that it belongs to; 0 where there was none yet.
-    pub attempt: u32,
-    /// The account.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub account: Option<String>,
-    /// What happened: a failure class, or the event in snake case.
-    pub what: String,
-    /// The service's code.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code: Option<String>,
-    /// The service's message, cut to 300 characters.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
-    /// The service's request id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request_id: Option<String>,
-    /// The task.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub task: Option<TaskId>,
-}
-
-/// What an event leads to.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Transition {
-    /// The job after it.
-    pub job: Job,
-    /// What to write into its history.
-    pub note: Option<Try>,
-    /// A task that exists and that the job cannot take: to be cancelled while PENDING, else shown as a double payment.
-    pub extra_task: Option<TaskId>,
-}
 
 impl Job {
     /// What follows from `event` at `now`. `chance` (0 to 1) places every wait inside its jitter.

@@ -13,8 +13,8 @@ mod price;
 mod rules;
 mod spec;
 mod state;
+mod transition;
 
-pub use apply::{IllegalTransition, Transition, Try};
 pub use curve::Curve;
 pub use dashscope::{Model, TaskId};
 pub use event::Event;
@@ -30,6 +30,7 @@ pub use price::{Micros, Prices};
 pub use rules::{Rules, TASK_RETENTION};
 pub use spec::{InputImage, JobSpec, SPEC_FORMAT};
 pub use state::{Attempt, CanceledBy, HeldReason, JobState, StateName, TaskPhase, UnknownState};
+pub use transition::{IllegalTransition, Transition, Try};
 
 /// A moment. Times in records are Redis's, so that all workers share one clock.
 pub type Timestamp = jiff::Timestamp;
