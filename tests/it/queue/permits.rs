@@ -14,7 +14,7 @@ async fn many_workers_together_keep_an_accounts_rate() {
     let workers = (0..8).map(|_| {
         let queue = world.queue.clone();
         tokio::spawn(async move {
-            let mut granted = 0;
+            let mut granted = 0_u32;
             while started.elapsed() < window {
                 match queue.take_permit(&account(), Call::Query, &limits).await.unwrap() {
                     None => granted += 1,
@@ -28,9 +28,11 @@ async fn many_workers_together_keep_an_accounts_rate() {
     for worker in workers.collect::<Vec<_>>() {
         granted += worker.await.unwrap();
     }
-    // 2 s at 0.95 of 40/s are 76; a permit may stand at either end. Too few would only mean a slow machine.
-    assert!(granted <= 78, "{granted} permits in {window:?}");
-    assert!(granted > 30, "{granted} permits in {window:?}");
+    // 0.95 of 40/s, and one permit at the start. The last ones may have been granted after the window, on a busy machine.
+    let most = 1.0 + started.elapsed().as_secs_f64() * 38.0;
+    assert!(f64::from(granted) <= most, "{granted} permits in {:?}", started.elapsed());
+    // Together they use what they may; far fewer would mean that they hold each other up.
+    assert!(granted > 20, "{granted} permits in {window:?}");
 }
 
 #[tokio::test]
