@@ -1,6 +1,7 @@
 //! The main job through the built binary: a real Redis, a real S3 server, the simulator.
 
 mod bad_input;
+mod commands;
 mod crashes;
 mod demo;
 mod shutdown;

@@ -1,0 +1,107 @@
+use std::time::Duration;
+
+use dashscope_sim::{Act, Config, Durations, Fault, Limits, On};
+use tests::{World, eventually};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prompt_is_followed_by_its_id_from_the_queue_to_its_picture() {
+    let world = World::quick().await.unwrap();
+    let enqueued = world
+        .imagemill
+        .run(&["enqueue", "--prompt", "a kite", "--prompt", "a boat", "--json"])
+        .await
+        .unwrap();
+    let enqueued = enqueued.expect_code(0).json();
+    let ids: Vec<String> = serde_json::from_value(enqueued["jobs"].clone())
+        .unwrap_or_else(|error| panic!("{error}: {enqueued}"));
+    assert_eq!((&enqueued["enqueued"], ids.len()), (&2.into(), 2), "{enqueued}");
+
+    let canceled =
+        world.imagemill.run(&["job", "cancel", &ids[1], "--json"]).await.unwrap().expect_code(0).json();
+    assert_eq!(canceled["canceled"], 1, "{canceled}");
+    world.imagemill.run(&["worker", "--until-idle"]).await.unwrap().expect_code(0);
+    assert_eq!(world.simulator.totals().totals.tasks_created, 1, "a canceled job is not paid for");
+
+    let shown = world.imagemill.run(&["job", "show", &ids[0], "--json"]).await.unwrap().expect_code(0).json();
+    assert_eq!(shown["state"], "succeeded", "{shown}");
+    let listed =
+        world.imagemill.run(&["job", "ls", "--state", "canceled", "--json"]).await.unwrap().expect_code(0);
+    assert!(listed.stdout.contains(&ids[1]) && !listed.stdout.contains(&ids[0]), "{}", listed.stdout);
+    let status = world.imagemill.run(&["status", "--json"]).await.unwrap().expect_code(0).json();
+    assert_eq!(
+        (&status["states"]["succeeded"], &status["states"]["canceled"]),
+        (&1.into(), &1.into()),
+        "{status}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn generate_saves_pictures_that_the_days_stop_counts() {
+    let world = World::quick().await.unwrap();
+    let imagemill = world.imagemill.with("IMAGEMILL_MAX_IMAGES_PER_DAY", 2);
+    let made =
+        imagemill.run(&["generate", "a kite", "-n", "2", "--size", "1K", "-o", "kite.png"]).await.unwrap();
+    assert_eq!(made.expect_code(0).stdout.lines().count(), 2);
+    for name in ["kite-0.png", "kite-1.png"] {
+        let bytes = std::fs::read(world.folder().join(name)).unwrap();
+        assert_eq!(archive::png::verify(&bytes).unwrap().width, 1_024);
+    }
+    let refused = imagemill.run(&["generate", "one more", "-o", "more.png"]).await.unwrap().expect_code(1);
+    assert!(refused.stderr.contains("day"), "{}", refused.stderr);
+    assert_eq!(world.simulator.totals().totals.tasks_created, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pending_task_is_cancelled_at_the_provider_and_a_running_one_is_finished() {
+    // One place: the second job's task stays PENDING behind the first.
+    let limits = Limits { tasks_at_once: 1, ..Limits::unlimited(1) };
+    let world = World::with(Config { limits, durations: Durations::fixed_ms(6_000), ..Config::default() })
+        .await
+        .unwrap();
+    world
+        .write(
+            "two.jsonl",
+            "{\"custom_id\": \"runs\", \"prompt\": \"a\"}\n{\"custom_id\": \"waits\", \"prompt\": \"b\"}\n",
+        )
+        .unwrap();
+    world.imagemill.run(&["enqueue", "two.jsonl", "--batch", "b"]).await.unwrap().expect_code(0);
+    let mut worker = world.imagemill.start("worker", &["worker", "--until-idle"]).unwrap();
+    eventually("one task to run and one to wait", Duration::from_secs(20), async || {
+        let totals = world.simulator.totals().totals;
+        if (totals.running, totals.pending) == (1, 1) { Ok(()) } else { Err(totals) }
+    })
+    .await;
+    world.imagemill.run(&["job", "cancel", "--batch", "b", "--all"]).await.unwrap().expect_code(0);
+    let status = worker.wait(Duration::from_secs(60)).unwrap();
+    let totals = world.simulator.totals().totals;
+    assert_eq!((totals.canceled, totals.succeeded, totals.images_billed), (1, 1, 1), "{status} {totals:?}");
+    let shown = world.imagemill.run(&["batch", "show", "b", "--json"]).await.unwrap().json();
+    assert_eq!((&shown["jobs"]["canceled"], &shown["images"]["stored"]), (&1.into(), &1.into()), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_create_whose_answer_is_lost_is_settled_and_paid_for_once() {
+    let world = World::quick().await.unwrap();
+    let lost = Fault::new(On::Create, Act::AcceptThenCut).prompt_contains("lost").times(1);
+    world.simulator.faults().add(lost).unwrap();
+    let settings = [
+        "worker.held_request_timeout=2s",
+        "worker.create_timeout=2s",
+        "settle.lag=500ms",
+        "settle.clock_margin=500ms",
+        "settle.first=500ms",
+        "settle.cap=1s",
+    ];
+    let mut arguments = vec!["worker", "--until-idle"];
+    arguments.extend(settings.iter().flat_map(|setting| ["--set", setting]));
+    world
+        .imagemill
+        .run(&["enqueue", "--prompt", "a lost letter", "--prompt", "a found one"])
+        .await
+        .unwrap()
+        .expect_code(0);
+    world.imagemill.run(&arguments).await.unwrap().expect_code(0);
+    let totals = world.simulator.totals().totals;
+    assert_eq!((totals.tasks_created, totals.tasks_of_one_prompt_max), (2, 1), "{totals:?}");
+    assert_eq!(world.check_all_succeeded().await.unwrap().images, 2);
+}
