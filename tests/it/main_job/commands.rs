@@ -105,3 +105,51 @@ async fn a_create_whose_answer_is_lost_is_settled_and_paid_for_once() {
     assert_eq!((totals.tasks_created, totals.tasks_of_one_prompt_max), (2, 1), "{totals:?}");
     assert_eq!(world.check_all_succeeded().await.unwrap().images, 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_job_is_resolved_by_a_person() {
+    let world = World::quick().await.unwrap();
+    world.simulator.faults().add(Fault::new(On::Create, Act::AcceptThenCut).times(2)).unwrap();
+    let worker = [
+        "worker",
+        "--until-idle",
+        "--set",
+        "settle.ambiguous=hold",
+        "--set",
+        "worker.held_request_timeout=2s",
+        "--set",
+        "worker.create_timeout=2s",
+    ];
+    world
+        .write(
+            "two.jsonl",
+            "{\"custom_id\": \"a\", \"prompt\": \"a\"}\n{\"custom_id\": \"b\", \"prompt\": \"b\"}\n",
+        )
+        .unwrap();
+    world.imagemill.run(&["enqueue", "two.jsonl", "--batch", "b"]).await.unwrap().expect_code(0);
+    world.imagemill.run(&worker).await.unwrap().expect_code(4);
+
+    // Both created a task that nobody owns; a person can tell which is whose.
+    let ledger = world.simulator.ledger();
+    let task_of = |prompt: &str| {
+        let sha256 = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(prompt.as_bytes()));
+        ledger.tasks.iter().find(|task| task.prompt_sha256 == sha256).unwrap().task_id.clone()
+    };
+    let resolve = |custom_id: &str, verdict: &[&str]| {
+        let arguments: Vec<String> = ["job", "resolve", "--batch", "b", custom_id]
+            .iter()
+            .chain(verdict)
+            .map(|&text| text.to_owned())
+            .collect();
+        let imagemill = world.imagemill.clone();
+        async move { imagemill.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await.unwrap() }
+    };
+    resolve("a", &["--adopt", &task_of("a")]).await.expect_code(0);
+    let taken = resolve("b", &["--adopt", &task_of("a")]).await.expect_code(1);
+    assert!(taken.stderr.contains("owned by job"), "{}", taken.stderr);
+    resolve("b", &[]).await.expect_code(2);
+    resolve("b", &["--adopt", &task_of("b")]).await.expect_code(0);
+    resolve("b", &["--fail"]).await.expect_code(1);
+    world.imagemill.run(&worker).await.unwrap().expect_code(0);
+    assert_eq!(world.check_all_succeeded().await.unwrap().images, 2);
+}

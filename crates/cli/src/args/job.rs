@@ -1,9 +1,9 @@
 //! `imagemill job`.
 
 use clap::{Args, Subcommand};
-use job::{BatchName, StateName};
+use job::{BatchName, StateName, TaskId};
 
-/// List, show and cancel jobs.
+/// List, show, cancel and resolve jobs.
 #[derive(Debug, Args)]
 #[command(disable_help_subcommand = true)]
 pub(crate) struct JobArgs {
@@ -18,6 +18,7 @@ pub(crate) enum JobCommand {
     Ls(ListJobs),
     Show(ShowJob),
     Cancel(CancelJobs),
+    Resolve(ResolveJob),
 }
 
 /// List jobs, in the order of enqueueing within a batch
@@ -104,4 +105,33 @@ pub(crate) struct CancelJobs {
     /// Every job of the batch that is not over
     #[arg(long, requires = "batch")]
     pub(crate) all: bool,
+}
+
+/// Decide what becomes of a job that is held
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A job is held when nothing shows for certain what became of its create call, or when every worker that took it vanished.
+`imagemill job show ID` says why, and DashScope's console or task list shows which tasks there are.
+
+Examples:
+  imagemill job resolve 01KBXW0Z7T3Q9V5C2M8N4R6P1D --adopt 127ec645-118f-4884-955d-0eba8d2c1f3a
+  imagemill job resolve --batch spring sku-1042 --resubmit
+  imagemill job resolve --batch spring sku-1043 --fail")]
+#[group(id = "verdict", required = true, multiple = false, args = ["adopt", "resubmit", "fail"])]
+pub(crate) struct ResolveJob {
+    /// Which job.
+    #[command(flatten)]
+    pub(crate) name: JobName,
+
+    /// This task is the job's: follow it, and store its images
+    #[arg(long, value_name = "TASK")]
+    pub(crate) adopt: Option<TaskId>,
+
+    /// Nothing was created: send it again. If something was, it is paid for twice
+    #[arg(long)]
+    pub(crate) resubmit: bool,
+
+    /// Give it up
+    #[arg(long)]
+    pub(crate) fail: bool,
 }

@@ -22,7 +22,7 @@ pub(crate) use batch::{BatchArgs, BatchCommand};
 pub(crate) use config::{ConfigArgs, ConfigCommand, ShowConfig};
 pub(crate) use enqueue::{EnqueueArgs, RequestFlags};
 pub(crate) use generate::GenerateArgs;
-pub(crate) use job::{CancelJobs, JobArgs, JobCommand, ListJobs, ShowJob};
+pub(crate) use job::{CancelJobs, JobArgs, JobCommand, ListJobs, ResolveJob, ShowJob};
 pub(crate) use watch::WatchArgs;
 pub(crate) use worker::WorkerArgs;
 

@@ -41,7 +41,7 @@ fn help_says_what_there_is() {
       status       Show what is going on: jobs by state, accounts, pauses
       watch        Follow a batch, or everything, until it is done
       batch        List and show batches: jobs that were enqueued together
-      job          List, show and cancel jobs
+      job          List, show, cancel and resolve jobs
       generate     Make images from one prompt right here, without the queue
       config       Show and check the settings
       completions  Print a completion script for a shell

@@ -101,7 +101,7 @@ fn no_job(name: &str) -> Failure {
 }
 
 /// A job by its id, or by its `custom_id` in a batch.
-fn id(settings: &Settings, batch: Option<&BatchName>, text: &str) -> Result<JobId, Failure> {
+pub(super) fn id(settings: &Settings, batch: Option<&BatchName>, text: &str) -> Result<JobId, Failure> {
     let wrong = |failure: Failure| failure.exit(exit_code::USAGE);
     match batch {
         None => {

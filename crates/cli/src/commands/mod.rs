@@ -7,6 +7,7 @@ pub(crate) mod demo;
 mod enqueue;
 mod generate;
 mod job;
+mod resolve;
 mod status;
 mod wait;
 mod watch;
@@ -38,6 +39,7 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<u8, Failure> {
             JobCommand::Ls(args) => job::list(app, args).await,
             JobCommand::Show(args) => job::show(app, args).await,
             JobCommand::Cancel(args) => job::cancel(app, args).await,
+            JobCommand::Resolve(args) => resolve::resolve(app, args).await,
         },
         Command::Generate(args) => generate::run(app, *args).await,
         Command::Config(args) => match args.command {
