@@ -12,10 +12,9 @@
 -- KEYS[5]  keys::turns(model, any)
 -- KEYS[6]  keys::leases()
 -- KEYS[7]  keys::counts()
--- KEYS[8]  keys::events()
--- KEYS[9]  keys::reply(nonce)
--- KEYS[10] keys::ledger(today)
--- KEYS[11] keys::virtual_time(model)
+-- KEYS[8]  keys::reply(nonce)
+-- KEYS[9]  keys::ledger(today)
+-- KEYS[10] keys::virtual_time(model)
 -- ARGV[1]  key prefix                        {imagemill}:
 -- ARGV[2]  account                           singapore
 -- ARGV[3]  model                             wan2.7-image-pro
@@ -43,7 +42,7 @@ local function answer(id)
 end
 
 -- Every read comes before the first write.
-local before = redis.call('GET', KEYS[9])
+local before = redis.call('GET', KEYS[8])
 if before then
   -- The same call again: the same job, if it still is where this call put it.
   if redis.call('HGET', prefix .. 'job:' .. before, 'n') == ARGV[10] then return answer(before) end
@@ -97,10 +96,10 @@ if record[1] ~= 'queued' then
 end
 local images = tonumber(record[5] or 1)
 local class = string.sub(turn.lane, 1, 1)
-local floor = redis.call('HGET', KEYS[11], class)
+local floor = redis.call('HGET', KEYS[10], class)
 local day_max = tonumber(ARGV[9])
 if day_max > 0 then
-  local billed = tonumber(redis.call('HGET', KEYS[10], 'images:' .. account) or 0)
+  local billed = tonumber(redis.call('HGET', KEYS[9], 'images:' .. account) or 0)
   if billed + tonumber(paused[3] or 0) + images > day_max then
     return {'wait', time_us, 'day', 86400000 - now_ms % 86400000}
   end
@@ -110,7 +109,7 @@ take_away()
 redis.call('ZREM', lane_key, id)
 redis.call('ZINCRBY', turn.key, images, turn.lane)
 -- The model's virtual time is that of the lane that was served: whoever comes, or comes back, begins there.
-if tonumber(turn.score) > tonumber(floor or 0) then redis.call('HSET', KEYS[11], class, turn.score) end
+if tonumber(turn.score) > tonumber(floor or 0) then redis.call('HSET', KEYS[10], class, turn.score) end
 full_us = full_us + tonumber(ARGV[4])
 redis.call('SET', KEYS[1], int(full_us), 'PX', math.ceil((full_us - now_us) / 1000))
 local attempt, fence = int(tonumber(record[4] or 0) + 1), int(tonumber(record[3] or 0) + 1)
@@ -125,5 +124,5 @@ redis.call('HINCRBY', batch_key, 'queued', -1)
 redis.call('HINCRBY', batch_key, 'submitting', 1)
 redis.call('HINCRBY', KEYS[7], 'queued', -1)
 redis.call('HINCRBY', KEYS[7], 'submitting', 1)
-redis.call('SET', KEYS[9], id, 'PX', 600000)
+redis.call('SET', KEYS[8], id, 'PX', 600000)
 return answer(id)

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- pause_account: hold back one of an account's calls, for every worker.
 --
--- A pause is only ever prolonged here; `resume` is another script's business.
+-- A pause is only ever prolonged: two reasons to wait are over when the later one is.
 --
 -- KEYS[1]  keys::account(account)
 -- ARGV[1]  the call: create, create:<model> or query

@@ -114,7 +114,6 @@ impl Queue {
             keys.turns(ask.model, None),
             keys.leases(),
             keys.counts(),
-            keys.events(),
             keys.reply(nonce),
             keys.ledger(&day),
             keys.virtual_time(ask.model),

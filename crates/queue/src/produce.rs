@@ -1,6 +1,6 @@
 //! Enqueueing: idempotent, in chunks, refused clearly while Redis is nearly full.
 
-use job::{BatchName, JobId, JobSpec, StateName};
+use job::{BatchName, JobId, JobSpec};
 
 use crate::error::QueueError;
 use crate::link::TimeAt;
@@ -156,6 +156,3 @@ impl Queue {
         Ok(())
     }
 }
-
-/// Names of states in the order of a batch's counters; kept here so that a new state is not forgotten there.
-pub(crate) const COUNTED: [StateName; 10] = StateName::ALL;

@@ -7,7 +7,6 @@ use job::{BatchName, Job, JobId, JobSpec, Micros, Outcome, StateName, Timestamp,
 use crate::Queue;
 use crate::claim::parse_id;
 use crate::error::QueueError;
-use crate::produce::COUNTED;
 use crate::record::{Fields, UnreadableRecord, from_fields};
 
 /// How many members a call looks at, at most, to fill a page: a filter that fits nothing must not scan a million jobs at once.
@@ -122,7 +121,7 @@ impl BatchSummary {
             name,
             total: count("total"),
             left,
-            by_state: COUNTED.into_iter().map(|state| (state, count(state.as_str()))).collect(),
+            by_state: StateName::ALL.into_iter().map(|state| (state, count(state.as_str()))).collect(),
             expected: count("expected"),
             billed: count("billed"),
             stored: count("stored"),
@@ -321,7 +320,7 @@ impl Queue {
     pub async fn counts(&self) -> Result<BTreeMap<StateName, u64>, QueueError> {
         let fields: HashMap<String, i64> =
             self.link().query(redis::cmd("HGETALL").arg(self.keys().counts())).await?;
-        Ok(COUNTED
+        Ok(StateName::ALL
             .into_iter()
             .map(|state| {
                 (state, fields.get(state.as_str()).map_or(0, |count| u64::try_from(*count).unwrap_or(0)))
