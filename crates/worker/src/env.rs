@@ -10,6 +10,7 @@ use tracing::{debug, info, warn};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::WorkerConfig;
+use crate::place::Places;
 use crate::ports::{CommitFault, ImageApi, ImageArchive, Jobs, Written};
 use crate::streaks::Streaks;
 use crate::tally::Tally;
@@ -31,6 +32,8 @@ pub(crate) struct Env {
     pub(crate) config: WorkerConfig,
     /// Cancelled when the worker is to go down.
     pub(crate) stop: CancellationToken,
+    /// What happens between two steps: nothing, outside of tests.
+    pub(crate) places: Arc<dyn Places>,
     /// Rung when a job was put off: the promoter's next due time may be earlier now.
     pub(crate) put_off: Notify,
     /// Bad answers in a row, by account.

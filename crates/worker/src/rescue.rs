@@ -11,6 +11,7 @@ use job::{Event, Timestamp};
 use tracing::{debug, warn};
 
 use crate::env::Env;
+use crate::place::Place;
 use crate::ports::Beat;
 
 /// How far Redis's clock may run from ours between two beats.
@@ -108,6 +109,7 @@ pub(crate) async fn rescue(env: &Env) {
                 "The worker of job {} vanished while it was {}; it is taken over {late:?} after its lease ended",
                 job.id, job.state_name()
             );
+            env.places.pass(Place::Rescued).await;
             env.commit(&job, Event::Rescued, None).await;
         }
         if !rescued.more {

@@ -16,6 +16,7 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{ConfigError, WorkerConfig};
 use crate::env::Env;
+use crate::place::Places;
 use crate::stages::Stages;
 use crate::streaks::Streaks;
 use crate::tally::{Summary, Tally};
@@ -49,7 +50,7 @@ pub enum RunError {
 
 /// Works until `stop`, or, if the settings say so, until nothing is left to do.
 ///
-/// `rng` places waits inside their jitter. `clock` must count the time in which the machine sleeps.
+/// `rng` places waits inside their jitter. `places` is [`crate::OpenPlaces`] outside of tests. `clock` must count the time in which the machine sleeps.
 ///
 /// # Errors
 ///
@@ -60,6 +61,7 @@ pub async fn run(
     archive: archive::Archiver,
     clock: Arc<dyn Clock>,
     mut rng: Box<dyn Rng + Send>,
+    places: Arc<dyn Places>,
     stop: CancellationToken,
 ) -> Result<Summary, RunError> {
     let lease = queue.lease();
@@ -88,6 +90,7 @@ pub async fn run(
         chance,
         config,
         stop: stop.clone(),
+        places,
         put_off: Notify::new(),
         streaks: Streaks::default(),
         on_the_wire: OnTheWire::new(),

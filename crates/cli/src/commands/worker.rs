@@ -1,11 +1,14 @@
 //! `worker`.
 
+use std::sync::Arc;
+
 use job::StateName;
 use queue::Queue;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use worker::Summary;
+use worker::adapters::StopAt;
+use worker::{OpenPlaces, Places, Summary};
 
 use crate::app::{App, key_failure, queue_failure};
 use crate::args::WorkerArgs;
@@ -13,6 +16,9 @@ use crate::exit_code;
 use crate::failure::{Failure, OrFail as _};
 use crate::output::Output;
 use crate::settings::Settings;
+
+/// A place of [`worker::Place`] at which the process stops itself, for tests: `before_send`, or `before_send:3`.
+const STOP_VARIABLE: &str = "IMAGEMILL_STOP_AT";
 
 /// What `worker --json` prints at its end.
 #[derive(Debug, Serialize)]
@@ -39,14 +45,27 @@ pub(super) async fn run(app: &App, args: WorkerArgs) -> Result<u8, Failure> {
     let queue = app.queue(&settings).await.map_err(start)?;
     refuse_unsafe(&queue, &settings, app.out).await.map_err(start)?;
     let archiver = app.archiver(&settings).await.map_err(start)?;
+    let places = places(app)?;
     let stop = stop_on_signals(app.out)?;
-    let summary = worker::run(config, queue.clone(), archiver, app.clock.clone(), app.rng(), stop.clone())
+    let (clock, rng) = (app.clock.clone(), app.rng());
+    let summary = worker::run(config, queue.clone(), archiver, clock, rng, places, stop.clone())
         .await
         .or_fail("the worker ended early")?;
     if app.out.json {
         app.out.print_json(&SummaryView::of(&summary))?;
     }
     exit(&queue, &args, &summary).await
+}
+
+/// Tests name a place where the worker is to stop itself.
+fn places(app: &App) -> Result<Arc<dyn Places>, Failure> {
+    let Some(place) = app.sources.environment.get(STOP_VARIABLE) else { return Ok(Arc::new(OpenPlaces)) };
+    let stop: StopAt = place.parse().map_err(|error| {
+        Failure::new(error)
+            .context(format!("{STOP_VARIABLE} names no place of a worker"))
+            .exit(exit_code::SETTINGS)
+    })?;
+    Ok(Arc::new(stop))
 }
 
 async fn exit(queue: &Queue, args: &WorkerArgs, summary: &Summary) -> Result<u8, Failure> {

@@ -4,6 +4,7 @@
 mod api;
 mod archive;
 mod jobs;
+mod stop_at;
 mod uploads;
 
 use std::error::Error;
@@ -12,6 +13,7 @@ pub use self::api::{ApiSetupError, DashScopeApi};
 pub use self::archive::BucketArchive;
 pub use self::jobs::QueueJobs;
 pub(crate) use self::jobs::{HeldLease, query_limits};
+pub use self::stop_at::{InvalidStop, StopAt};
 
 /// An error and its causes, on one line. The errors below hold neither links nor credentials.
 fn chain(error: &(dyn Error + 'static)) -> String {

@@ -9,6 +9,7 @@ use tracing::{debug, error, warn};
 
 use super::keys::Keys;
 use crate::env::Env;
+use crate::place::Place;
 use crate::ports::{CopyCure, CopyFault};
 
 /// How long after its link's end an image is still tried for: clocks differ.
@@ -106,6 +107,7 @@ pub(crate) async fn copy_waiting(env: &Env, job: &Job, keys: &Keys<'_>, outcome:
             Ok(stored) => {
                 debug!(job.id = %job.id, image = image.index, object.key = %stored.key, bytes = stored.bytes, "Copied");
                 image.state = ImageState::Stored(stored);
+                env.places.pass(Place::ImageCopied).await;
             }
             Err(CopyFault { code, reason, cure }) => {
                 let expired = cure == CopyCure::Expired;

@@ -22,6 +22,7 @@ use self::finish::{Finished, finish};
 use self::keys::Keys;
 use self::links::{Links, fresh_links};
 use crate::env::Env;
+use crate::place::Place;
 use crate::ports::{JobsFault, Lease};
 
 /// A claim for archive.
@@ -45,6 +46,7 @@ pub(crate) async fn run(env: &Env, claim: ArchiveClaim) {
         env.commit(&job, Event::GivenBack, None).await;
         return;
     }
+    env.places.pass(Place::ArchiveClaimed).await;
     let (event, outcome) = match outcome.filter(|outcome| outcome.task == *task) {
         Some(outcome) => round(env, &job, outcome, &*lease).await,
         None => tokio::select! {
@@ -54,7 +56,9 @@ pub(crate) async fn run(env: &Env, claim: ArchiveClaim) {
         },
     };
     if let Some(event) = event {
+        env.places.pass(Place::RoundCopied).await;
         env.commit(&job, event, outcome.as_ref()).await;
+        env.places.pass(Place::RoundSaved).await;
     }
     drop(lease);
 }

@@ -13,6 +13,7 @@ use tracing::{debug, warn};
 pub(crate) use self::answer::{Reading, outcome};
 use crate::env::Env;
 use crate::permit::query_permit;
+use crate::place::Place;
 use crate::ports::{CallFault, Lease};
 use crate::silence::heed;
 
@@ -27,13 +28,16 @@ pub(crate) struct PollClaim {
 /// Asks about the task of one claim, and writes down what it said.
 pub(crate) async fn run(env: &Env, claim: PollClaim) {
     let PollClaim { job, lease } = claim;
+    env.places.pass(Place::PollClaimed).await;
     let (event, outcome) = tokio::select! {
         biased;
         // Nothing is at stake: somebody else asks again.
         () = env.stop.cancelled() => (Event::GivenBack, None),
         answer = ask(env, &job) => answer,
     };
+    env.places.pass(Place::PollAnswered).await;
     env.commit(&job, event, outcome.as_ref()).await;
+    env.places.pass(Place::PollSaved).await;
     drop(lease);
 }
 

@@ -20,6 +20,7 @@ use self::decide::{Owner, Verdict, by_policy, decide, without_evidence};
 use self::evidence::gather;
 use crate::config::Ambiguous;
 use crate::env::Env;
+use crate::place::Place;
 use crate::ports::Claimed;
 
 /// How often the settler looks for attempts that are due.
@@ -64,14 +65,17 @@ pub(crate) async fn run(env: &Env) {
 /// One look at one attempt.
 pub(crate) async fn settle(env: &Env, claimed: Claimed) {
     let Claimed { job, lease } = claimed;
+    env.places.pass(Place::SettleClaimed).await;
     let event = tokio::select! {
         biased;
         () = env.stop.cancelled() => Event::GivenBack,
         event = look(env, &job) => event,
     };
+    env.places.pass(Place::SettleWeighed).await;
     // A verdict that took longer than the lease is somebody else's to give.
     let event = if lease.age_of_renewal().is_some() { event } else { Event::GivenBack };
     env.commit(&job, event, None).await;
+    env.places.pass(Place::SettleSaved).await;
 }
 
 async fn look(env: &Env, job: &Job) -> Event {

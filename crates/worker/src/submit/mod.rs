@@ -22,6 +22,7 @@ use self::inputs::InputFault;
 pub(crate) use self::table::failure_class;
 use self::table::{Consequence, Rest, consequence, trouble};
 use crate::env::Env;
+use crate::place::Place;
 use crate::ports::{CreateFault, Created, Gate, Lease, Withheld};
 use crate::streaks::Trouble;
 
@@ -46,12 +47,16 @@ pub(crate) async fn run(env: &Env, claim: SubmitClaim) {
         env.commit(&job, Event::GivenBack, None).await;
         return;
     };
+    env.places.pass(Place::SubmitClaimed).await;
     let latch = Latch::default();
     let event = match create(env, &job, attempt, spec, &lease, claimed_at, &latch).await {
         Ok(created) => {
             env.streaks.end(&attempt.account, &Trouble::OF_CREATES);
+            env.places.pass(Place::Answered).await;
             debug!(job.id = %job.id, task.id = %created.task, request.id = created.request_id, "Task {} was created", created.task);
-            return keep::keep(env, &job, attempt, created.task).await;
+            keep::keep(env, &job, attempt, created.task).await;
+            env.places.pass(Place::TaskSaved).await;
+            return;
         }
         Err(event) => event,
     };
@@ -87,6 +92,7 @@ async fn create(
         Err(_) => return Err(refused("InputsTooSlow".to_owned())),
     };
     let request = spec.request_with(images);
+    env.places.pass(Place::BeforeSend).await;
 
     let gate = gate(env, lease.clone(), claimed_at, latch.clone());
     let answer = {

@@ -102,6 +102,7 @@ impl World {
             chance: Chance::new(Box::new(rand_chacha::ChaCha8Rng::seed_from_u64(7))),
             config,
             stop: CancellationToken::new(),
+            places: Arc::new(crate::place::OpenPlaces),
             put_off: Notify::new(),
             streaks: Streaks::default(),
             on_the_wire: OnTheWire::new(),
