@@ -1,6 +1,6 @@
 //! Every Redis key, as a function: its type, its members, its lifetime.
 //!
-//! All keys begin with the namespace in braces, so that they share one hash slot. The scripts compute the keys of jobs, specs
+//! All keys but one begin with the namespace in braces, so that they share one hash slot. The scripts compute the keys of jobs, specs
 //! and lanes under the same prefix; every other key is handed to them from here.
 
 use job::{AccountName, BatchName, JobId, Model, Priority};
@@ -189,6 +189,12 @@ impl Keys {
     /// STRING. The counter behind `seq`.
     pub fn seq(&self) -> String {
         self.key("seq")
+    }
+
+    /// STRING, 10 minutes unless held again. The namespace that an API key, named by its digest, works for. The one key outside of
+    /// the namespace: it is what namespaces share.
+    pub fn api_key(&self, digest: &str) -> String {
+        format!("imagemill:api_key:{digest}")
     }
 
     /// STRING, 10 minutes. The first answer to a call, for its repetition.

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod account;
+mod api_keys;
 mod claim;
 pub mod claims;
 mod commit;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use account::{AccountStatus, Pause};
+pub use api_keys::KEY_HELD_FOR;
 pub use claim::{Claimed, ClaimedJob, Rescued, SubmitAsk, SubmitClaim, WhyWait};
 pub use commit::{CommitError, Committed};
 pub use error::{ConnectError, QueueError, UnsafeRedis};

@@ -17,6 +17,7 @@ scripts! {
     CLAIM_SUBMIT = "claim_submit.lua";
     COMMIT = "commit.lua";
     ENQUEUE = "enqueue.lua";
+    HOLD_KEY = "hold_key.lua";
     PAUSE_ACCOUNT = "pause_account.lua";
     PROMOTE = "promote.lua";
     RENEW = "renew.lua";

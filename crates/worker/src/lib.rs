@@ -7,6 +7,7 @@ mod clock;
 mod config;
 mod env;
 mod idle;
+mod keys_held;
 mod permit;
 mod place;
 mod poll;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use queue::claims::Wakes;
-use queue::{Leases, Queue};
+use queue::{Leases, Queue, QueueError};
 use rand::Rng;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -16,6 +16,7 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{ConfigError, WorkerConfig};
 use crate::env::Env;
+use crate::keys_held::{HeldElsewhere, KeysHeld};
 use crate::place::Places;
 use crate::stages::Stages;
 use crate::streaks::Streaks;
@@ -43,6 +44,17 @@ pub enum RunError {
     /// A client of the provider cannot be made.
     #[error("the provider's client cannot be set up")]
     Api(#[from] ApiSetupError),
+    /// The queue cannot be asked whose keys these are.
+    #[error("the queue cannot be asked")]
+    Queue(#[from] QueueError),
+    /// A key works for another namespace of the same Redis.
+    #[error("the key of account `{account}` is in use by namespace `{namespace}` on this Redis")]
+    KeyElsewhere {
+        /// The account.
+        account: job::AccountName,
+        /// The other namespace.
+        namespace: String,
+    },
     /// A stage ended by itself.
     #[error("a stage of the worker ended early")]
     StageEnded,
@@ -66,6 +78,10 @@ pub async fn run(
 ) -> Result<Summary, RunError> {
     let lease = queue.lease();
     config.check(lease)?;
+    let keys_held = KeysHeld::of(&config.accounts);
+    if let Some(HeldElsewhere { account, namespace }) = keys_held.hold(&queue).await? {
+        return Err(RunError::KeyElsewhere { account, namespace });
+    }
     let uploads_chance = Chance::new(split(&mut *rng));
     let chance = Chance::new(rng);
     let name = format!("{}-{}", config.name, chance.suffix());
@@ -101,6 +117,7 @@ pub async fn run(
     let mut loops = start_loops(&env, lease);
     let wakes = Wakes::default();
     loops.spawn(wakes.clone().follow(queue.clone(), stop.clone()));
+    loops.spawn(keys_held.keep(queue.clone(), stop.clone()));
     let idle = env.config.until_idle.then(|| {
         let env = env.clone();
         tokio::spawn(async move {

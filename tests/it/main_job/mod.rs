@@ -4,5 +4,6 @@ mod bad_input;
 mod commands;
 mod crashes;
 mod demo;
+mod namespaces;
 mod shutdown;
 mod whole;

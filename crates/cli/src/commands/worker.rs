@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use worker::adapters::StopAt;
-use worker::{OpenPlaces, Places, Summary};
+use worker::{OpenPlaces, Places, RunError, Summary};
 
 use crate::app::{App, key_failure, queue_failure};
 use crate::args::WorkerArgs;
@@ -50,11 +50,23 @@ pub(super) async fn run(app: &App, args: WorkerArgs) -> Result<u8, Failure> {
     let (clock, rng) = (app.clock.clone(), app.rng());
     let summary = worker::run(config, queue.clone(), archiver, clock, rng, places, stop.clone())
         .await
-        .or_fail("the worker ended early")?;
+        .map_err(run_failure)?;
     if app.out.json {
         app.out.print_json(&SummaryView::of(&summary))?;
     }
     exit(&queue, &args, &summary).await
+}
+
+fn run_failure(error: RunError) -> Failure {
+    match error {
+        RunError::Queue(error) => queue_failure(error, "start the worker"),
+        RunError::KeyElsewhere { .. } => {
+            let hint = "one namespace keeps an account's limits: set `redis.namespace` to that one, or use another key; ten minutes \
+                        after the last worker of the other namespace the key is free";
+            Failure::new(error).context("failed to start the worker").exit(exit_code::SETTINGS).hint(hint)
+        }
+        error => Failure::new(error).context("the worker ended early"),
+    }
 }
 
 /// Tests name a place where the worker is to stop itself.
