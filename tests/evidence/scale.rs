@@ -143,6 +143,7 @@ async fn claim(queue: &Queue) -> anyhow::Result<bool> {
         model: Model::Wan27Image,
         limits,
         send_within: Duration::from_secs(5),
+        probe_window: Duration::from_secs(40),
     };
     for _ in 0..1_000 {
         match queue.claim_submit(&ask, &queue.nonce()).await? {

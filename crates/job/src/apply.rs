@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use crate::{
-    Attempt, CanceledBy, Event, Failure, FailureClass, HeldReason, IllegalTransition, Job, JobState, Refusal,
-    Rules, TaskId, TaskPhase, Timestamp, Transition, Try,
+    Attempt, CanceledBy, Event, Failure, FailureClass, HeldReason, IllegalTransition, Job, JobId, JobState,
+    Refusal, Rules, TaskId, TaskPhase, Timestamp, Transition, Try,
 };
 
 /// The code of a job that a person gave up.
@@ -27,9 +27,12 @@ impl Job {
         let illegal = IllegalTransition { state: self.state_name(), event: event.name() };
         let step = Step { job: self, now, rules, chance };
         match event {
-            Event::TaskCreated { attempt, task } => Ok(step.task_created(attempt, task)),
+            Event::TaskCreated { attempt, task, request_id } => {
+                Ok(step.task_created(attempt, task, request_id))
+            }
             Event::CancelRequested => step.cancel_requested().ok_or(illegal),
             Event::RetryRequested => step.retry_requested().ok_or(illegal),
+            Event::MissingRequested { job, images } => step.missing_requested(job, images).ok_or(illegal),
             Event::GivenBack => step.given_back().ok_or(illegal),
             Event::Rescued => step.rescued().ok_or(illegal),
             event => match &self.state {
@@ -46,6 +49,11 @@ impl Job {
             },
         }
     }
+}
+
+/// A message as it stands in a history, which holds a hundred of them.
+fn short(message: &str) -> String {
+    message.chars().take(300).collect()
 }
 
 /// One application: everything that the rules below need.
@@ -66,11 +74,13 @@ impl Step<'_> {
     fn noted(&self, mut transition: Transition, what: &str, failure: Option<&Failure>) -> Transition {
         transition.note = Some(Try {
             at: self.now,
+            since: None,
+            times: 1,
             attempt: self.job.attempts,
             account: self.job.state.attempt().map(|attempt| attempt.account.to_string()),
             what: what.to_owned(),
             code: failure.map(|failure| failure.code.clone()),
-            message: failure.map(|failure| failure.message.chars().take(300).collect()),
+            message: failure.map(|failure| short(&failure.message)),
             request_id: failure.and_then(|failure| failure.request_id.clone()),
             task: self.job.state.task().or(transition.job.state.task()).cloned(),
         });
@@ -136,11 +146,17 @@ impl Step<'_> {
         let wait = refusal.retry_after.map_or(curve, |asked| asked.max(Duration::from_millis(100)));
         let mut transition = self.queued(self.now + wait, Some(refusal.code.clone()));
         transition.job.refusals = self.job.refusals.saturating_add(1);
-        transition
+        let mut noted = self.noted(transition, Try::REFUSED, None);
+        if let Some(note) = &mut noted.note {
+            note.code = Some(refusal.code.clone());
+            note.message = (!refusal.message.is_empty()).then(|| short(&refusal.message));
+            note.request_id.clone_from(&refusal.request_id);
+        }
+        noted
     }
 
     /// A task id is never thrown away: it costs money. The job takes it where it can, else it is an extra one.
-    fn task_created(&self, attempt: Attempt, task: TaskId) -> Transition {
+    fn task_created(&self, attempt: Attempt, task: TaskId, request_id: Option<String>) -> Transition {
         if self.job.state.task() == Some(&task) {
             // The same answer again.
             return Transition { job: self.job.clone(), note: None, extra_task: None };
@@ -154,16 +170,29 @@ impl Step<'_> {
             _ => false,
         };
         if takes {
-            let mut transition = self.polling(&attempt, task);
+            let mut transition = self.polling(&attempt, task.clone());
             transition.job.attempts = self.job.attempts.max(attempt.number);
-            return transition;
+            return self.noted_task(transition, "created", attempt, task, request_id);
         }
         let unchanged = Transition { job: self.job.clone(), note: None, extra_task: Some(task.clone()) };
-        let mut noted = self.noted(unchanged, "extra_task", None);
+        self.noted_task(unchanged, "extra_task", attempt, task, request_id)
+    }
+
+    /// A line about a task, with the attempt that made it: the job itself may be at another one by now.
+    fn noted_task(
+        &self,
+        transition: Transition,
+        what: &str,
+        attempt: Attempt,
+        task: TaskId,
+        request_id: Option<String>,
+    ) -> Transition {
+        let mut noted = self.noted(transition, what, None);
         if let Some(note) = &mut noted.note {
             note.task = Some(task);
             note.attempt = attempt.number;
             note.account = Some(attempt.account.to_string());
+            note.request_id = request_id;
         }
         noted
     }
@@ -206,6 +235,21 @@ impl Step<'_> {
                 transition.job.retries = Default::default();
                 transition.job.refusals = 0;
                 Some(self.noted(transition, "retry_requested", None))
+            }
+            _ => None,
+        }
+    }
+
+    /// The job stays what it is: what is missing is another job's business, under keys of its own.
+    fn missing_requested(&self, job: JobId, images: u8) -> Option<Transition> {
+        match &self.job.state {
+            JobState::Succeeded { .. } | JobState::Expired { .. } => {
+                let unchanged = Transition { job: self.job.clone(), note: None, extra_task: None };
+                let mut noted = self.noted(unchanged, "missing_requested", None);
+                if let Some(note) = &mut noted.note {
+                    note.message = Some(format!("{images} asked for again, as job {job}"));
+                }
+                Some(noted)
             }
             _ => None,
         }
@@ -263,7 +307,11 @@ impl Step<'_> {
             looks: 0,
             cause: cause.to_owned(),
         };
-        self.noted(self.moved(settling), "no_answer", None)
+        let mut noted = self.noted(self.moved(settling), "no_answer", None);
+        if let Some(note) = &mut noted.note {
+            note.code = Some(cause.to_owned());
+        }
+        noted
     }
 
     fn while_submitting(&self, attempt: &Attempt, event: Event) -> Option<Transition> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Attempt, Failure, HeldReason, Micros, Refusal, TaskId, TaskPhase, Timestamp};
+use crate::{Attempt, Failure, HeldReason, JobId, Micros, Refusal, TaskId, TaskPhase, Timestamp};
 
 /// Something that happened to a job. [`crate::Job::apply`] says what follows from it.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +14,8 @@ pub enum Event {
         attempt: Attempt,
         /// The task.
         task: TaskId,
+        /// The service's id of the call.
+        request_id: Option<String>,
     },
     /// The create call was refused because of the job itself: nothing was created.
     Rejected(Failure),
@@ -109,6 +111,13 @@ pub enum Event {
     CancelRequested,
     /// Somebody wants an ended job to run again.
     RetryRequested,
+    /// Somebody asked for the images that an ended job did not deliver, as a job of their own.
+    MissingRequested {
+        /// The new job.
+        job: JobId,
+        /// How many images it asks for.
+        images: u8,
+    },
     /// A person says: this is the task of the held attempt.
     ResolvedAdopt {
         /// The task.
@@ -147,6 +156,7 @@ impl Event {
             Self::SlotReleased => "SlotReleased",
             Self::CancelRequested => "CancelRequested",
             Self::RetryRequested => "RetryRequested",
+            Self::MissingRequested { .. } => "MissingRequested",
             Self::ResolvedAdopt { .. } => "ResolvedAdopt",
             Self::ResolvedResubmit => "ResolvedResubmit",
             Self::ResolvedFail => "ResolvedFail",

@@ -97,10 +97,21 @@ pub struct Failure {
 /// An answer that proves that nothing was created and says nothing about the job. It spends no attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// The service's code, such as `Throttling.RateQuota`.
+    /// The service's code, such as `Throttling.RateQuota`; ours where there was no answer.
     pub code: String,
+    /// The service's message, or what went wrong here.
+    pub message: String,
+    /// The service's id of the request that told us.
+    pub request_id: Option<String>,
     /// How long the service asked us to wait.
     pub retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    /// A refusal that the service did not word: nothing was asked of it, or it could not be reached.
+    pub fn ours(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into(), request_id: None, retry_after: None }
+    }
 }
 
 /// How often a job is tried again after each class of failure, and how long it waits.

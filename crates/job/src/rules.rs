@@ -18,6 +18,9 @@ pub struct Rules {
     pub poll: PollSchedule,
     /// The waits between rounds of copying. Default 2 s × 2 up to 60 s: links live 24 h, an outage of the store is short.
     pub archive: Curve,
+    /// The waits of an open breaker before each probe. Default 60 s × 2 up to 10 min. Source: ours; rate limits recover within a
+    /// minute, and a person who has paid a bill should not wait for much longer than it took.
+    pub breaker: Curve,
     /// The timeout of the create call. Default 30 s: it answers in well under a second; only inlined inputs take longer.
     pub create_timeout: Duration,
     /// How long after a create call without an answer the provider may still act on the request. Default 300 s, the provider's own gateway timeout.
@@ -36,6 +39,7 @@ impl Default for Rules {
             retry: RetryPolicy::default(),
             poll: PollSchedule::default(),
             archive: Curve { first: Duration::from_secs(2), factor: 2.0, cap: Duration::from_secs(60) },
+            breaker: Curve { first: Duration::from_secs(60), factor: 2.0, cap: Duration::from_secs(600) },
             create_timeout: Duration::from_secs(30),
             held_request_timeout: Duration::from_secs(300),
             rescues_max: 3,

@@ -17,8 +17,14 @@ pub struct IllegalTransition {
 /// A line in a job's history: one attempt, failure or decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Try {
-    /// When.
+    /// When; of a run of the same refusal, the last time.
     pub at: Timestamp,
+    /// When a run of the same refusal began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// How often the same refusal came in a row.
+    #[serde(default = "once", skip_serializing_if = "is_once")]
+    pub times: u32,
     /// The attempt that it belongs to; 0 where there was none yet.
     pub attempt: u32,
     /// The account.
@@ -38,6 +44,26 @@ pub struct Try {
     /// The task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskId>,
+}
+
+fn once() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes what it may skip by reference")]
+fn is_once(times: &u32) -> bool {
+    *times == 1
+}
+
+impl Try {
+    /// Whether a line that says the same may be counted into this one: a refusal comes back for as long as its cause lasts, and
+    /// must not push what led here out of a history of bounded length.
+    pub fn folds(&self) -> bool {
+        self.what == Self::REFUSED
+    }
+
+    /// [`Self::what`] of a refusal.
+    pub const REFUSED: &'static str = "refused";
 }
 
 /// What an event leads to.

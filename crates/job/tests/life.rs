@@ -33,9 +33,10 @@ fn happening() -> impl Strategy<Value = Happening> {
     let task = prop::sample::select(vec!["t1", "t2", "t3"]);
     let event = prop_oneof![
         class.clone().prop_map(|class| Event::Rejected(failure(class))),
-        retry_after
-            .clone()
-            .prop_map(|retry_after| Event::Refused(Refusal { code: "Throttling".into(), retry_after })),
+        retry_after.clone().prop_map(|retry_after| Event::Refused(Refusal {
+            retry_after,
+            ..Refusal::ours("Throttling", "")
+        })),
         Just(Event::NotSent),
         Just(Event::NoAnswer { cause: "timeout".into() }),
         task.clone().prop_map(|task| Event::TaskFound { task: task.parse().unwrap() }),
@@ -135,7 +136,7 @@ proptest! {
                 }
                 Happening::Answered(task) => {
                     let Some(attempt) = job.state.slot().cloned() else { continue };
-                    Event::TaskCreated { attempt, task: task.parse().unwrap() }
+                    Event::TaskCreated { attempt, task: task.parse().unwrap(), request_id: None }
                 }
                 Happening::Event(event) => event,
             };
@@ -169,7 +170,7 @@ proptest! {
                 JobState::Queued { .. } => { job = begin(&job, now); continue }
                 JobState::Submitting { attempt } => {
                     tasks += 1;
-                    let created = Event::TaskCreated { attempt: attempt.clone(), task: format!("t{tasks}").parse().unwrap() };
+                    let created = Event::TaskCreated { attempt: attempt.clone(), task: format!("t{tasks}").parse().unwrap(), request_id: None };
                     match choice {
                         0 => Event::Rejected(failure(FailureClass::InputDownload)),
                         1 => Event::NoAnswer { cause: "reset".into() },

@@ -33,7 +33,11 @@ fn apply(job: &Job, event: Event, seconds: i64) -> Job {
 
 fn polling() -> Job {
     let job = submitting();
-    apply(&job, Event::TaskCreated { attempt: attempt(&job), task: "t".parse().unwrap() }, 1)
+    apply(
+        &job,
+        Event::TaskCreated { attempt: attempt(&job), task: "t".parse().unwrap(), request_id: None },
+        1,
+    )
 }
 
 fn archiving(images: u8) -> Job {
@@ -112,7 +116,7 @@ fn links_that_are_refused_again_are_not_asked_for_at_once() {
 fn a_refusal_spends_no_retry_however_often_it_comes() {
     let mut job = submitting();
     for n in 0..1_000 {
-        let refusal = Refusal { code: "Throttling".into(), retry_after: Some(7 * SECOND) };
+        let refusal = Refusal { retry_after: Some(7 * SECOND), ..Refusal::ours("Throttling", "slow down") };
         let refused = apply(&job, Event::Refused(refusal), n);
         assert_eq!(refused.state.due(), Some(at(n + 7)));
         job = refused.begin_attempt(AccountName::parse("a").unwrap(), at(n), at(n + 5));
@@ -136,7 +140,7 @@ fn moderation_fails_at_once_and_a_service_fault_after_its_retries() {
             retries += 1;
             job = job.begin_attempt(AccountName::parse("a").unwrap(), at(9), at(14));
             let task = format!("t{retries}").parse().unwrap();
-            job = apply(&job, Event::TaskCreated { attempt: attempt(&job), task }, 9);
+            job = apply(&job, Event::TaskCreated { attempt: attempt(&job), task, request_id: None }, 9);
         }
     }
     assert_eq!((retries, job.state_name()), (3, StateName::Failed));
@@ -195,7 +199,7 @@ fn a_cancel_ends_what_is_free_and_finishes_what_is_paid() {
 #[test]
 fn a_cancelled_job_is_not_sent_again() {
     let job = apply(&submitting(), Event::CancelRequested, 1);
-    let refused = apply(&job, Event::Refused(Refusal { code: "Throttling".into(), retry_after: None }), 2);
+    let refused = apply(&job, Event::Refused(Refusal::ours("Throttling", "slow down")), 2);
     assert_eq!(refused.state_name(), StateName::Canceled);
 }
 
@@ -232,7 +236,7 @@ fn a_step_that_kills_its_workers_is_held_after_three_rescues() {
 fn a_second_task_of_a_job_is_called_extra() {
     let job = polling();
     let first = Attempt { number: 1, ..attempt(&job) };
-    let event = Event::TaskCreated { attempt: first, task: "another".parse().unwrap() };
+    let event = Event::TaskCreated { attempt: first, task: "another".parse().unwrap(), request_id: None };
     let transition = job.apply(event, at(9), &Rules::default(), 0.5).unwrap();
     assert_eq!(transition.extra_task, Some("another".parse().unwrap()));
     assert_eq!(transition.job, job);

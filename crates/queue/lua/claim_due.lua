@@ -2,7 +2,8 @@
 -- claim_due: hand jobs that are due to a worker: polls of one account, settlings, or copies.
 --
 -- With permits, each job takes one of the account's query permits: a claimed poll is sent at once. The same nonce twice gives
--- the same jobs, as long as they are still where this call put them.
+-- the same jobs, as long as they are still where this call put them. Through an open breaker of the account's queries goes one
+-- job, the probe, once its wait is over.
 --
 -- KEYS[1]  the index: keys::due_poll(account), keys::due_settle() or keys::ready_archive()
 -- KEYS[2]  keys::leases()
@@ -17,8 +18,9 @@
 -- ARGV[6]  us between permits, 0 = none needed
 -- ARGV[7]  burst tolerance in us
 -- ARGV[8]  1 = send each job's outcome along
+-- ARGV[9]  ms in which a probe is answered
 --
--- Returns  {time_us, wait_ms, {job, outcome, {field, value, ...}}, ...}
+-- Returns  {time_us, wait_ms, probe, {job, outcome, {field, value, ...}}, ...}   probe: 1 = the job goes through an open breaker
 --          wait_ms: until the next one is due or permitted; -1 = none is known; 0 = there may be more now
 local clock = redis.call('TIME')
 local now_us = clock[1] * 1000000 + clock[2]
@@ -43,16 +45,20 @@ if before then
   for id in string.gmatch(before, '%S+') do
     if redis.call('HGET', prefix .. 'job:' .. id, 'n') == ARGV[5] then ids[#ids + 1] = id end
   end
-  return with_jobs({time_us, 0}, ids)
+  local probe = tonumber(ARGV[6]) > 0 and ids[1] and redis.call('HGET', KEYS[5], 'probe:query') == ids[1]
+  return with_jobs({time_us, 0, probe and 1 or 0}, ids)
 end
 local step_us, burst_us, full_us = tonumber(ARGV[6]), tonumber(ARGV[7]), now_us
+local is_open = false
 if step_us > 0 then
-  local paused_until = tonumber(redis.call('HGET', KEYS[5], 'pause:query') or 0)
-  if paused_until > now_ms then return {time_us, paused_until - now_ms} end
+  local state = redis.call('HMGET', KEYS[5], 'pause:query', 'open:query')
+  local paused_until = math.max(tonumber(state[1] or 0), tonumber(state[2] or 0))
+  if paused_until > now_ms then return {time_us, paused_until - now_ms, 0} end
   full_us = math.min(math.max(now_us, tonumber(redis.call('GET', KEYS[4]) or 0)), now_us + 60000000 + step_us)
   local granted = math.floor((now_us + burst_us - full_us) / step_us) + 1
-  if granted < 1 then return {time_us, math.ceil((full_us - burst_us - now_us) / 1000)} end
-  most = math.min(most, granted)
+  if granted < 1 then return {time_us, math.ceil((full_us - burst_us - now_us) / 1000), 0} end
+  is_open = state[2] and true or false
+  most = is_open and 1 or math.min(most, granted)
 end
 local found
 if by_time then
@@ -90,5 +96,8 @@ if #ids > 0 then
     redis.call('SET', KEYS[4], int(full_us), 'PX', math.ceil((full_us - now_us) / 1000) + 1)
   end
   redis.call('SET', KEYS[3], table.concat(ids, ' '), 'PX', 600000)
+  if is_open then
+    redis.call('HSET', KEYS[5], 'open:query', int(now_ms + tonumber(ARGV[9])), 'probe:query', ids[1])
+  end
 end
-return with_jobs({time_us, wait_ms}, ids)
+return with_jobs({time_us, wait_ms, is_open and #ids > 0 and 1 or 0}, ids)

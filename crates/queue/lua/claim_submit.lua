@@ -3,7 +3,8 @@
 --
 -- Takes, in one step: the permit of the account's create rate, one of its places at the provider, the turn of the batch, the
 -- day's allowance. Writes the attempt into the record before a byte is sent, with the time after which nothing may be sent.
--- The same nonce twice gives the same job.
+-- The same nonce twice gives the same job. Through an open breaker goes one probe, once its wait is over, and the next only
+-- when that one was answered or its window has passed.
 --
 -- KEYS[1]  keys::permits(account, "create:<model>")
 -- KEYS[2]  keys::slots(account, model)
@@ -25,9 +26,10 @@
 -- ARGV[8]  ms in which it may be sent        5000
 -- ARGV[9]  images a day for this account, 0 = no limit
 -- ARGV[10] nonce
+-- ARGV[11] ms in which a probe is answered   65000
 --
--- Returns  {"claimed", time_us, job, spec, field, value, ...}
---        | {"wait", time_us, why, wait_ms}   why: empty, permit, slots, paused, day
+-- Returns  {"claimed", time_us, job, spec, field, value, ...}   "probe" in place of "claimed": the job goes through an open breaker
+--        | {"wait", time_us, why, wait_ms}   why: empty, permit, slots, paused (also: a breaker is open), day
 local clock = redis.call('TIME')
 local now_us = clock[1] * 1000000 + clock[2]
 local now_ms = math.floor(now_us / 1000)
@@ -35,8 +37,9 @@ local time_us = string.format('%.0f', now_us)
 local function int(number) return string.format('%.0f', number) end
 local prefix, account, model = ARGV[1], ARGV[2], ARGV[3]
 
-local function answer(id)
-  local reply = {'claimed', time_us, id, redis.call('GET', prefix .. 'spec:' .. id) or ''}
+local calls = {'create', 'create:' .. model}
+local function answer(word, id)
+  local reply = {word, time_us, id, redis.call('GET', prefix .. 'spec:' .. id) or ''}
   for _, item in ipairs(redis.call('HGETALL', prefix .. 'job:' .. id)) do reply[#reply + 1] = item end
   return reply
 end
@@ -45,11 +48,16 @@ end
 local before = redis.call('GET', KEYS[8])
 if before then
   -- The same call again: the same job, if it still is where this call put it.
-  if redis.call('HGET', prefix .. 'job:' .. before, 'n') == ARGV[10] then return answer(before) end
+  local record = redis.call('HMGET', prefix .. 'job:' .. before, 'n', 'k')
+  if record[1] == ARGV[10] then
+    local probes = redis.call('HMGET', KEYS[3], 'probe:' .. calls[1], 'probe:' .. calls[2])
+    local token = before .. ':' .. (record[2] or '0')
+    return answer((probes[1] == token or probes[2] == token) and 'probe' or 'claimed', before)
+  end
   return {'wait', time_us, 'empty', 0}
 end
-local paused = redis.call('HMGET', KEYS[3], 'pause:create', 'pause:create:' .. model, 'reserved')
-local paused_until = math.max(tonumber(paused[1] or 0), tonumber(paused[2] or 0))
+local paused = redis.call('HMGET', KEYS[3], 'pause:create', 'pause:create:' .. model, 'reserved', 'open:create', 'open:create:' .. model)
+local paused_until = math.max(tonumber(paused[1] or 0), tonumber(paused[2] or 0), tonumber(paused[4] or 0), tonumber(paused[5] or 0))
 if paused_until > now_ms then return {'wait', time_us, 'paused', paused_until - now_ms} end
 -- Whose turn it is: the lane of the lowest score that has a job. A lane that ran empty keeps its place until its turn has come;
 -- coming back before, it has not gained a turn.
@@ -119,10 +127,17 @@ redis.call('HSET', job_key, 's', 'submitting', 'v', int(tonumber(record[2]) + 1)
 redis.call('ZADD', KEYS[2], int(now_ms), id .. ':' .. attempt)
 redis.call('ZADD', KEYS[6], int(now_ms + tonumber(ARGV[7])), id .. ':' .. fence)
 redis.call('HINCRBY', KEYS[3], 'reserved', images)
+local word = 'claimed'
+for n, call in ipairs(calls) do
+  if paused[3 + n] then
+    word = 'probe'
+    redis.call('HSET', KEYS[3], 'open:' .. call, int(now_ms + tonumber(ARGV[11])), 'probe:' .. call, id .. ':' .. attempt)
+  end
+end
 local batch_key = prefix .. 'batch:' .. (record[6] or '-')
 redis.call('HINCRBY', batch_key, 'queued', -1)
 redis.call('HINCRBY', batch_key, 'submitting', 1)
 redis.call('HINCRBY', KEYS[7], 'queued', -1)
 redis.call('HINCRBY', KEYS[7], 'submitting', 1)
 redis.call('SET', KEYS[8], id, 'PX', 600000)
-return answer(id)
+return answer(word, id)

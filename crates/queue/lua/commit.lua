@@ -17,7 +17,8 @@
 --             incr   {{key, field, by}, ...}
 --             join   {{lane key, turns key, batch key, virtual time key, lane, priority, seq}, ...}   enter a lane
 --             leave  {lane key, ...}        leave a lane; the next claim that finds it empty takes its turn away
---             note   {key, line}                    append to the history
+--             note   {key, line, folds}             append to the history; folds = 1: count it into the last line if that says
+--                                                   the same, so that a refusal that comes back does not flush the history
 --             blob   {key, value}                   replace the outcome
 --             task   {tasks key, tasks_at key, task, owner, ms}
 --             ended  {batch key, final key, member} the job became final: end the batch if it was the last
@@ -43,6 +44,16 @@ for _, join in ipairs(plan.join or {}) do
   join.paused = redis.call('HGET', KEYS[join[3]], 'paused')
   join.score = redis.call('HGET', KEYS[join[4]], join[6]) or string.format('%.0f', tonumber(join[6]) * PRIORITY_SPAN)
 end
+local note, repeated = plan.note and plan.note[2], false
+if plan.note and plan.note[3] == '1' then
+  local last = redis.call('LINDEX', KEYS[plan.note[1]], -1)
+  local readable, old = pcall(cjson.decode, last or '')
+  local new = cjson.decode(note)
+  if last and readable and old.what == new.what and old.code == new.code and old.account == new.account then
+    new.times, new.since = (old.times or 1) + 1, old.since or old.at
+    note, repeated = cjson.encode(new), true
+  end
+end
 local owner = plan.task and redis.call('HGET', KEYS[plan.task[1]], plan.task[3])
 local batch = plan.ended and redis.call('HMGET', KEYS[plan.ended[1]], 'left', 'sealed')
 
@@ -58,8 +69,10 @@ for _, join in ipairs(plan.join or {}) do
   redis.call('ZADD', KEYS[join[1]], join[7], ARGV[1])
   if join.paused ~= '1' then redis.call('ZADD', KEYS[join[2]], 'NX', join.score, join[5]) end
 end
-if plan.note then
-  redis.call('RPUSH', KEYS[plan.note[1]], plan.note[2])
+if repeated then
+  redis.call('LSET', KEYS[plan.note[1]], -1, note)
+elseif note then
+  redis.call('RPUSH', KEYS[plan.note[1]], note)
   redis.call('LTRIM', KEYS[plan.note[1]], -100, -1)
 end
 if plan.blob then redis.call('SET', KEYS[plan.blob[1]], plan.blob[2]) end

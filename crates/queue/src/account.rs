@@ -1,16 +1,16 @@
 //! What all workers know together of an account: permits, pauses, places at the provider, and which tasks are ours.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use job::{AccountName, Job, JobId, Model, TaskId, Timestamp};
 
 use crate::Queue;
+use crate::breaker::{self, OpenBreaker, QUERY_PROBE_WINDOW};
 use crate::claim::parse_id;
 use crate::error::QueueError;
 use crate::limits::{AccountLimits, Call, Pace};
 use crate::link::TimeAt;
-use crate::reply::Wait;
 use crate::scripts::{PAUSE_ACCOUNT, TAKE_PERMIT};
 
 /// A call that is held back for everyone.
@@ -24,11 +24,26 @@ pub struct Pause {
     pub why: String,
 }
 
+/// The answer to whoever asks for a permit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permit {
+    /// The call may be made now.
+    Granted,
+    /// It may be made now, and its answer decides about the open breaker of the account's queries.
+    Probe,
+    /// Not before so long.
+    Wait(Duration),
+}
+
 /// What is known of an account.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct AccountStatus {
     /// Its pauses that are not over.
     pub pauses: Vec<Pause>,
+    /// Its breakers that are open.
+    pub breakers: Vec<OpenBreaker>,
+    /// How often the breaker of each call has opened so far.
+    pub openings: BTreeMap<String, u64>,
     /// Places at the provider that are, or may be, taken.
     pub slots: HashMap<Model, u64>,
     /// Images that the attempts under way may yet bring.
@@ -52,18 +67,22 @@ impl Queue {
         account: &AccountName,
         call: Call,
         limits: &AccountLimits,
-    ) -> Result<Option<Duration>, QueueError> {
+    ) -> Result<Permit, QueueError> {
         let pace = Pace::of(match call {
             Call::Create(_) => limits.create_per_second,
             Call::Query => limits.queries_per_second,
         });
         let keys = [self.keys().permits(account, &call.name()), self.keys().account(account)];
-        let args = [pace.step_us.to_string(), pace.burst_us.to_string(), format!("pause:{}", call.name())];
+        // A create without a claim is a person's, who waits for it: the service itself says soonest what is the matter.
+        let window = if call == Call::Query { QUERY_PROBE_WINDOW } else { Duration::ZERO };
+        let window = window.as_millis().to_string();
+        let args = [pace.step_us.to_string(), pace.burst_us.to_string(), call.name(), window];
         let mut reply = self.script("take_permit", &TAKE_PERMIT, &keys, &args, TimeAt::First).await?;
         reply.int()?;
-        Ok(match reply.wait()? {
-            Wait::For(wait) if !wait.is_zero() => Some(wait),
-            _ => None,
+        Ok(match reply.int()? {
+            0 => Permit::Granted,
+            -1 => Permit::Probe,
+            wait_ms => Permit::Wait(Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0))),
         })
     }
 
@@ -162,8 +181,11 @@ impl Queue {
             })
             .collect();
         pauses.sort_by(|a, b| a.call.cmp(&b.call));
+        let (breakers, openings) = breaker::read(&state);
         Ok(AccountStatus {
             pauses,
+            breakers,
+            openings,
             slots: Model::ALL.into_iter().zip([pro, standard]).collect(),
             reserved: state.get("reserved").and_then(|text| text.parse().ok()).unwrap_or(0),
             images_today: images_today.unwrap_or(0),

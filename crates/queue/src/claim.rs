@@ -5,6 +5,7 @@ use std::time::Duration;
 use job::{AccountName, Job, JobId, JobSpec, Model, Outcome};
 
 use crate::Queue;
+use crate::breaker::QUERY_PROBE_WINDOW;
 use crate::error::QueueError;
 use crate::limits::{AccountLimits, Call, Pace};
 use crate::link::TimeAt;
@@ -23,6 +24,8 @@ pub struct SubmitAsk {
     pub limits: AccountLimits,
     /// How long after the claim the create call may be sent. Default 5 s.
     pub send_within: Duration,
+    /// How long after the claim the answer to a probe of an open breaker is there at the latest; then the next may go out.
+    pub probe_window: Duration,
 }
 
 /// The answer to a claim for submit.
@@ -34,6 +37,8 @@ pub enum SubmitClaim {
         job: Box<Job>,
         /// What it asks for; the fault, if this version cannot read it.
         spec: Result<Box<JobSpec>, String>,
+        /// Whether it goes through an open breaker, to find out whether that may close.
+        probe: bool,
     },
     /// Nothing now.
     Wait {
@@ -53,7 +58,7 @@ pub enum WhyWait {
     Permit,
     /// All of the account's places at the provider are taken.
     Slots,
-    /// The account, or the model on it, is paused.
+    /// The account, or the model on it, is paused, or its breaker is open.
     Paused,
     /// The account's images of the day are used up.
     Day,
@@ -66,6 +71,8 @@ pub struct Claimed {
     pub jobs: Vec<ClaimedJob>,
     /// When to ask again.
     pub wait: Wait,
+    /// Whether the job goes through an open breaker, to find out whether that may close.
+    pub probe: bool,
 }
 
 /// One of them.
@@ -130,16 +137,18 @@ impl Queue {
             ask.send_within.as_millis().to_string(),
             ask.limits.images_per_day.unwrap_or(0).to_string(),
             nonce.to_owned(),
+            ask.probe_window.as_millis().to_string(),
         ];
         let mut reply = self.script("claim_submit", &CLAIM_SUBMIT, &key_names, &args, TimeAt::Second).await?;
         match reply.text()?.as_str() {
-            "claimed" => {
+            word @ ("claimed" | "probe") => {
+                let probe = word == "probe";
                 reply.int()?;
                 let id = parse_id(&reply.text()?)?;
                 let spec = reply.text()?;
                 let job = Box::new(from_fields(id, &reply.fields()?)?);
                 let spec = serde_json::from_str(&spec).map(Box::new).map_err(|error| error.to_string());
-                Ok(SubmitClaim::Claimed { job, spec })
+                Ok(SubmitClaim::Claimed { job, spec, probe })
             }
             "wait" => {
                 reply.int()?;
@@ -214,10 +223,12 @@ impl Queue {
             pace.step_us.to_string(),
             pace.burst_us.to_string(),
             u8::from(ask.with_outcome).to_string(),
+            QUERY_PROBE_WINDOW.as_millis().to_string(),
         ];
         let mut reply = self.script("claim_due", &CLAIM_DUE, &key_names, &args, TimeAt::First).await?;
         reply.int()?;
         let wait = reply.wait()?;
+        let probe = reply.int()? == 1;
         let mut jobs = Vec::new();
         while let Some(mut item) = reply.list()? {
             let id = parse_id(&item.text()?)?;
@@ -239,7 +250,7 @@ impl Queue {
                 }
             }
         }
-        Ok(Claimed { jobs, wait })
+        Ok(Claimed { jobs, wait, probe })
     }
 
     /// Takes over up to `max` jobs whose lease has run out.

@@ -56,7 +56,17 @@ pub struct Claim {
     pub lease: LeaseGuard,
     /// When the claim was asked for, by the boot clock.
     pub claimed_at_boot: Duration,
+    /// Whether it goes through an open breaker, to find out whether that may close.
+    pub probe: bool,
     _permit: OwnedSemaphorePermit,
+}
+
+/// What a claim brought, before its lease is held.
+struct Work {
+    job: Job,
+    spec: Option<Result<Arc<JobSpec>, String>>,
+    outcome: Option<Outcome>,
+    probe: bool,
 }
 
 /// Wakes the fetchers of one stage.
@@ -169,9 +179,10 @@ impl Stage {
             while let Some(permit) = stage.permit().await {
                 let (sent, nonce) = (stage.leases.boot_now(), stage.queue.nonce());
                 match stage.until_redis_answers(|| stage.queue.claim_submit(&ask, &nonce)).await {
-                    Some(SubmitClaim::Claimed { job, spec }) => {
+                    Some(SubmitClaim::Claimed { job, spec, probe }) => {
                         let spec = Some(spec.map(|spec| Arc::new(*spec)));
-                        if !stage.hand_out(*job, spec, None, sent, permit).await {
+                        let work = Work { job: *job, spec, outcome: None, probe };
+                        if !stage.hand_out(work, sent, permit).await {
                             return;
                         }
                     }
@@ -217,10 +228,11 @@ impl Stage {
                 let max = permits.len();
                 let answer =
                     stage.until_redis_answers(|| claim(stage.queue.clone(), max, nonce.clone())).await;
-                let Some(Claimed { jobs, wait }) = answer else { return };
+                let Some(Claimed { jobs, wait, probe }) = answer else { return };
                 let found = !jobs.is_empty();
                 for (claimed, permit) in jobs.into_iter().zip(&mut std::iter::from_fn(|| permits.pop())) {
-                    if !stage.hand_out(claimed.job, None, claimed.outcome, sent, permit).await {
+                    let work = Work { job: claimed.job, spec: None, outcome: claimed.outcome, probe };
+                    if !stage.hand_out(work, sent, permit).await {
                         return;
                     }
                 }
@@ -241,16 +253,10 @@ impl Stage {
     }
 
     /// `false`: the worker of this stage is gone, and nothing may be claimed for it any more.
-    async fn hand_out(
-        &self,
-        job: Job,
-        spec: Option<Result<Arc<JobSpec>, String>>,
-        outcome: Option<Outcome>,
-        claimed_at_boot: Duration,
-        permit: OwnedSemaphorePermit,
-    ) -> bool {
+    async fn hand_out(&self, work: Work, claimed_at_boot: Duration, permit: OwnedSemaphorePermit) -> bool {
+        let Work { job, spec, outcome, probe } = work;
         let lease = self.leases.guard(&job, claimed_at_boot);
-        let claim = Claim { job, spec, outcome, lease, claimed_at_boot, _permit: permit };
+        let claim = Claim { job, spec, outcome, lease, claimed_at_boot, probe, _permit: permit };
         // The channel has room for as many claims as there are permits.
         let handed_out = self.claims.send(claim).await.is_ok();
         if !handed_out {

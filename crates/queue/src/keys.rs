@@ -141,7 +141,9 @@ impl Keys {
         self.key(&format!("permits:{account}:{call}"))
     }
 
-    /// HASH. An account's shared state: `reserved` images, `pause:<call>` until ms, `why:<call>`.
+    /// HASH. An account's shared state: `reserved` images; for each call `pause` (until ms) with its `why`, and its breaker:
+    /// `open` (no probe before ms), `since`, `code`, `reason`, `row` (bad probes in a row), `probe` (what is out), and `opened`,
+    /// how often it has opened, which stays. Each field is `<name>:<call>`.
     pub fn account(&self, account: &AccountName) -> String {
         self.key(&format!("account:{account}"))
     }

@@ -2,6 +2,7 @@
 
 mod account;
 mod api_keys;
+mod breaker;
 mod claim;
 pub mod claims;
 mod commit;
@@ -26,8 +27,9 @@ mod strays;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use account::{AccountStatus, Pause};
+pub use account::{AccountStatus, Pause, Permit};
 pub use api_keys::KEY_HELD_FOR;
+pub use breaker::{Became, OpenBreaker, QUERY_PROBE_WINDOW, Turn};
 pub use claim::{Claimed, ClaimedJob, Rescued, SubmitAsk, SubmitClaim, WhyWait};
 pub use commit::{CommitError, Committed};
 pub use error::{ConnectError, QueueError, UnsafeRedis};

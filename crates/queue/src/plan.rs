@@ -23,7 +23,7 @@ pub(crate) struct Plan {
     join: Vec<(usize, usize, usize, usize, String, String, String)>,
     leave: Vec<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    note: Option<(usize, String)>,
+    note: Option<(usize, String, &'static str)>,
     #[serde(skip_serializing_if = "Option::is_none")]
     blob: Option<(usize, String)>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,7 +69,8 @@ impl Plan {
         plan.end_of_batch(keys, before, after);
         if let Some(note) = &transition.note {
             let key = plan.key(keys.tries(after.id));
-            plan.note = serde_json::to_string(note).ok().map(|line| (key, line));
+            let folds = if note.folds() { "1" } else { "0" };
+            plan.note = serde_json::to_string(note).ok().map(|line| (key, line, folds));
         }
         if let Some(outcome) = outcome {
             let key = plan.key(keys.outcome(after.id));
@@ -252,7 +253,8 @@ mod tests {
     fn a_created_task_keeps_its_slot_gives_its_lease_back_and_is_owned() {
         let before = submitting();
         let JobState::Submitting { attempt } = before.state.clone() else { panic!("not submitting") };
-        let (plan, _) = plan(&before, Event::TaskCreated { attempt, task: "t1".parse().unwrap() }, 100);
+        let (plan, _) =
+            plan(&before, Event::TaskCreated { attempt, task: "t1".parse().unwrap(), request_id: None }, 100);
         let key =
             |key: &str| plan.index_keys.iter().position(|known| known == key).unwrap() + FIRST_INDEX_KEY;
         assert_eq!(plan.zrem, [(key("{i}:leases"), format!("{}:1", before.id))]);
@@ -269,7 +271,7 @@ mod tests {
     #[test]
     fn a_refused_job_gives_up_slot_and_reservation_and_waits_in_delayed() {
         let before = submitting();
-        let refusal = job::Refusal { code: "Throttling".into(), retry_after: None };
+        let refusal = job::Refusal::ours("Throttling", "slow down");
         let (plan, _) = plan(&before, Event::Refused(refusal), 100);
         let key =
             |key: &str| plan.index_keys.iter().position(|known| known == key).unwrap() + FIRST_INDEX_KEY;

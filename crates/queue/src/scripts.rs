@@ -13,6 +13,7 @@ macro_rules! scripts {
 }
 
 scripts! {
+    BREAKER = "breaker.lua";
     CLAIM_DUE = "claim_due.lua";
     CLAIM_SUBMIT = "claim_submit.lua";
     COMMIT = "commit.lua";

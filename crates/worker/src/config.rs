@@ -82,6 +82,13 @@ impl WorkerConfig {
         }
     }
 
+    /// How long after the claim of a probe its answer is there at the latest; then another may go out.
+    pub(crate) fn probe_window(&self) -> Duration {
+        /// For the commit, and for clocks. Source: ours.
+        const MARGIN: Duration = Duration::from_secs(5);
+        self.send_within + self.rules.create_timeout + MARGIN
+    }
+
     /// Refuses what cannot work.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::config::WorkerConfig;
 use crate::place::Places;
 use crate::ports::{CommitFault, ImageApi, ImageArchive, Jobs, Written};
+use crate::silence::QueryProbes;
 use crate::streaks::Streaks;
 use crate::tally::Tally;
 use crate::wire::OnTheWire;
@@ -38,6 +39,8 @@ pub(crate) struct Env {
     pub(crate) put_off: Notify,
     /// Bad answers in a row, by account.
     pub(crate) streaks: Streaks,
+    /// Queries that were let through an open breaker, by account.
+    pub(crate) query_probes: QueryProbes,
     /// Creates whose answer, or whose answer's commit, is awaited.
     pub(crate) on_the_wire: OnTheWire,
     /// What this worker has done.

@@ -6,6 +6,7 @@ use job::AccountName;
 use tracing::debug;
 
 use crate::env::Env;
+use crate::ports::Permit;
 
 /// How long to wait when the queue does not say.
 const RETRY: Duration = Duration::from_secs(1);
@@ -26,9 +27,10 @@ pub(crate) async fn query_permit(env: &Env, account: &AccountName) -> Result<(),
 async fn granted(env: &Env, account: &AccountName) {
     loop {
         match env.jobs.query_permit(account).await {
-            Ok(None) => return,
+            Ok(Permit::Granted) => return,
+            Ok(Permit::Probe) => return env.query_probes.add(account),
             // A pause may be long, and may be lifted: look again now and then.
-            Ok(Some(wait)) => {
+            Ok(Permit::Wait(wait)) => {
                 tokio::time::sleep(wait.clamp(Duration::from_millis(1), Duration::from_secs(5))).await
             }
             Err(fault) => {

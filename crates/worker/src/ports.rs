@@ -20,6 +20,8 @@ use job::{
     StateName, StoredImage, TaskId, Timestamp,
 };
 
+pub use queue::{Became, Permit, Turn};
+
 /// Any error from below, for the `source` chain.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -44,7 +46,7 @@ pub trait Jobs: Send + Sync {
     async fn spec(&self, id: JobId) -> Result<Option<JobSpec>, JobsFault>;
 
     /// Takes a query permit of the account, or says how long to wait for one.
-    async fn query_permit(&self, account: &AccountName) -> Result<Option<Duration>, JobsFault>;
+    async fn query_permit(&self, account: &AccountName) -> Result<Permit, JobsFault>;
 
     /// Holds one of an account's calls back, for every worker.
     async fn pause(
@@ -54,6 +56,16 @@ pub trait Jobs: Send + Sync {
         pause: Duration,
         why: &str,
     ) -> Result<(), JobsFault>;
+
+    /// Opens, closes or releases the breaker of one of an account's calls, for every worker. `probe` names the claim that was let
+    /// through an open breaker; `*`: whichever is out.
+    async fn turn_breaker(
+        &self,
+        account: &AccountName,
+        call: PausedCall,
+        probe: Option<&str>,
+        turn: &Turn,
+    ) -> Result<Became, JobsFault>;
 
     /// Those of `tasks` that no job of ours owns.
     async fn unowned(&self, account: &AccountName, tasks: &[TaskId]) -> Result<Vec<TaskId>, JobsFault>;
@@ -159,7 +171,7 @@ pub enum JobsFault {
     UnknownAccount(AccountName),
 }
 
-/// A call that a pause holds back.
+/// A call that a pause or a breaker holds back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PausedCall {
     /// Creations of every model.

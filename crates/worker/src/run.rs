@@ -18,6 +18,7 @@ use crate::config::{ConfigError, WorkerConfig};
 use crate::env::Env;
 use crate::keys_held::{HeldElsewhere, KeysHeld};
 use crate::place::Places;
+use crate::silence::QueryProbes;
 use crate::stages::Stages;
 use crate::streaks::Streaks;
 use crate::tally::{Summary, Tally};
@@ -109,6 +110,7 @@ pub async fn run(
         places,
         put_off: Notify::new(),
         streaks: Streaks::default(),
+        query_probes: QueryProbes::default(),
         on_the_wire: OnTheWire::new(),
         tally: Tally::default(),
     });

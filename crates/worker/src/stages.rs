@@ -118,6 +118,7 @@ impl Stages {
                     model: *model,
                     limits: *limits,
                     send_within: self.env.config.send_within,
+                    probe_window: self.env.config.probe_window(),
                 });
             }
         }
@@ -143,9 +144,10 @@ impl Stages {
 
 async fn run_submit(claim: Claim, env: Data<Arc<Env>>) -> Result<(), BoxDynError> {
     let span = step_span("submit", &claim.job);
-    let Claim { job, spec, lease, claimed_at_boot, .. } = claim;
+    let Claim { job, spec, lease, claimed_at_boot, probe, .. } = claim;
     let spec = spec.unwrap_or_else(|| Err("the claim came without it".to_owned()));
-    let claim = SubmitClaim { job, spec, lease: Arc::new(HeldLease(lease)), claimed_at: claimed_at_boot };
+    let claim =
+        SubmitClaim { job, spec, lease: Arc::new(HeldLease(lease)), claimed_at: claimed_at_boot, probe };
     // Without a deadline: a create is bounded by its own timeout, and what it brought is kept however long that takes.
     submit::run(&env, claim).instrument(span).await;
     Ok(())
@@ -153,8 +155,8 @@ async fn run_submit(claim: Claim, env: Data<Arc<Env>>) -> Result<(), BoxDynError
 
 async fn run_poll(claim: Claim, env: Data<Arc<Env>>) -> Result<(), BoxDynError> {
     let span = step_span("poll", &claim.job);
-    let Claim { job, lease, .. } = claim;
-    within(POLL_MAX, poll::run(&env, PollClaim { job, lease: Box::new(HeldLease(lease)) }))
+    let Claim { job, lease, probe, .. } = claim;
+    within(POLL_MAX, poll::run(&env, PollClaim { job, lease: Box::new(HeldLease(lease)), probe }))
         .instrument(span)
         .await;
     Ok(())

@@ -131,7 +131,7 @@ async fn a_refused_job_keeps_its_place_in_the_order() {
     world.rules.retry.curve.first = Duration::from_millis(1);
     world.enqueue("b", 3).await;
     let first = world.claim().await.unwrap();
-    let refusal = job::Refusal { code: "Throttling.RateQuota".into(), retry_after: None };
+    let refusal = job::Refusal::ours("Throttling.RateQuota", "slow down");
     world.queue.commit(&first, Event::Refused(refusal), &world.rules, None).await.unwrap();
     world.check().await;
     eventually("its promotion", Duration::from_secs(5), async || {
@@ -142,6 +142,29 @@ async fn a_refused_job_keeps_its_place_in_the_order() {
     let again = world.claim().await.unwrap();
     assert_eq!((again.id, again.attempts), (first.id, 2));
     world.check().await;
+}
+
+#[tokio::test]
+async fn a_refusal_that_comes_back_is_counted_and_leaves_the_history_its_room() {
+    let mut world = World::new().await;
+    world.rules.retry.curve.first = Duration::ZERO;
+    world.rules.retry.curve.cap = Duration::ZERO;
+    world.enqueue("b", 1).await;
+    let refuse = async |code: &str, message: &str| {
+        world.queue.promote(10).await.unwrap();
+        let job = world.claim().await.unwrap();
+        let refusal = job::Refusal { request_id: Some(message.into()), ..job::Refusal::ours(code, message) };
+        world.queue.commit(&job, Event::Refused(refusal), &world.rules, None).await.unwrap().job.id
+    };
+    for n in 0..120 {
+        refuse("Arrearage", &format!("r-{n}")).await;
+    }
+    let id = refuse("Throttling", "slow down \"now\"").await;
+    let tries = world.queue.tries(id).await.unwrap();
+    assert_eq!(tries.iter().map(|line| line.times).collect::<Vec<_>>(), [120, 1], "{tries:#?}");
+    assert_eq!((tries[0].attempt, tries[0].request_id.as_deref()), (120, Some("r-119")));
+    assert!(tries[0].since.is_some_and(|since| since <= tries[0].at));
+    assert_eq!(tries[1].message.as_deref(), Some("slow down \"now\""));
 }
 
 #[tokio::test]
@@ -160,7 +183,8 @@ async fn a_task_id_is_taken_even_when_the_claim_is_over() {
     world.queue.commit(&rescued, Event::Rescued, &world.rules, None).await.unwrap();
     world.check().await;
     // Then its answer arrives. Fenced, it would be lost; it is written all the same.
-    let created = Event::TaskCreated { attempt: attempt(&job), task: "late".parse().unwrap() };
+    let created =
+        Event::TaskCreated { attempt: attempt(&job), task: "late".parse().unwrap(), request_id: None };
     let fenced = world.queue.commit(&job, created.clone(), &world.rules, None).await;
     assert!(matches!(fenced, Err(CommitError::Fenced { .. })), "{fenced:?}");
     let committed = world.queue.commit_unfenced(job.id, created.clone(), &world.rules).await.unwrap();
@@ -170,7 +194,8 @@ async fn a_task_id_is_taken_even_when_the_claim_is_over() {
     // The same answer again changes nothing; another task of the job is an extra one, and is ours all the same.
     let same = world.queue.commit_unfenced(job.id, created, &world.rules).await.unwrap();
     assert_eq!(same.job.version, committed.job.version);
-    let second = Event::TaskCreated { attempt: attempt(&job), task: "second".parse().unwrap() };
+    let second =
+        Event::TaskCreated { attempt: attempt(&job), task: "second".parse().unwrap(), request_id: None };
     let extra = world.queue.commit_unfenced(job.id, second, &world.rules).await.unwrap();
     assert_eq!(extra.extra_task, Some("second".parse().unwrap()));
     let owners = world.queue.task_owners(&account(), &["second".parse().unwrap()]).await.unwrap();

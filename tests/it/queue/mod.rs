@@ -1,5 +1,6 @@
 //! The queue's scripts against a real Redis.
 
+mod breakers;
 mod claims;
 mod commits;
 mod enqueue;
@@ -56,7 +57,11 @@ impl World {
 
     /// Commits that the claimed job's create call was answered with `task`.
     async fn created(&self, job: &Job, task: &str) -> Job {
-        let event = Event::TaskCreated { attempt: attempt(job), task: task.parse::<TaskId>().unwrap() };
+        let event = Event::TaskCreated {
+            attempt: attempt(job),
+            task: task.parse::<TaskId>().unwrap(),
+            request_id: None,
+        };
         self.queue.commit(job, event, &self.rules, None).await.unwrap().job
     }
 
@@ -107,5 +112,11 @@ fn fast() -> AccountLimits {
 }
 
 fn ask(limits: AccountLimits) -> SubmitAsk {
-    SubmitAsk { account: account(), model: Model::Wan27Image, limits, send_within: Duration::from_secs(5) }
+    SubmitAsk {
+        account: account(),
+        model: Model::Wan27Image,
+        limits,
+        send_within: Duration::from_secs(5),
+        probe_window: Duration::from_secs(40),
+    }
 }

@@ -14,7 +14,7 @@ async fn a_commit_waits_for_as_long_as_redis_is_away() {
     world.redis.kill();
     let (queue, rules, created) = (world.queue.clone(), world.rules.clone(), attempt(&job));
     let commit = tokio::spawn(async move {
-        let event = Event::TaskCreated { attempt: created, task: "paid".parse().unwrap() };
+        let event = Event::TaskCreated { attempt: created, task: "paid".parse().unwrap(), request_id: None };
         queue.commit(&job, event, &rules, None).await.map(|committed| committed.job)
     });
     // It is still trying after several refused connections.

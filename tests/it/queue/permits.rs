@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 use job::{Event, Model};
-use queue::{AccountLimits, Call, Wait, WhyWait};
+use queue::{AccountLimits, Call, Permit, Wait, WhyWait};
 
 use super::{World, account, ask, fast};
 
@@ -17,8 +17,9 @@ async fn many_workers_together_keep_an_accounts_rate() {
             let mut granted = 0_u32;
             while started.elapsed() < window {
                 match queue.take_permit(&account(), Call::Query, &limits).await.unwrap() {
-                    None => granted += 1,
-                    Some(wait) => tokio::time::sleep(wait).await,
+                    Permit::Granted => granted += 1,
+                    Permit::Wait(wait) => tokio::time::sleep(wait).await,
+                    Permit::Probe => panic!("no breaker is open"),
                 }
             }
             granted

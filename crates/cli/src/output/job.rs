@@ -317,15 +317,26 @@ impl JobView {
             Column::Left("WHAT"),
             Column::Left("CODE"),
             Column::Left("MESSAGE"),
+            Column::Left("IDS"),
         ];
         let row = |line: &Try| {
+            // What a person would copy into a ticket stands at the end, so that the columns before it stay in sight.
+            let ids =
+                [("request", line.request_id.clone()), ("task", line.task.as_ref().map(ToString::to_string))];
+            let ids = ids.into_iter().filter_map(|(name, id)| Some(format!("{name} {}", id?)));
+            let what = match (line.times, line.since) {
+                (0 | 1, _) => line.what.clone(),
+                (times, Some(since)) => format!("{} {times}x since {}", line.what, time(since)),
+                (times, None) => format!("{} {times}x", line.what),
+            };
             vec![
                 time(line.at),
                 line.attempt.to_string(),
                 line.account.clone().unwrap_or_default(),
-                line.what.clone(),
+                what,
                 line.code.clone().unwrap_or_default(),
                 line.message.clone().unwrap_or_default().replace(['\n', '\r', '\t'], " "),
+                ids.collect::<Vec<_>>().join(", "),
             ]
         };
         table(&columns, self.tries.iter().map(row).collect())

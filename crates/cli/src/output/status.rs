@@ -34,8 +34,12 @@ pub(crate) struct AccountView {
     pub(crate) account: String,
     /// Each model: places at the provider.
     pub(crate) models: Vec<ModelView>,
-    /// Calls that are held back for everyone.
+    /// Calls that are held back for everyone, for a moment.
     pub(crate) pauses: Vec<PauseView>,
+    /// Calls that nobody makes until a probe shows that they work again.
+    pub(crate) breakers: Vec<BreakerView>,
+    /// How often the breaker of each call has opened so far.
+    pub(crate) breaker_openings: BTreeMap<String, u64>,
     /// Tasks that wait to be asked.
     pub(crate) polls: u64,
     /// When the first of them is, or was, due.
@@ -70,6 +74,25 @@ pub(crate) struct PauseView {
     pub(crate) why: String,
 }
 
+/// A breaker that is open.
+#[derive(Debug, Serialize)]
+pub(crate) struct BreakerView {
+    /// `create`, `create:<model>` or `query`.
+    pub(crate) call: String,
+    /// Since when.
+    pub(crate) since: Timestamp,
+    /// The code of what opened it.
+    pub(crate) code: String,
+    /// Why.
+    pub(crate) why: String,
+    /// When the next probe goes out, or (with one under way) when that counts as lost.
+    pub(crate) next_probe_at: Timestamp,
+    /// Whether a probe is under way.
+    pub(crate) probing: bool,
+    /// How often it has opened so far, this time with it.
+    pub(crate) openings: u64,
+}
+
 impl AccountView {
     /// An account as the queue knows it, beside what the settings say.
     pub(crate) fn new(
@@ -95,7 +118,39 @@ impl AccountView {
                 .into_iter()
                 .map(|pause| PauseView { call: pause.call, until: pause.until, why: pause.why })
                 .collect(),
+            breakers: status
+                .breakers
+                .into_iter()
+                .map(|breaker| BreakerView {
+                    openings: status.openings.get(&breaker.call).copied().unwrap_or(0),
+                    call: breaker.call,
+                    since: breaker.since,
+                    code: breaker.code,
+                    why: breaker.why,
+                    next_probe_at: breaker.next_probe,
+                    probing: breaker.probing,
+                })
+                .collect(),
+            breaker_openings: status.openings,
         }
+    }
+}
+
+impl BreakerView {
+    /// What does not work, since when, why, and when that is tried again.
+    fn line(&self, account: &str, now: Timestamp) -> String {
+        let next = match (self.probing, self.next_probe_at > now) {
+            (true, true) => "a probe is under way".to_owned(),
+            (_, false) => "the next job is the probe".to_owned(),
+            (false, true) => format!("next probe {}", relative(self.next_probe_at, now)),
+        };
+        format!(
+            "open: {} of {account} since {} ({}): {}; its jobs stay queued, {next}",
+            self.call,
+            relative(self.since, now),
+            self.code,
+            self.why
+        )
     }
 }
 
@@ -139,6 +194,9 @@ impl StatusView {
         text.push('\n');
         text.push_str(&self.accounts_table());
         for account in &self.accounts {
+            for breaker in &account.breakers {
+                text.push_str(&format!("\n{}\n", breaker.line(&account.account, self.now)));
+            }
             for pause in &account.pauses {
                 let left = span(pause.until.duration_since(self.now).unsigned_abs());
                 text.push_str(&format!(
@@ -201,8 +259,18 @@ mod tests {
             until: at(160),
             why: "Arrearage: the bill is overdue".into(),
         };
+        let breaker = queue::OpenBreaker {
+            call: "create:wan2.7-image".into(),
+            since: at(40),
+            code: "Model.AccessDenied".into(),
+            why: "HTTP 403 Model.AccessDenied: not opened".into(),
+            next_probe: at(130),
+            probing: false,
+        };
         let status = AccountStatus {
             pauses: vec![pause],
+            breakers: vec![breaker],
+            openings: BTreeMap::from([("create:wan2.7-image".to_owned(), 3)]),
             slots: HashMap::from([(Model::Wan27ImagePro, 7)]),
             polls: 7,
             first_poll_due: Some(at(98)),
@@ -237,6 +305,8 @@ mod tests {
         ACCOUNT    MODEL             SLOTS  TO POLL  NEXT POLL    IMAGES TODAY
         singapore  wan2.7-image-pro   7/10        7  2s ago     1,200 of 2,000
                    wan2.7-image       0/10
+
+        open: create:wan2.7-image of singapore since 1m 00s ago (Model.AccessDenied): HTTP 403 Model.AccessDenied: not opened; its jobs stay queued, next probe in 30s
 
         paused: create of singapore for 1m 00s: Arrearage: the bill is overdue
         ");

@@ -32,7 +32,7 @@ use log::LogSection;
 use problem::Place;
 pub(crate) use problem::Problem;
 use results::{InputsSection, ResultsSection, Transport};
-use rules::{CopySection, PollSection, PricesSection, RetrySection};
+use rules::{BreakerSection, CopySection, PollSection, PricesSection, RetrySection};
 pub(crate) use show::{effective, effective_json, example};
 use store::S3Section;
 pub(crate) use store::StoreProblem;
@@ -55,6 +55,7 @@ pub(crate) struct Settings {
     worker: WorkerSection,
     settle: SettleSection,
     retry: RetrySection,
+    breaker: BreakerSection,
     poll: PollSection,
     copy: CopySection,
     retention: RetentionSection,
@@ -143,6 +144,7 @@ impl Settings {
             worker: section(&layers, "worker", &mut problems),
             settle: section(&layers, "settle", &mut problems),
             retry: section(&layers, "retry", &mut problems),
+            breaker: section(&layers, "breaker", &mut problems),
             poll: section(&layers, "poll", &mut problems),
             copy: section(&layers, "copy", &mut problems),
             retention: section(&layers, "retention", &mut problems),
@@ -238,7 +240,7 @@ impl Settings {
 
     /// The numbers that decisions depend on.
     pub(crate) fn rules(&self) -> job::Rules {
-        rules::rules(&self.retry, &self.poll, &self.copy, &self.worker)
+        rules::rules(&self.retry, &self.breaker, &self.poll, &self.copy, &self.worker)
     }
 
     /// All accounts, at least one.
@@ -332,7 +334,7 @@ impl Settings {
 macro_rules! sections {
     ($each:ident) => {
         $each!(redis: RedisSection, s3: S3Section, results: ResultsSection, inputs: InputsSection, worker: WorkerSection,
-            settle: SettleSection, retry: RetrySection, poll: PollSection, copy: CopySection,
+            settle: SettleSection, retry: RetrySection, breaker: BreakerSection, poll: PollSection, copy: CopySection,
             retention: RetentionSection, prices: PricesSection, log: LogSection)
     };
 }
@@ -345,7 +347,7 @@ macro_rules! known_settings {
 }
 
 /// Every section with its settings, without accounts.
-fn known_settings() -> [(&'static str, &'static [layers::Field]); 12] {
+fn known_settings() -> [(&'static str, &'static [layers::Field]); 13] {
     sections!(known_settings)
 }
 

@@ -29,6 +29,19 @@ section! {
 }
 
 section! {
+    /// An account or a model that will not work until a person acts, or that does not answer: its jobs stay queued, and one create
+    /// at a time finds out whether it works again.
+    BreakerSection {
+        /// The wait before the first such probe; later ones grow by `factor` up to `cap`.
+        first: Span<10> = Span(Rules::default().breaker.first);
+        /// What each wait is multiplied by.
+        factor: Rate = Rate(Rules::default().breaker.factor);
+        /// The longest wait.
+        cap: Span<10> = Span(Rules::default().breaker.cap);
+    }
+}
+
+section! {
     /// When a task is asked whether it is done.
     PollSection {
         /// The wait before the first question.
@@ -79,6 +92,7 @@ section! {
 /// The rules of all jobs.
 pub(crate) fn rules(
     retry: &RetrySection,
+    breaker: &BreakerSection,
     poll: &PollSection,
     copy: &CopySection,
     work: &WorkerSection,
@@ -97,6 +111,11 @@ pub(crate) fn rules(
             pending_factor: poll.pending_factor.value.0,
             slow_after: poll.slow_after.value.0,
             slow_every: poll.slow_every.value.0,
+        },
+        breaker: Curve {
+            first: breaker.first.value.0,
+            factor: breaker.factor.value.0,
+            cap: breaker.cap.value.0,
         },
         archive: Curve { first: copy.first.value.0, factor: copy.factor.value.0, cap: copy.cap.value.0 },
         create_timeout: work.create_timeout.value.0,

@@ -13,7 +13,9 @@ use queue::{
 };
 
 use crate::config::WorkerConfig;
-use crate::ports::{Beat, Claimed, CommitFault, Jobs, JobsFault, Lease, PausedCall, Rescued, Written};
+use crate::ports::{
+    Beat, Became, Claimed, CommitFault, Jobs, JobsFault, Lease, PausedCall, Permit, Rescued, Turn, Written,
+};
 
 /// The most held jobs that are read for one question.
 ///
@@ -72,6 +74,14 @@ impl From<CommitError> for CommitFault {
     }
 }
 
+fn of_queue(call: PausedCall) -> Call {
+    match call {
+        PausedCall::Create => Call::Create(None),
+        PausedCall::CreateModel(model) => Call::Create(Some(model)),
+        PausedCall::Query => Call::Query,
+    }
+}
+
 fn written(committed: Committed) -> Written {
     Written { job: committed.job, extra_task: committed.extra_task }
 }
@@ -99,7 +109,7 @@ impl Jobs for QueueJobs {
         Ok(self.queue.spec(id).await?)
     }
 
-    async fn query_permit(&self, account: &AccountName) -> Result<Option<Duration>, JobsFault> {
+    async fn query_permit(&self, account: &AccountName) -> Result<Permit, JobsFault> {
         let limits = self.limits.get(account).ok_or_else(|| JobsFault::UnknownAccount(account.clone()))?;
         Ok(self.queue.take_permit(account, Call::Query, limits).await?)
     }
@@ -111,12 +121,17 @@ impl Jobs for QueueJobs {
         pause: Duration,
         why: &str,
     ) -> Result<(), JobsFault> {
-        let call = match call {
-            PausedCall::Create => Call::Create(None),
-            PausedCall::CreateModel(model) => Call::Create(Some(model)),
-            PausedCall::Query => Call::Query,
-        };
-        Ok(self.queue.pause_account(account, call, pause, why).await?)
+        Ok(self.queue.pause_account(account, of_queue(call), pause, why).await?)
+    }
+
+    async fn turn_breaker(
+        &self,
+        account: &AccountName,
+        call: PausedCall,
+        probe: Option<&str>,
+        turn: &Turn,
+    ) -> Result<Became, JobsFault> {
+        Ok(self.queue.turn_breaker(account, of_queue(call), probe, turn, &self.rules.breaker).await?)
     }
 
     async fn unowned(&self, account: &AccountName, tasks: &[TaskId]) -> Result<Vec<TaskId>, JobsFault> {

@@ -19,9 +19,6 @@ const NO_IMAGES: &str = "NoImages";
 /// The longest pause of queries that the service may ask for.
 const PAUSE_MAX: Duration = Duration::from_secs(600);
 
-/// How long queries rest when nothing will work until a person acts. Source: ours.
-const UNTIL_SOMEBODY_ACTS: Duration = Duration::from_secs(60);
-
 /// What the answer needs to be read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reading<'a> {
@@ -159,7 +156,6 @@ pub(crate) fn unanswered(
     let pause = |wait| Some((PausedCall::Query, wait, fault.to_string()));
     let rest = match answer.class {
         ErrorClass::Throttled { .. } | ErrorClass::Capacity => pause(asked.unwrap_or(Duration::from_secs(1))),
-        ErrorClass::AccountFault { .. } | ErrorClass::AccessDenied => pause(UNTIL_SOMEBODY_ACTS),
         // The documents say UNKNOWN for a task that the service does not know; should it say so with a status, that counts
         // only from the age on at which tasks are forgotten. Before, it is more likely a wrong base URL.
         ErrorClass::NotFound if reading.age() >= reading.retention => return (Event::TaskUnknown, None),

@@ -23,11 +23,16 @@ pub(crate) struct PollClaim {
     pub(crate) job: Job,
     /// Its lease.
     pub(crate) lease: Box<dyn Lease>,
+    /// Whether it goes through the open breaker of the account's queries.
+    pub(crate) probe: bool,
 }
 
 /// Asks about the task of one claim, and writes down what it said.
 pub(crate) async fn run(env: &Env, claim: PollClaim) {
-    let PollClaim { job, lease } = claim;
+    let PollClaim { job, lease, probe } = claim;
+    if let Some(attempt) = job.state.attempt().filter(|_| probe) {
+        env.query_probes.add(&attempt.account);
+    }
     env.places.pass(Place::PollClaimed).await;
     let (event, outcome) = tokio::select! {
         biased;

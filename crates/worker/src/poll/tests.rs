@@ -9,7 +9,7 @@ use job::{Event, FailureClass, ImageState, Job, JobState, Micros, StateName, Tas
 
 use super::answer::{Reading, read, unanswered};
 use super::{PollClaim, run};
-use crate::ports::{Answer, CallFault, PausedCall};
+use crate::ports::{Answer, CallFault, PausedCall, Turn};
 use crate::testing::{FakeLease, World, report, start};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -199,14 +199,13 @@ fn a_query_without_a_report_is_asked_again_and_may_rest_the_queries() {
     assert_eq!(event, again(Some(2)));
     assert_eq!(rest.map(|(call, wait, _)| (call, wait.as_secs())), Some((PausedCall::Query, 2)));
     let key = ErrorClass::AccountFault { kind: AccountFault::Key };
-    let (event, rest) = unanswered(&refusal(401, key, None), young);
-    assert_eq!((event, rest.map(|(_, wait, _)| wait.as_secs())), (again(None), Some(60)));
+    assert_eq!(unanswered(&refusal(401, key, None), young), (again(None), None), "that is the breaker's");
     assert_eq!(unanswered(&refusal(404, ErrorClass::NotFound, None), young), (again(None), None));
     assert_eq!(unanswered(&refusal(404, ErrorClass::NotFound, None), old), (Event::TaskUnknown, None));
 }
 
 fn claim(job: &Job) -> PollClaim {
-    PollClaim { job: job.clone(), lease: Box::new(FakeLease(Some(Duration::ZERO))) }
+    PollClaim { job: job.clone(), lease: Box::new(FakeLease(Some(Duration::ZERO))), probe: false }
 }
 
 #[tokio::test]
@@ -258,13 +257,24 @@ async fn a_worker_that_goes_down_gives_a_poll_back_without_asking() {
 }
 
 #[tokio::test]
-async fn a_bad_key_pauses_the_queries_and_fails_no_job() {
+async fn a_bad_key_opens_the_breaker_of_the_queries_and_fails_no_job() {
     let world = World::new();
     let job = world.polling(1, TaskPhase::Running);
     world.api.on_fetch(Err(refusal(401, ErrorClass::AccountFault { kind: AccountFault::Key }, None)));
     run(&world.env, claim(&job)).await;
     assert_eq!(world.jobs.job(job.id).state_name(), StateName::Polling);
-    assert_eq!(world.jobs.pauses()[0].0, PausedCall::Query);
+    let [(PausedCall::Query, Some(probe), Turn::Open { .. })] = &world.jobs.turns()[..] else {
+        panic!("{:?}", world.jobs.turns())
+    };
+    assert_eq!(probe, "*");
+    // The next answer to a probe that is no such fault closes it, and no other answer costs a call.
+    for probe in [false, true, false] {
+        let job = world.polling(1, TaskPhase::Running);
+        world.api.on_fetch(Err(refusal(404, ErrorClass::NotFound, None)));
+        run(&world.env, PollClaim { probe, ..claim(&job) }).await;
+    }
+    let turns = world.jobs.turns();
+    assert_eq!(turns[1..], [(PausedCall::Query, Some("*".to_owned()), Turn::Close)]);
 }
 
 fn silence() -> CallFault {

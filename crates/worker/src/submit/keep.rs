@@ -7,15 +7,16 @@ use tracing::{error, warn};
 
 use crate::env::Env;
 use crate::permit::query_permit;
-use crate::ports::{CallFault, CommitFault, Written};
+use crate::ports::{CallFault, CommitFault, Created, Written};
 
 /// How long a commit of a task id may take before the id goes to the log as well: should this process die while Redis is away,
 /// that line is the only trace of what was paid for.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
 
 /// Writes the task down, whatever it takes: with the claim, without it, and for as long as Redis is away.
-pub(crate) async fn keep(env: &Env, job: &Job, attempt: &Attempt, task: TaskId) {
-    let event = Event::TaskCreated { attempt: attempt.clone(), task: task.clone() };
+pub(crate) async fn keep(env: &Env, job: &Job, attempt: &Attempt, created: Created) {
+    let Created { task, request_id } = created;
+    let event = Event::TaskCreated { attempt: attempt.clone(), task: task.clone(), request_id };
     let written = match loudly(job, &task, env.jobs.commit(job, event.clone(), None)).await {
         // The claim is lost, but the id is not: it needs no fence.
         Err(CommitFault::Fenced | CommitFault::Illegal(_)) => {

@@ -4,6 +4,7 @@
 //! at the last moment; a task id is written down before anything else is done with it. It never sends twice: what got no
 //! answer is the settler's. Driven by the submit stage, once for each claim.
 
+pub(crate) mod breakers;
 mod gate;
 mod inputs;
 mod keep;
@@ -14,9 +15,10 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use job::{Action, Attempt, Event, Failure, FailureClass, Job, JobSpec, JobState, Refusal};
+use job::{Action, Attempt, Event, Failure, FailureClass, Job, JobSpec, JobState, Model, Refusal};
 use tracing::{debug, warn};
 
+use self::breakers::{Finding, turns};
 use self::gate::{GateFacts, Latch, may_send};
 use self::inputs::InputFault;
 pub(crate) use self::table::failure_class;
@@ -36,29 +38,37 @@ pub(crate) struct SubmitClaim {
     pub(crate) lease: Arc<dyn Lease>,
     /// When the claim was asked for, by the boot clock.
     pub(crate) claimed_at: Duration,
+    /// Whether it goes through an open breaker: then what comes of it decides about that.
+    pub(crate) probe: bool,
 }
 
 /// Sends the create of one claim, and writes down what became of it.
 pub(crate) async fn run(env: &Env, claim: SubmitClaim) {
-    let SubmitClaim { job, spec, lease, claimed_at } = claim;
+    let SubmitClaim { job, spec, lease, claimed_at, probe } = claim;
     let (Action::Submit, JobState::Submitting { attempt }) = (job.next_action(env.jobs.now()), &job.state)
     else {
+        // A probe of it counts as lost when its window has passed.
         warn!(job.id = %job.id, "Job {} was claimed for submit and is {}", job.id, job.state_name());
         env.commit(&job, Event::GivenBack, None).await;
         return;
     };
     env.places.pass(Place::SubmitClaimed).await;
     let latch = Latch::default();
+    let probe = probe.then(|| format!("{}:{}", job.id, attempt.number));
     let event = match create(env, &job, attempt, spec, &lease, claimed_at, &latch).await {
         Ok(created) => {
             env.streaks.end(&attempt.account, &Trouble::OF_CREATES);
             env.places.pass(Place::Answered).await;
             debug!(job.id = %job.id, task.id = %created.task, request.id = created.request_id, "Task {} was created", created.task);
-            keep::keep(env, &job, attempt, created.task).await;
+            keep::keep(env, &job, attempt, created).await;
             env.places.pass(Place::TaskSaved).await;
+            turn(env, job.model, attempt, probe.as_deref(), Finding::Works).await;
             return;
         }
-        Err(event) => event,
+        Err(Fruitless { event, finding }) => {
+            turn(env, job.model, attempt, probe.as_deref(), finding).await;
+            event
+        }
     };
     env.commit(&job, event, None).await;
     // Only now is it over: until then a worker that is told to stop waits for it.
@@ -74,22 +84,27 @@ async fn create(
     lease: &Arc<dyn Lease>,
     claimed_at: Duration,
     latch: &Latch,
-) -> Result<Created, Event> {
-    let spec = spec.map_err(|fault| local_failure("UnreadableSpec", fault))?;
+) -> Result<Created, Fruitless> {
+    let spec = spec.map_err(|fault| Fruitless::unasked(local_failure("UnreadableSpec", fault)))?;
     let left = env.config.send_within.saturating_sub(env.clock.elapsed().saturating_sub(claimed_at));
     let prepared = tokio::select! {
-        () = env.stop.cancelled() => return Err(Event::GivenBack),
+        () = env.stop.cancelled() => return Err(Fruitless::unasked(Event::GivenBack)),
         prepared = tokio::time::timeout(left, inputs::prepare(env, &attempt.account, job.model, &spec.images)) => prepared,
     };
     let images = match prepared {
         Ok(Ok(images)) => images,
         Ok(Err(InputFault::Passing { code, message })) => {
             warn!(job.id = %job.id, code, "The inputs of job {} are not ready: {message}", job.id);
-            return Err(refused(code));
+            return Err(Fruitless::unasked(Event::Refused(Refusal::ours(code, message))));
         }
-        Ok(Err(InputFault::Final { code, message })) => return Err(local_failure(code, message)),
+        Ok(Err(InputFault::Final { code, message })) => {
+            return Err(Fruitless::unasked(local_failure(code, message)));
+        }
         // Growing waits, or a store that is too slow would cost a create permit every few seconds.
-        Err(_) => return Err(refused("InputsTooSlow".to_owned())),
+        Err(_) => {
+            let refusal = Refusal::ours("InputsTooSlow", "the input images were not ready in time");
+            return Err(Fruitless::unasked(Event::Refused(refusal)));
+        }
     };
     let request = spec.request_with(images);
     env.places.pass(Place::BeforeSend).await;
@@ -130,25 +145,47 @@ fn gate(env: &Env, lease: Arc<dyn Lease>, claimed_at: Duration, latch: Latch) ->
 }
 
 /// What a create without a task means for the job; what it means for the account is done here.
-async fn learn(env: &Env, job: &Job, attempt: &Attempt, fault: CreateFault) -> Event {
+async fn learn(env: &Env, job: &Job, attempt: &Attempt, fault: CreateFault) -> Fruitless {
     if let CreateFault::Unknown { cause } = &fault {
         warn!(job.id = %job.id, cause, "The create of job {} got no answer ({cause}); it will be settled, not repeated", job.id);
     }
     let account = &attempt.account;
     let streak =
         trouble(&fault).map(|kind| env.streaks.add(account, kind, env.clock.elapsed(), env.chance.draw()));
-    let Consequence { event, rest } = consequence(fault, job.model, streak);
+    let Consequence { event, rest, finding } = consequence(fault, job.model, streak);
     if let Some(Rest { call, wait, why }) = rest {
         warn!(account = %account, wait_ms = wait.as_millis() as u64, "Creates of account {account} rest for {wait:?}: {why}");
         if let Err(fault) = env.jobs.pause(account, call, wait, &why).await {
             warn!(account = %account, error = &fault as &dyn std::error::Error, "The pause could not be written");
         }
     }
-    event
+    Fruitless { event, finding }
 }
 
-fn refused(code: String) -> Event {
-    Event::Refused(Refusal { code, retry_after: None })
+/// Tells the breakers of the account and of the model what the create has shown.
+async fn turn(env: &Env, model: Model, attempt: &Attempt, probe: Option<&str>, finding: Finding) {
+    let account = &attempt.account;
+    for (call, turn) in turns(finding, model, probe.is_some()) {
+        match env.jobs.turn_breaker(account, call, probe, &turn).await {
+            Ok(became) => breakers::say(account, call, &turn, became),
+            Err(fault) => {
+                warn!(account = %account, error = &fault as &dyn std::error::Error, "A breaker could not be turned");
+            }
+        }
+    }
+}
+
+/// No task, and what that shows of the service.
+struct Fruitless {
+    event: Event,
+    finding: Finding,
+}
+
+impl Fruitless {
+    /// The service was not even asked.
+    fn unasked(event: Event) -> Self {
+        Self { event, finding: Finding::Nothing }
+    }
 }
 
 fn local_failure(code: &str, message: String) -> Event {

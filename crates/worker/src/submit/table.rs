@@ -5,21 +5,17 @@ use std::time::Duration;
 use dashscope::error::ErrorClass;
 use job::{Event, Failure, FailureClass, Model, Refusal};
 
+use super::breakers::Finding;
 use crate::ports::{Answer, CreateFault, PausedCall, Withheld};
 use crate::streaks::{Pause, Trouble};
 
-/// How long creates rest when nothing will work until a person acts: one try a minute notices that somebody did.
+/// The longest pause that the service may ask for. An exhausted plan was seen to ask for three weeks: that opens the model's
+/// breaker, whose probes notice when somebody has bought another.
+const PAUSE_MAX: Duration = Duration::from_secs(600);
+
+/// From so many creates without an answer in a row on, the account's breaker opens: each of them must be settled.
 ///
-/// Source: ours; rate limits recover within a minute as well.
-const UNTIL_SOMEBODY_ACTS: Duration = Duration::from_secs(60);
-
-/// The longest pause that the service may ask for. An exhausted plan was seen to ask for three weeks.
-const PAUSE_MAX: Duration = Duration::from_secs(3600);
-
-/// The longest wait of a single job; the account's pause does the rest.
-const JOB_WAIT_MAX: Duration = Duration::from_secs(600);
-
-/// From so many creates without an answer in a row on, the account's creates rest: each of them must be settled.
+/// Source: ours. One or two may be chance; each costs 5 minutes and a person's attention if it cannot be settled.
 const NO_ANSWERS_MAX: u32 = 3;
 
 /// What follows from a create without a task id.
@@ -27,8 +23,10 @@ const NO_ANSWERS_MAX: u32 = 3;
 pub(crate) struct Consequence {
     /// For the job.
     pub(crate) event: Event,
-    /// For the account.
+    /// For the account's calls, for a moment.
     pub(crate) rest: Option<Rest>,
+    /// For the breakers of the account and the model.
+    pub(crate) finding: Finding,
 }
 
 /// A call that is to be held back.
@@ -59,10 +57,11 @@ fn is_throttle(class: ErrorClass) -> bool {
 
 /// What follows from `fault`. `streak` is what its [`trouble`] has earned so far.
 pub(crate) fn consequence(fault: CreateFault, model: Model, streak: Option<Pause>) -> Consequence {
-    let only = |event| Consequence { event, rest: None };
+    let only = |event| Consequence { event, rest: None, finding: Finding::Nothing };
     let not_ready = |code: &str, why: String| Consequence {
-        event: Event::Refused(Refusal { code: code.to_owned(), retry_after: None }),
+        event: Event::Refused(Refusal::ours(code, why.as_str())),
         rest: streak.map(|streak| Rest { call: PausedCall::Create, wait: streak.wait, why }),
+        finding: Finding::Nothing,
     };
     match fault {
         CreateFault::Withheld(Withheld::Stopping) => only(Event::NotSent),
@@ -80,42 +79,55 @@ pub(crate) fn consequence(fault: CreateFault, model: Model, streak: Option<Pause
         })),
         CreateFault::NotConnected { message } => not_ready("NotConnected", message),
         CreateFault::Unknown { cause } => {
-            let rest = streak.filter(|streak| streak.in_a_row >= NO_ANSWERS_MAX).map(|streak| Rest {
-                call: PausedCall::Create,
-                wait: streak.wait,
-                why: format!("{} creates in a row got no answer ({cause})", streak.in_a_row),
-            });
-            Consequence { event: Event::NoAnswer { cause }, rest }
+            let in_a_row = streak.map_or(1, |streak| streak.in_a_row);
+            let why = match in_a_row {
+                1 => format!("a create got no answer ({cause})"),
+                _ => format!("{in_a_row} creates in a row got no answer ({cause})"),
+            };
+            let finding = Finding::NoAnswer { too_many: in_a_row >= NO_ANSWERS_MAX, why };
+            Consequence { event: Event::NoAnswer { cause }, rest: None, finding }
         }
         CreateFault::Refused(answer) => refused(answer, model, streak),
     }
 }
 
 fn refused(answer: Answer, model: Model, streak: Option<Pause>) -> Consequence {
-    let asked = answer.retry_after.map(|wait| wait.min(PAUSE_MAX));
-    let (call, wait) = match answer.class {
+    let why = format!("HTTP {} {}: {}", answer.http_status, answer.code, answer.message);
+    let (class, asked) = (answer.class, answer.retry_after);
+    let Answer { code, message, request_id, .. } = answer;
+    let refusal = |code: String, retry_after| {
+        Event::Refused(Refusal {
+            code,
+            message: message.clone(),
+            request_id: request_id.clone(),
+            retry_after,
+        })
+    };
+    match class {
+        // Not a throttle that passes but a plan that is used up: no job is to sleep for weeks.
+        ErrorClass::Throttled { .. } | ErrorClass::Capacity if asked.is_some_and(|wait| wait > PAUSE_MAX) => {
+            let finding = Finding::ModelAtFault { code: code.clone(), why, wait_min: PAUSE_MAX };
+            Consequence { event: refusal(code, None), rest: None, finding }
+        }
         ErrorClass::Throttled { .. } | ErrorClass::Capacity => {
             let wait = asked.or(streak.map(|streak| streak.wait)).unwrap_or(Duration::from_secs(1));
-            (PausedCall::CreateModel(model), wait)
+            let rest = Some(Rest { call: PausedCall::CreateModel(model), wait, why });
+            // Who is throttled is let in.
+            Consequence { event: refusal(code, asked), rest, finding: Finding::Works }
         }
         ErrorClass::AccountFault { .. } | ErrorClass::AccessDenied => {
-            (PausedCall::Create, UNTIL_SOMEBODY_ACTS)
+            let finding = Finding::AccountAtFault { code: code.clone(), why };
+            Consequence { event: refusal(code, None), rest: None, finding }
         }
         ErrorClass::ModelNotOpened | ErrorClass::NotFound => {
-            (PausedCall::CreateModel(model), UNTIL_SOMEBODY_ACTS)
+            let finding = Finding::ModelAtFault { code: code.clone(), why, wait_min: Duration::ZERO };
+            Consequence { event: refusal(code, None), rest: None, finding }
         }
         // The other classes speak of the job.
-        class => {
-            let Answer { code, message, request_id, .. } = answer;
+        _ => {
             let failure = Failure { class: failure_class(class), code, message, request_id };
-            return Consequence { event: Event::Rejected(failure), rest: None };
+            Consequence { event: Event::Rejected(failure), rest: None, finding: Finding::Works }
         }
-    };
-    let why = format!("HTTP {} {}: {}", answer.http_status, answer.code, answer.message);
-    let retry_after = asked.map(|wait| wait.min(JOB_WAIT_MAX));
-    Consequence {
-        event: Event::Refused(Refusal { code: answer.code, retry_after }),
-        rest: Some(Rest { call, wait, why }),
     }
 }
 
@@ -159,43 +171,52 @@ mod tests {
     #[test]
     fn a_throttled_create_spends_no_attempt_and_rests_the_model() {
         for class in [ErrorClass::Throttled { kind: Throttle::Rate }, ErrorClass::Capacity] {
-            let Consequence { event, rest } = of(429, class, "Throttling");
-            assert_eq!(event, Event::Refused(Refusal { code: "Throttling".into(), retry_after: None }));
+            let Consequence { event, rest, finding } = of(429, class, "Throttling");
+            let Event::Refused(refusal) = event else { panic!("{event:?}") };
+            assert_eq!((refusal.code.as_str(), refusal.message.as_str()), ("Throttling", "said why"));
+            assert_eq!((refusal.request_id.as_deref(), refusal.retry_after), (Some("r-1"), None));
             let rest = rest.unwrap();
             assert_eq!((rest.call, rest.wait), (PausedCall::CreateModel(MODEL), Duration::from_secs(1)));
             assert_eq!(rest.why, "HTTP 429 Throttling: said why");
+            assert_eq!(finding, Finding::Works);
         }
     }
 
     #[test]
-    fn what_the_service_asks_for_is_granted_within_reason() {
+    fn what_the_service_asks_for_is_granted_within_reason_and_beyond_it_opens_the_models_breaker() {
         let mut refusal =
             answer(429, ErrorClass::Throttled { kind: Throttle::Quota }, "Throttling.AllocationQuota");
-        refusal.retry_after = Some(Duration::from_secs(7));
-        let granted = consequence(CreateFault::Refused(refusal.clone()), MODEL, None);
-        assert_eq!(granted.rest.unwrap().wait, Duration::from_secs(7));
-        refusal.retry_after = Some(Duration::from_secs(1_850_000));
-        let Consequence { event, rest } = consequence(CreateFault::Refused(refusal), MODEL, None);
-        assert_eq!(rest.unwrap().wait, PAUSE_MAX);
-        assert!(matches!(event, Event::Refused(Refusal { retry_after: Some(JOB_WAIT_MAX), .. })));
-    }
-
-    #[test]
-    fn an_account_fault_rests_the_account_and_leaves_the_job_queued() {
-        for kind in [AccountFault::Key, AccountFault::Overdue, AccountFault::Plan, AccountFault::Workspace] {
-            let Consequence { event, rest } = of(401, ErrorClass::AccountFault { kind }, "InvalidApiKey");
-            assert!(matches!(event, Event::Refused(_)), "{event:?}");
-            assert_eq!(rest.unwrap().call, PausedCall::Create);
+        for seconds in [7, 600] {
+            refusal.retry_after = Some(Duration::from_secs(seconds));
+            let granted = consequence(CreateFault::Refused(refusal.clone()), MODEL, None);
+            assert_eq!(granted.rest.unwrap().wait, Duration::from_secs(seconds));
         }
-        assert_eq!(of(403, ErrorClass::AccessDenied, "AccessDenied").rest.unwrap().call, PausedCall::Create);
+        refusal.retry_after = Some(Duration::from_secs(1_850_000));
+        let Consequence { event, rest, finding } = consequence(CreateFault::Refused(refusal), MODEL, None);
+        assert!(matches!(event, Event::Refused(Refusal { retry_after: None, .. })), "{event:?}");
+        assert_eq!(rest, None);
+        assert!(matches!(finding, Finding::ModelAtFault { wait_min: PAUSE_MAX, .. }), "{finding:?}");
     }
 
     #[test]
-    fn a_model_that_is_not_opened_rests_alone() {
-        for class in [ErrorClass::ModelNotOpened, ErrorClass::NotFound] {
-            let Consequence { event, rest } = of(403, class, "Model.AccessDenied");
+    fn an_account_fault_opens_the_accounts_breaker_and_leaves_the_job_queued() {
+        let kinds = [AccountFault::Key, AccountFault::Overdue, AccountFault::Plan, AccountFault::Workspace];
+        let classes = kinds.map(|kind| ErrorClass::AccountFault { kind });
+        for class in classes.into_iter().chain([ErrorClass::AccessDenied]) {
+            let Consequence { event, rest, finding } = of(401, class, "InvalidApiKey");
             assert!(matches!(event, Event::Refused(_)), "{event:?}");
-            assert_eq!(rest.unwrap().call, PausedCall::CreateModel(MODEL));
+            assert_eq!(rest, None);
+            let why = "HTTP 401 InvalidApiKey: said why".to_owned();
+            assert_eq!(finding, Finding::AccountAtFault { code: "InvalidApiKey".into(), why });
+        }
+    }
+
+    #[test]
+    fn a_model_that_is_not_opened_has_a_breaker_of_its_own() {
+        for class in [ErrorClass::ModelNotOpened, ErrorClass::NotFound] {
+            let Consequence { event, finding, .. } = of(403, class, "Model.AccessDenied");
+            assert!(matches!(event, Event::Refused(_)), "{event:?}");
+            assert!(matches!(finding, Finding::ModelAtFault { wait_min: Duration::ZERO, .. }), "{finding:?}");
         }
     }
 
@@ -208,7 +229,7 @@ mod tests {
             (ErrorClass::Unknown, FailureClass::Service),
         ];
         for (class, expected) in cases {
-            let Consequence { event, rest } = of(400, class, "X");
+            let Consequence { event, rest, .. } = of(400, class, "X");
             let Event::Rejected(failure) = event else { panic!("{event:?}") };
             assert_eq!((failure.class, failure.code.as_str()), (expected, "X"));
             assert_eq!((failure.message.as_str(), failure.request_id.as_deref()), ("said why", Some("r-1")));
@@ -219,12 +240,18 @@ mod tests {
     #[test]
     fn a_create_that_may_have_happened_is_never_sent_again_blindly() {
         let fault = CreateFault::Unknown { cause: "timeout".into() };
-        let once =
-            consequence(fault.clone(), MODEL, Some(Pause { in_a_row: 2, wait: Duration::from_secs(2) }));
-        assert_eq!(once.event, Event::NoAnswer { cause: "timeout".into() });
-        assert_eq!(once.rest, None);
-        let again = consequence(fault, MODEL, Some(Pause { in_a_row: 3, wait: Duration::from_secs(4) }));
-        assert_eq!(again.rest.unwrap().call, PausedCall::Create);
+        let after = |in_a_row| {
+            let streak = Pause { in_a_row, wait: Duration::from_secs(2) };
+            consequence(fault.clone(), MODEL, Some(streak))
+        };
+        for (in_a_row, expected) in [(2, false), (3, true), (4, true)] {
+            let Consequence { event, finding, .. } = after(in_a_row);
+            assert_eq!(event, Event::NoAnswer { cause: "timeout".into() });
+            assert!(
+                matches!(finding, Finding::NoAnswer { too_many, .. } if too_many == expected),
+                "{finding:?}"
+            );
+        }
     }
 
     #[test]
@@ -232,14 +259,15 @@ mod tests {
         let stopping = CreateFault::Withheld(Withheld::Stopping);
         assert_eq!(trouble(&stopping), None);
         let kept = consequence(stopping, MODEL, None);
-        assert_eq!(kept, Consequence { event: Event::NotSent, rest: None });
+        assert_eq!(kept, Consequence { event: Event::NotSent, rest: None, finding: Finding::Nothing });
         let fault = CreateFault::NotConnected { message: "connection refused".into() };
         assert_eq!(trouble(&fault), Some(Trouble::Connection));
         let streak = Pause { in_a_row: 4, wait: Duration::from_secs(8) };
-        let Consequence { event, rest } = consequence(fault, MODEL, Some(streak));
-        assert_eq!(event, Event::Refused(Refusal { code: "NotConnected".into(), retry_after: None }));
+        let Consequence { event, rest, .. } = consequence(fault, MODEL, Some(streak));
+        assert_eq!(event, Event::Refused(Refusal::ours("NotConnected", "connection refused")));
         assert_eq!(rest.unwrap().wait, Duration::from_secs(8));
     }
+
     #[test]
     fn a_create_that_is_never_ready_in_time_waits_longer_and_longer_instead_of_going_round() {
         let cases = [(Withheld::TooLate, "ConnectTooSlow"), (Withheld::StaleLease, "LeaseTooOld")];
@@ -247,8 +275,8 @@ mod tests {
             let fault = CreateFault::Withheld(reason);
             assert_eq!(trouble(&fault), Some(Trouble::Connection));
             let streak = Pause { in_a_row: 3, wait: Duration::from_secs(4) };
-            let Consequence { event, rest } = consequence(fault, MODEL, Some(streak));
-            assert_eq!(event, Event::Refused(Refusal { code: expected.into(), retry_after: None }));
+            let Consequence { event, rest, .. } = consequence(fault, MODEL, Some(streak));
+            assert!(matches!(event, Event::Refused(refusal) if refusal.code == expected));
             let rest = rest.unwrap();
             assert_eq!((rest.call, rest.wait), (PausedCall::Create, streak.wait));
         }

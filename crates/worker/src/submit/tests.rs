@@ -4,18 +4,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dashscope::ImageInput;
-use dashscope::error::{ErrorClass, Throttle};
+use dashscope::error::{AccountFault, ErrorClass, Throttle};
 use job::{Event, FailureClass, InputImage, Job, JobSpec, JobState, Rules, StateName};
 
 use super::{SubmitClaim, run};
 use crate::config::InputTransport;
-use crate::ports::{Answer, CallFault, CreateFault, PausedCall};
+use crate::ports::{Answer, CallFault, CreateFault, PausedCall, Turn};
 use crate::testing::{CreateAct, FakeLease, World, fresh_lease, start};
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n...";
 
 fn claim(job: &Job, spec: &Arc<JobSpec>) -> SubmitClaim {
-    SubmitClaim { job: job.clone(), spec: Ok(spec.clone()), lease: fresh_lease(), claimed_at: Duration::ZERO }
+    SubmitClaim {
+        job: job.clone(),
+        spec: Ok(spec.clone()),
+        lease: fresh_lease(),
+        claimed_at: Duration::ZERO,
+        probe: false,
+    }
 }
 
 fn state(world: &World, job: &Job) -> StateName {
@@ -121,7 +127,10 @@ async fn a_task_that_the_job_cannot_take_is_cancelled_and_counted() {
     world.jobs.meddle(job.id, |job| {
         let attempt = job.state.attempt().unwrap().clone();
         let task = "t0".parse().unwrap();
-        *job = job.apply(Event::TaskCreated { attempt, task }, start(), &Rules::default(), 0.5).unwrap().job;
+        *job = job
+            .apply(Event::TaskCreated { attempt, task, request_id: None }, start(), &Rules::default(), 0.5)
+            .unwrap()
+            .job;
         job.fence += 1;
     });
     world.api.on_create(CreateAct::Answer(Ok("t1")));
@@ -160,6 +169,69 @@ async fn a_throttled_create_pauses_the_model_for_everybody_and_spends_nothing() 
     let [(call, wait, why)] = &world.jobs.pauses()[..] else { panic!("no single pause") };
     assert_eq!((*call, *wait), (PausedCall::CreateModel(job.model), Duration::from_secs(9)));
     assert_eq!(why, "HTTP 429 Throttling.RateQuota: slow down");
+}
+
+fn refused(http_status: u16, class: ErrorClass, code: &str) -> CreateAct {
+    let (code, message, request_id) = (code.to_owned(), "said why".to_owned(), Some("r-1".to_owned()));
+    let refusal = Answer { http_status, class, code, message, request_id, retry_after: None };
+    CreateAct::Answer(Err(CreateFault::Refused(refusal)))
+}
+
+#[tokio::test]
+async fn a_bad_key_opens_the_accounts_breaker_and_only_a_probe_closes_it() {
+    let world = World::new();
+    let (job, spec) = world.submitting(1);
+    let key = ErrorClass::AccountFault { kind: AccountFault::Key };
+    world.api.on_create(refused(401, key, "InvalidApiKey"));
+    run(&world.env, claim(&job, &spec)).await;
+    let JobState::Queued { cause, .. } = world.jobs.job(job.id).state else { panic!("not queued") };
+    assert_eq!(cause.as_deref(), Some("InvalidApiKey"));
+    assert!(world.jobs.pauses().is_empty());
+    let [(PausedCall::Create, None, Turn::Open { code, why, .. })] = &world.jobs.turns()[..] else {
+        panic!("{:?}", world.jobs.turns())
+    };
+    assert_eq!((code.as_str(), why.as_str()), ("InvalidApiKey", "HTTP 401 InvalidApiKey: said why"));
+
+    // A create that went out before is no proof; the probe's is, though its prompt is refused.
+    for (probe, act) in [
+        (false, CreateAct::Answer(Ok("t1"))),
+        (true, refused(400, ErrorClass::Moderation, "DataInspectionFailed")),
+    ] {
+        let (job, spec) = world.submitting(1);
+        world.api.on_create(act);
+        run(&world.env, SubmitClaim { probe, ..claim(&job, &spec) }).await;
+    }
+    let token = Some(format!("{}:1", job.id));
+    let closed = [PausedCall::Create, PausedCall::CreateModel(job.model)]
+        .map(|call| (call, token.clone(), Turn::Close));
+    assert_eq!(world.jobs.turns()[1..], closed);
+}
+
+#[tokio::test]
+async fn a_probe_that_is_not_sent_lets_another_one_go() {
+    let world = World::new();
+    let (job, spec) = world.submitting(1);
+    let claim = SubmitClaim { probe: true, spec: Err("line 1".into()), ..claim(&job, &spec) };
+    run(&world.env, claim).await;
+    let turns: Vec<Turn> = world.jobs.turns().into_iter().map(|(_, _, turn)| turn).collect();
+    assert_eq!(turns, [Turn::Release, Turn::Release]);
+}
+
+#[tokio::test]
+async fn creates_without_an_answer_open_the_accounts_breaker_with_the_third_in_a_row() {
+    let world = World::new();
+    for _ in 0..3 {
+        assert!(world.jobs.turns().is_empty());
+        let (job, spec) = world.submitting(1);
+        world.api.on_create(CreateAct::Answer(Err(CreateFault::Unknown { cause: "http_502".into() })));
+        let claimed_at = crate::clock::Clock::elapsed(&*world.clock);
+        run(&world.env, SubmitClaim { claimed_at, ..claim(&job, &spec) }).await;
+        world.clock.advance(Duration::from_secs(60));
+    }
+    let [(PausedCall::Create, None, Turn::Open { code, .. })] = &world.jobs.turns()[..] else {
+        panic!("{:?}", world.jobs.turns())
+    };
+    assert_eq!(code, "NoAnswer");
 }
 
 #[tokio::test]

@@ -10,7 +10,9 @@ use job::{
 };
 use tokio::sync::Notify;
 
-use crate::ports::{Beat, Claimed, CommitFault, Jobs, JobsFault, PausedCall, Rescued, Written};
+use crate::ports::{
+    Beat, Became, Claimed, CommitFault, Jobs, JobsFault, PausedCall, Permit, Rescued, Turn, Written,
+};
 
 pub(crate) struct FakeJobs {
     rules: Rules,
@@ -29,6 +31,7 @@ struct State {
     open: Vec<(JobId, Attempt)>,
     placed: Vec<JobId>,
     pauses: Vec<(PausedCall, Duration, String)>,
+    turns: Vec<(PausedCall, Option<String>, Turn)>,
     events: Vec<&'static str>,
     permits: u32,
 }
@@ -43,6 +46,7 @@ impl FakeJobs {
             open: Vec::new(),
             placed: Vec::new(),
             pauses: Vec::new(),
+            turns: Vec::new(),
             events: Vec::new(),
             permits: 0,
         };
@@ -90,6 +94,11 @@ impl FakeJobs {
 
     pub(crate) fn pauses(&self) -> Vec<(PausedCall, Duration, String)> {
         self.state.lock().unwrap().pauses.clone()
+    }
+
+    /// What breakers were told, in order, each with the probe that it was told by.
+    pub(crate) fn turns(&self) -> Vec<(PausedCall, Option<String>, Turn)> {
+        self.state.lock().unwrap().turns.clone()
     }
 
     /// The names of the events that were committed, in order.
@@ -149,9 +158,9 @@ impl Jobs for FakeJobs {
         Ok(self.state.lock().unwrap().jobs.get(&id).map(|(_, spec)| spec.clone()))
     }
 
-    async fn query_permit(&self, _: &AccountName) -> Result<Option<Duration>, JobsFault> {
+    async fn query_permit(&self, _: &AccountName) -> Result<Permit, JobsFault> {
         self.state.lock().unwrap().permits += 1;
-        Ok(None)
+        Ok(Permit::Granted)
     }
 
     async fn pause(
@@ -163,6 +172,17 @@ impl Jobs for FakeJobs {
     ) -> Result<(), JobsFault> {
         self.state.lock().unwrap().pauses.push((call, pause, why.to_owned()));
         Ok(())
+    }
+
+    async fn turn_breaker(
+        &self,
+        _: &AccountName,
+        call: PausedCall,
+        probe: Option<&str>,
+        turn: &Turn,
+    ) -> Result<Became, JobsFault> {
+        self.state.lock().unwrap().turns.push((call, probe.map(str::to_owned), turn.clone()));
+        Ok(Became::Unchanged)
     }
 
     async fn unowned(&self, _: &AccountName, tasks: &[TaskId]) -> Result<Vec<TaskId>, JobsFault> {

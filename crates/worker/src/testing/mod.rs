@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::config::{AccountConfig, WorkerConfig};
 use crate::env::Env;
 use crate::ports::Lease;
+use crate::silence::QueryProbes;
 use crate::streaks::Streaks;
 use crate::tally::Tally;
 use crate::wire::OnTheWire;
@@ -105,6 +106,7 @@ impl World {
             places: Arc::new(crate::place::OpenPlaces),
             put_off: Notify::new(),
             streaks: Streaks::default(),
+            query_probes: QueryProbes::default(),
             on_the_wire: OnTheWire::new(),
             tally: Tally::default(),
         };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use dashscope::client::{Client, CreateTaskError, PreparedCreate};
 use dashscope::{Model, TaskId};
 use job::{AccountName, Micros};
-use queue::{AccountLimits, AccountStatus, Call, Queue};
+use queue::{AccountLimits, AccountStatus, Call, Permit, Queue};
 
 use super::advice::{hint_of, with_hint};
 use super::reached::LOOK_FIRST;
@@ -111,8 +111,10 @@ impl Caller<'_> {
         let mut said = false;
         loop {
             let wait = queue.take_permit(self.account, call, &self.limits).await;
-            let Some(wait) = wait.map_err(|error| queue_failure(error, "take a permit"))? else {
-                return Ok(());
+            let wait = match wait.map_err(|error| queue_failure(error, "take a permit"))? {
+                // A probe's answer is for the workers to judge: this one only counts as lost.
+                Permit::Granted | Permit::Probe => return Ok(()),
+                Permit::Wait(wait) => wait,
             };
             if wait > Duration::from_secs(2) && !said {
                 app.out.note(&format!("waiting for the account's limits, about {}", span(wait)));

@@ -78,12 +78,14 @@ fn known() -> Known {
     };
     let line = Try {
         at: at(5),
+        since: Some(at(2)),
+        times: 3,
         attempt: 1,
         account: Some("singapore".into()),
         what: "refused".into(),
         code: Some("Throttling.RateQuota".into()),
         message: Some("Requests rate limit exceeded".into()),
-        request_id: None,
+        request_id: Some("r-1".into()),
         task: None,
     };
     Known { job, spec: Some(spec), outcome: Some(outcome), tries: vec![line] }
@@ -120,8 +122,8 @@ fn people_see_state_next_step_images_and_history() {
         0  stored   2048*2048  1.4 MB  spring/sku-1/0.png
         1  waiting                     its link dies in 23h 59m
 
-    TIME (UTC)           ATTEMPT  ACCOUNT    WHAT     CODE                  MESSAGE
-    1970-01-01 00:00:05        1  singapore  refused  Throttling.RateQuota  Requests rate limit exceeded
+    TIME (UTC)           ATTEMPT  ACCOUNT    WHAT                                  CODE                  MESSAGE                       IDS
+    1970-01-01 00:00:05        1  singapore  refused 3x since 1970-01-01 00:00:02  Throttling.RateQuota  Requests rate limit exceeded  request r-1
     ");
 }
 
@@ -189,11 +191,14 @@ fn the_json_has_the_documented_shape() {
       "tries": [
         {
           "at": "1970-01-01T00:00:05Z",
+          "since": "1970-01-01T00:00:02Z",
+          "times": 3,
           "attempt": 1,
           "account": "singapore",
           "what": "refused",
           "code": "Throttling.RateQuota",
-          "message": "Requests rate limit exceeded"
+          "message": "Requests rate limit exceeded",
+          "request_id": "r-1"
         }
       ]
     }
