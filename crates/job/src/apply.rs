@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use crate::{
-    Attempt, CanceledBy, Event, Failure, FailureClass, HeldReason, IllegalTransition, Job, JobId, JobState,
-    Refusal, Rules, TaskId, TaskPhase, Timestamp, Transition, Try,
+    Attempt, CanceledBy, Doubt, Event, Failure, FailureClass, HeldReason, IllegalTransition, Job, JobId,
+    JobState, Refusal, Rules, TaskId, TaskPhase, Timestamp, Transition, Try,
 };
 
 /// The code of a job that a person gave up.
@@ -33,6 +33,7 @@ impl Job {
             Event::CancelRequested => step.cancel_requested().ok_or(illegal),
             Event::RetryRequested => step.retry_requested().ok_or(illegal),
             Event::MissingRequested { job, images } => step.missing_requested(job, images).ok_or(illegal),
+            Event::TaskTakenBack { task } => step.task_taken_back(&task).ok_or(illegal),
             Event::GivenBack => step.given_back().ok_or(illegal),
             Event::Rescued => step.rescued().ok_or(illegal),
             event => match &self.state {
@@ -83,6 +84,7 @@ impl Step<'_> {
             message: failure.map(|failure| short(&failure.message)),
             request_id: failure.and_then(|failure| failure.request_id.clone()),
             task: self.job.state.task().or(transition.job.state.task()).cloned(),
+            candidates: Vec::new(),
         });
         transition
     }
@@ -98,6 +100,7 @@ impl Step<'_> {
             phase: TaskPhase::Pending,
         });
         moved.job.tasks = self.job.tasks.saturating_add(1);
+        moved.job.adopted = false;
         moved.job.refusals = 0;
         moved
     }
@@ -107,7 +110,9 @@ impl Step<'_> {
         if self.job.cancel_requested {
             return self.moved(JobState::Canceled { at: self.now, by: CanceledBy::User });
         }
-        self.moved(JobState::Queued { due, cause })
+        let mut queued = self.moved(JobState::Queued { due, cause });
+        queued.job.adopted = false;
+        queued
     }
 
     fn held(&self, reason: HeldReason, attempt: &Attempt, unsettled: bool, slot_free: bool) -> Transition {
@@ -120,6 +125,23 @@ impl Step<'_> {
             task: self.job.state.task().cloned(),
         };
         self.noted(self.moved(held), "held", None)
+    }
+
+    /// Held, with what the person is told in the history.
+    fn held_in_doubt(
+        &self,
+        reason: HeldReason,
+        attempt: &Attempt,
+        unsettled: bool,
+        slot_free: bool,
+        doubt: Doubt,
+    ) -> Transition {
+        let mut held = self.held(reason, attempt, unsettled, slot_free);
+        if let Some(note) = &mut held.note {
+            note.message = Some(doubt.why.chars().take(300).collect());
+            note.candidates = doubt.candidates;
+        }
+        held
     }
 
     /// Tries again if the class still has a retry, else fails.
@@ -195,6 +217,30 @@ impl Step<'_> {
             note.request_id = request_id;
         }
         noted
+    }
+
+    /// The task is another's. What became of this job's own create is unknown again; what was booked for the task stays booked here
+    /// as well, and the history says so.
+    fn task_taken_back(&self, task: &TaskId) -> Option<Transition> {
+        let (JobState::Polling { attempt, .. }
+        | JobState::Archiving { attempt, .. }
+        | JobState::Held { attempt, .. }) = &self.job.state
+        else {
+            return None;
+        };
+        if self.job.state.task() != Some(task) {
+            return None;
+        }
+        let why = format!(
+            "task {task} was adopted for this job, and is another's: its own create was answered late"
+        );
+        let doubt = Doubt { why, candidates: Vec::new() };
+        let mut held = self.held_in_doubt(HeldReason::DoubtfulAdoption, attempt, true, false, doubt);
+        held.job.adopted = false;
+        if let JobState::Held { task, .. } = &mut held.job.state {
+            *task = None;
+        }
+        Some(held)
     }
 
     fn cancel_requested(&self) -> Option<Transition> {
@@ -326,7 +372,11 @@ impl Step<'_> {
 
     fn while_settling(&self, attempt: &Attempt, looks: u16, cause: &str, event: Event) -> Option<Transition> {
         Some(match event {
-            Event::TaskFound { task } => self.noted(self.polling(attempt, task), "task_found", None),
+            Event::TaskFound { task } => {
+                let mut found = self.polling(attempt, task);
+                found.job.adopted = true;
+                self.noted(found, "task_found", None)
+            }
             Event::NotCreated => self.noted(self.queued(self.now, None), "not_created", None),
             Event::LookAgain { due } => self.moved(JobState::Settling {
                 attempt: attempt.clone(),
@@ -334,7 +384,9 @@ impl Step<'_> {
                 looks: looks.saturating_add(1),
                 cause: cause.to_owned(),
             }),
-            Event::Undecidable { reason, slot_free } => self.held(reason, attempt, true, slot_free),
+            Event::Undecidable { reason, slot_free, doubt } => {
+                self.held_in_doubt(reason, attempt, true, slot_free, doubt)
+            }
             _ => return None,
         })
     }
@@ -396,6 +448,14 @@ impl Step<'_> {
                 moved.job.cost.0 = self.job.cost.0.saturating_add(cost.0);
                 moved.job.stored = 0;
                 moved
+            }
+            Event::TaskDoubtful { billed, cost, why } => {
+                let doubt = Doubt { why, candidates: Vec::new() };
+                let mut held = self.held_in_doubt(HeldReason::DoubtfulAdoption, &attempt, false, true, doubt);
+                held.job.billed = self.job.billed.saturating_add(u16::from(billed));
+                held.job.cost.0 = self.job.cost.0.saturating_add(cost.0);
+                held.job.stored = 0;
+                held
             }
             Event::TaskFailed(failure) => self.failed(failure),
             Event::TaskCanceled => {
@@ -479,8 +539,26 @@ impl Step<'_> {
 
     fn while_held(&self, attempt: &Attempt, unsettled: bool, event: Event) -> Option<Transition> {
         Some(match event {
+            Event::ResolvedDeliver { task, images, deadline }
+                if !unsettled && self.job.state.task() == Some(&task) =>
+            {
+                let delivered = JobState::Archiving {
+                    attempt: attempt.clone(),
+                    task,
+                    // No task is older than the claim that made it: its links are given up no later than they die.
+                    created_at: attempt.claimed_at,
+                    due: self.now,
+                    deadline,
+                    images,
+                    tries: 0,
+                    refetches: 0,
+                };
+                self.noted(self.moved(delivered), "resolved_deliver", None)
+            }
             Event::ResolvedAdopt { task } if unsettled => {
-                self.noted(self.polling(attempt, task), "resolved_adopt", None)
+                let mut adopted = self.polling(attempt, task);
+                adopted.job.adopted = true;
+                self.noted(adopted, "resolved_adopt", None)
             }
             Event::SlotReleased if unsettled => {
                 let mut job = self.job.clone();

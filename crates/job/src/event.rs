@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Attempt, Failure, HeldReason, JobId, Micros, Refusal, TaskId, TaskPhase, Timestamp};
+use crate::{Attempt, Doubt, Failure, HeldReason, JobId, Micros, Refusal, TaskId, TaskPhase, Timestamp};
 
 /// Something that happened to a job. [`crate::Job::apply`] says what follows from it.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +48,8 @@ pub enum Event {
         reason: HeldReason,
         /// Whether it is known that the attempt holds no place at the provider: nothing that nobody owns waits or runs there.
         slot_free: bool,
+        /// What the person is told.
+        doubt: Doubt,
     },
 
     // Poll.
@@ -66,6 +68,15 @@ pub enum Event {
         cost: Micros,
         /// When the first link dies.
         deadline: Timestamp,
+    },
+    /// The task has images, and they do not look like this job's: its task was adopted.
+    TaskDoubtful {
+        /// How many images the provider bills.
+        billed: u8,
+        /// What they cost.
+        cost: Micros,
+        /// What does not fit, in words.
+        why: String,
     },
     /// The task failed; nothing is billed.
     TaskFailed(Failure),
@@ -103,6 +114,12 @@ pub enum Event {
     /// The worker's lease ran out.
     Rescued,
 
+    /// The adopted task turned out to be another job's: its own create was answered with it, late.
+    TaskTakenBack {
+        /// The task.
+        task: TaskId,
+    },
+
     /// A held job gives up its place at the provider: whatever it may have created has ended by now.
     SlotReleased,
 
@@ -122,6 +139,15 @@ pub enum Event {
     ResolvedAdopt {
         /// The task.
         task: TaskId,
+    },
+    /// A person says: the doubtful images are this job's.
+    ResolvedDeliver {
+        /// The task that brought them.
+        task: TaskId,
+        /// How many images it brought.
+        images: u8,
+        /// When the first link dies.
+        deadline: Timestamp,
     },
     /// A person says: nothing was created, send it again.
     ResolvedResubmit,
@@ -144,6 +170,7 @@ impl Event {
             Self::Undecidable { .. } => "Undecidable",
             Self::StillGoing { .. } => "StillGoing",
             Self::TaskSucceeded { .. } => "TaskSucceeded",
+            Self::TaskDoubtful { .. } => "TaskDoubtful",
             Self::TaskFailed(_) => "TaskFailed",
             Self::TaskCanceled => "TaskCanceled",
             Self::TaskUnknown => "TaskUnknown",
@@ -153,11 +180,13 @@ impl Event {
             Self::LinksDead => "LinksDead",
             Self::GivenBack => "GivenBack",
             Self::Rescued => "Rescued",
+            Self::TaskTakenBack { .. } => "TaskTakenBack",
             Self::SlotReleased => "SlotReleased",
             Self::CancelRequested => "CancelRequested",
             Self::RetryRequested => "RetryRequested",
             Self::MissingRequested { .. } => "MissingRequested",
             Self::ResolvedAdopt { .. } => "ResolvedAdopt",
+            Self::ResolvedDeliver { .. } => "ResolvedDeliver",
             Self::ResolvedResubmit => "ResolvedResubmit",
             Self::ResolvedFail => "ResolvedFail",
         }

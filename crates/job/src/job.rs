@@ -80,6 +80,8 @@ pub struct Job {
     pub retries: RetriesSpent,
     /// Rescues of the same step, with no commit between.
     pub rescues: u8,
+    /// The settler or a person, not an answer, gave it its task.
+    pub adopted: bool,
     /// Somebody asked to cancel it.
     pub cancel_requested: bool,
     /// Images billed, over all its tasks.
@@ -149,6 +151,7 @@ impl Job {
             refusals: 0,
             retries: RetriesSpent::default(),
             rescues: 0,
+            adopted: false,
             cancel_requested: false,
             billed: 0,
             stored: 0,

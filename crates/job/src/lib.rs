@@ -2,6 +2,7 @@
 
 mod apply;
 mod curve;
+mod doubt;
 mod event;
 mod failure;
 mod ids;
@@ -17,6 +18,7 @@ mod transition;
 
 pub use curve::Curve;
 pub use dashscope::{Model, TaskId};
+pub use doubt::{Candidate, Doubt};
 pub use event::Event;
 pub use failure::{Failure, FailureClass, Refusal, RetriesSpent, RetryPolicy, UnknownClass};
 pub use ids::{AccountName, BatchName, CustomId, InvalidName, JobId};

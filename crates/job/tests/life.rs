@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use job::{
-    AccountName, Event, Failure, FailureClass, HeldReason, Job, JobId, JobState, Micros, Model, Priority,
-    Refusal, Rules, StateName, TaskPhase, Timestamp,
+    AccountName, Doubt, Event, Failure, FailureClass, HeldReason, Job, JobId, JobState, Micros, Model,
+    Priority, Refusal, Rules, StateName, TaskPhase, Timestamp,
 };
 use proptest::prelude::*;
 
@@ -42,7 +42,22 @@ fn happening() -> impl Strategy<Value = Happening> {
         task.clone().prop_map(|task| Event::TaskFound { task: task.parse().unwrap() }),
         Just(Event::NotCreated),
         (0i64..1_000_000).prop_map(|s| Event::LookAgain { due: Timestamp::from_second(s).unwrap() }),
-        (held, any::<bool>()).prop_map(|(reason, slot_free)| Event::Undecidable { reason, slot_free }),
+        (held, any::<bool>()).prop_map(|(reason, slot_free)| Event::Undecidable {
+            reason,
+            slot_free,
+            doubt: Doubt::default(),
+        }),
+        (0u8..5).prop_map(|billed| Event::TaskDoubtful {
+            billed,
+            cost: Micros(30_000).times(billed.into()),
+            why: "why".into(),
+        }),
+        task.clone().prop_map(|task| Event::TaskTakenBack { task: task.parse().unwrap() }),
+        (task.clone(), 1u8..5, 0i64..100_000).prop_map(|(task, images, s)| Event::ResolvedDeliver {
+            task: task.parse().unwrap(),
+            images,
+            deadline: Timestamp::from_second(s).unwrap(),
+        }),
         Just(Event::SlotReleased),
         phase.prop_map(|phase| Event::StillGoing { phase }),
         (0u8..5, 0u8..5, 0i64..100_000).prop_map(|(images, billed, s)| Event::TaskSucceeded {

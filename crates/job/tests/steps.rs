@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use job::{
-    AccountName, Action, Attempt, CanceledBy, Event, Failure, FailureClass, HeldReason, Job, JobId, JobState,
-    Micros, Model, Priority, Refusal, Rules, StateName, TaskPhase, Timestamp,
+    AccountName, Action, Attempt, CanceledBy, Doubt, Event, Failure, FailureClass, HeldReason, Job, JobId,
+    JobState, Micros, Model, Priority, Refusal, Rules, StateName, TaskPhase, Timestamp,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -69,7 +69,8 @@ fn a_vanished_worker_leaves_an_attempt_to_settle() {
 #[test]
 fn a_held_attempt_gives_up_its_place_once_nothing_can_be_there() {
     let settling = apply(&submitting(), Event::NoAnswer { cause: "reset".into() }, 2);
-    let undecidable = |slot_free| Event::Undecidable { reason: HeldReason::CannotTell, slot_free };
+    let undecidable =
+        |slot_free| Event::Undecidable { reason: HeldReason::CannotTell, slot_free, doubt: Doubt::default() };
     let held = apply(&settling, undecidable(false), 2_000);
     assert!(held.state.slot().is_some());
     let released = apply(&held, Event::SlotReleased, 12_000);

@@ -20,11 +20,14 @@
 --             note   {key, line, folds}             append to the history; folds = 1: count it into the last line if that says
 --                                                   the same, so that a refusal that comes back does not flush the history
 --             blob   {key, value}                   replace the outcome
---             task   {tasks key, tasks_at key, task, owner, ms}
+--             task   {tasks key, tasks_at key, task, owner, ms, how, taken key}
+--                    how: "found" in the provider's list: refused if another job owns it;
+--                    "answered" by a create: its owner whoever found it before, and that one stands in `taken` to be told
+--             extra  {extras key, task, json}       a task that exists and that the job cannot take
 --             ended  {batch key, final key, member} the job became final: end the batch if it was the last
 --             undone {final key, member}            the job is final no more
 --
--- Returns   {"ok", time_us, version} | {"missing", time_us} | {"conflict", time_us, field, value, ...}
+-- Returns   {"ok", time_us, version} | {"missing", time_us} | {"owned", time_us, owner} | {"conflict", time_us, field, value, ...}
 local job_key, plan = KEYS[1], cjson.decode(ARGV[5])
 local clock = redis.call('TIME')
 local now_us = clock[1] .. string.format('%06d', clock[2])
@@ -54,7 +57,10 @@ if plan.note and plan.note[3] == '1' then
     note, repeated = cjson.encode(new), true
   end
 end
-local owner = plan.task and redis.call('HGET', KEYS[plan.task[1]], plan.task[3])
+local task = plan.task
+local owner = task and redis.call('HGET', KEYS[task[1]], task[3])
+local anothers = owner and string.match(owner, '^[^:]*') ~= ARGV[1]
+if anothers and task[6] == 'found' then return {'owned', now_us, owner} end
 local batch = plan.ended and redis.call('HMGET', KEYS[plan.ended[1]], 'left', 'sealed')
 
 local version = string.format('%.0f', tonumber(record[1]) + 1)
@@ -76,10 +82,12 @@ elseif note then
   redis.call('LTRIM', KEYS[plan.note[1]], -100, -1)
 end
 if plan.blob then redis.call('SET', KEYS[plan.blob[1]], plan.blob[2]) end
-if plan.task and not owner then
-  redis.call('HSET', KEYS[plan.task[1]], plan.task[3], plan.task[4])
-  redis.call('ZADD', KEYS[plan.task[2]], plan.task[5], plan.task[3])
+if task and (anothers or not owner) then
+  redis.call('HSET', KEYS[task[1]], task[3], task[4])
+  redis.call('ZADD', KEYS[task[2]], task[5], task[3])
 end
+if anothers then redis.call('HSET', KEYS[task[7]], task[3], owner) end
+if plan.extra then redis.call('HSETNX', KEYS[plan.extra[1]], plan.extra[2], plan.extra[3]) end
 if batch then
   redis.call('HINCRBY', KEYS[plan.ended[1]], 'left', -1)
   local was_last = tonumber(batch[1] or 0) <= 1

@@ -56,6 +56,28 @@ pub struct AccountStatus {
     pub first_poll_due: Option<Timestamp>,
 }
 
+/// Who owns a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskOwner {
+    /// The job.
+    pub job: JobId,
+    /// The number of its attempt; 0 for a create that belongs to no job.
+    pub attempt: u32,
+    /// When the attempt was claimed, where that was written down.
+    pub claimed_at: Option<Timestamp>,
+}
+
+impl TaskOwner {
+    /// Reads `<job>:<attempt>:<claimed ms>`; older entries end after the attempt.
+    pub(crate) fn parse(text: &str) -> Result<Self, QueueError> {
+        let mut parts = text.split(':');
+        let job = parse_id(parts.next().unwrap_or_default())?;
+        let attempt = parts.next().and_then(|number| number.parse().ok()).unwrap_or(0);
+        let claimed_at = parts.next().and_then(|ms| Timestamp::from_millisecond(ms.parse().ok()?).ok());
+        Ok(Self { job, attempt, claimed_at })
+    }
+}
+
 impl Queue {
     /// Takes one permit, or says how long to wait for it.
     ///
@@ -104,7 +126,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Who owns each of these tasks: the job and the number of its attempt, or nobody here.
+    /// Who owns each of these tasks, or nobody here.
     ///
     /// # Errors
     ///
@@ -113,7 +135,7 @@ impl Queue {
         &self,
         account: &AccountName,
         tasks: &[TaskId],
-    ) -> Result<Vec<Option<(JobId, u32)>>, QueueError> {
+    ) -> Result<Vec<Option<TaskOwner>>, QueueError> {
         if tasks.is_empty() {
             return Ok(Vec::new());
         }
@@ -123,14 +145,7 @@ impl Queue {
             command.arg(task.as_str());
         }
         let owners: Vec<Option<String>> = self.link().query(&command).await?;
-        owners
-            .into_iter()
-            .map(|owner| {
-                let Some(owner) = owner else { return Ok(None) };
-                let (id, attempt) = owner.split_once(':').unwrap_or((&owner, "0"));
-                Ok(Some((parse_id(id)?, attempt.parse().unwrap_or(0))))
-            })
-            .collect()
+        owners.into_iter().map(|owner| owner.as_deref().map(TaskOwner::parse).transpose()).collect()
     }
 
     /// The jobs whose attempts hold one of an account's places for a model: few, since places are few.

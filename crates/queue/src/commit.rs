@@ -4,6 +4,7 @@ use job::{Event, IllegalTransition, Job, JobId, Outcome, Rules, TaskId, Transiti
 use tracing::debug;
 
 use crate::Queue;
+use crate::account::TaskOwner;
 use crate::error::QueueError;
 use crate::link::TimeAt;
 use crate::plan::Plan;
@@ -39,6 +40,14 @@ pub enum CommitError {
     /// There is no such job.
     #[error("there is no job {0}")]
     Missing(JobId),
+    /// The task that was found for the job is another job's.
+    #[error("task {task} is owned by job {owner}")]
+    TaskOwned {
+        /// The task.
+        task: TaskId,
+        /// Its owner.
+        owner: JobId,
+    },
     /// Redis is unusable in a way that waiting does not mend.
     #[error(transparent)]
     Queue(#[from] QueueError),
@@ -115,6 +124,15 @@ impl Queue {
                     return Ok(Committed { job, extra_task });
                 }
                 "missing" => return Err(CommitError::Missing(before.id)),
+                "owned" => {
+                    reply.int()?;
+                    let owner = TaskOwner::parse(&reply.text()?)?.job;
+                    let Some(task) = transition.job.state.task().cloned() else {
+                        let problem = format!("job {} was refused a task that it does not take", before.id);
+                        return Err(QueueError::Reply { call: "commit", problem }.into());
+                    };
+                    return Err(CommitError::TaskOwned { task, owner });
+                }
                 _ => {
                     reply.int()?;
                     let current = from_fields(before.id, &reply.fields()?).map_err(QueueError::from)?;

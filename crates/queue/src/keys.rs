@@ -120,7 +120,8 @@ impl Keys {
         self.key(&format!("slots:{account}:{model}"))
     }
 
-    /// HASH task → `<job>:<attempt>`. Every task that is ours; written once. Entries live at least 25 h, whatever retention says.
+    /// HASH task → `<job>:<attempt>:<claimed ms>`, in older entries without the time. Every task that is ours; written once, unless the
+    /// create of another job is answered with it. Entries live at least 25 h, whatever retention says.
     pub fn tasks(&self, account: &AccountName) -> String {
         self.key(&format!("tasks:{account}"))
     }
@@ -128,6 +129,27 @@ impl Keys {
     /// ZSET task → created ms. Dates the entries of [`Self::tasks`], so that old ones can be dropped.
     pub fn tasks_by_time(&self, account: &AccountName) -> String {
         self.key(&format!("tasks_at:{account}"))
+    }
+
+    /// HASH task → JSON. Tasks that exist and that no job can take ([`crate::ExtraTask`]). Entries live 30 days from their end.
+    pub fn extras(&self, account: &AccountName) -> String {
+        self.key(&format!("extra:{account}"))
+    }
+
+    /// HASH task → `<job>:<attempt>…`. Tasks that were adopted for this job and then turned out to be another's. Entries live until the
+    /// job was told.
+    pub fn taken(&self, account: &AccountName) -> String {
+        self.key(&format!("taken:{account}"))
+    }
+
+    /// STRING, JSON. The last count of tasks that nobody owns ([`crate::Orphans`]). Lives until the next.
+    pub fn orphans(&self, account: &AccountName) -> String {
+        self.key(&format!("orphans:{account}"))
+    }
+
+    /// STRING, expires. Held by the worker that counts an account's orphans.
+    pub fn orphans_turn(&self, account: &AccountName) -> String {
+        self.key(&format!("orphans_turn:{account}"))
     }
 
     /// ZSET nonce → ms. Creates of commands that run without the queue, from before they are sent until their outcome is known:

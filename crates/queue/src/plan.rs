@@ -6,6 +6,7 @@
 use job::{AccountName, BatchName, Job, JobState, Micros, Outcome, TaskId, Timestamp, Transition};
 use serde::Serialize;
 
+use crate::extras::ExtraTask;
 use crate::keys::Keys;
 use crate::places::{Place, is_left, lease_member, places, reserved};
 use crate::record::to_fields;
@@ -27,12 +28,17 @@ pub(crate) struct Plan {
     #[serde(skip_serializing_if = "Option::is_none")]
     blob: Option<(usize, String)>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    task: Option<(usize, usize, String, String, String)>,
+    task: Option<Ownership>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extra: Option<(usize, String, String)>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ended: Option<(usize, usize, String, &'static str)>,
     #[serde(skip_serializing_if = "Option::is_none")]
     undone: Option<(usize, String)>,
 }
+
+/// A task that becomes ours: keys of owners and of times, task, owner, ms, how we know of it, key of the tasks taken from others.
+type Ownership = (usize, usize, String, String, String, &'static str, usize);
 
 /// Keys of the script that come before the index keys: the record and the events.
 const FIRST_INDEX_KEY: usize = 3;
@@ -194,10 +200,24 @@ impl Plan {
         let of_state =
             || after.state.attempt().or(before.state.attempt()).map(|attempt| attempt.account.clone());
         let account: Option<AccountName> = if transition.extra_task.is_some() { noted } else { of_state() };
+        // A task that was found in the list is not taken from another job; the job whose create was answered with it is its owner,
+        // whoever found it before.
+        let found = after.adopted && transition.extra_task.is_none();
         if let (Some((task, attempt)), Some(account)) = (new, account) {
             let (tasks, by_time) = (self.key(keys.tasks(&account)), self.key(keys.tasks_by_time(&account)));
-            let owner = format!("{}:{attempt}", after.id);
-            self.task = Some((tasks, by_time, task.to_string(), owner, now.as_millisecond().to_string()));
+            let owner = match after.state.attempt().filter(|current| current.number == attempt) {
+                Some(current) => format!("{}:{attempt}:{}", after.id, current.claimed_at.as_millisecond()),
+                None => format!("{}:{attempt}", after.id),
+            };
+            let ms = now.as_millisecond().to_string();
+            let (task, how) = (task.to_string(), if found { "found" } else { "answered" });
+            let taken = self.key(keys.taken(&account));
+            if let Some(extra) = &transition.extra_task {
+                let key = self.key(keys.extras(&account));
+                let extra = ExtraTask::new(extra.clone(), after.id, attempt, after.model, now);
+                self.extra = Some((key, task.clone(), extra.to_json()));
+            }
+            self.task = Some((tasks, by_time, task, owner, ms, how, taken));
         }
     }
 }

@@ -16,6 +16,7 @@ scripts! {
     BREAKER = "breaker.lua";
     CLAIM_DUE = "claim_due.lua";
     CLAIM_SUBMIT = "claim_submit.lua";
+    CLOSE_EXTRA = "close_extra.lua";
     COMMIT = "commit.lua";
     ENQUEUE = "enqueue.lua";
     HOLD_KEY = "hold_key.lua";

@@ -230,6 +230,8 @@ pub struct SettleConfig {
     pub give_up_after: Duration,
     /// Pages of the provider's list that are read for one look. Default 2,000.
     pub pages_max: u32,
+    /// How often tasks of ours that nobody owns are counted. Default 1 h: a count reads the account's whole list.
+    pub orphans_every: Duration,
 }
 
 impl Default for SettleConfig {
@@ -243,6 +245,7 @@ impl Default for SettleConfig {
             looks: Curve { first: Duration::from_secs(10), factor: 2.0, cap: Duration::from_secs(120) },
             give_up_after: Duration::from_secs(1800),
             pages_max: 2_000,
+            orphans_every: Duration::from_secs(3600),
         }
     }
 }

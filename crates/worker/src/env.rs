@@ -104,6 +104,9 @@ fn log_unwritten(job: &Job, event: &'static str, fault: &CommitFault) {
         CommitFault::Missing => {
             warn!(job.id = %job.id, event, "Job {} is gone; {event} counts no more", job.id)
         }
+        CommitFault::TaskOwned(owner) => {
+            warn!(job.id = %job.id, event, "Job {} is not given a task of job {owner}", job.id)
+        }
         CommitFault::Broken(_) => {
             tracing::error!(job.id = %job.id, event, error = fault as &dyn std::error::Error, "Job {} cannot be written", job.id);
         }

@@ -9,6 +9,7 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+pub use crate::leftovers::Leftovers;
 use async_trait::async_trait;
 use bytes::Bytes;
 use dashscope::error::ErrorClass;
@@ -19,6 +20,7 @@ use job::{
     AccountName, Attempt, Event, IllegalTransition, Job, JobId, JobSpec, Model, ObjectKey, Outcome,
     StateName, StoredImage, TaskId, Timestamp,
 };
+use queue::TaskOwner;
 
 pub use queue::{Became, Permit, Turn};
 
@@ -27,7 +29,7 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// The jobs, and what all workers know together of an account.
 #[async_trait]
-pub trait Jobs: Send + Sync {
+pub trait Jobs: Leftovers {
     /// The clock that all times in records are on.
     fn now(&self) -> Timestamp;
 
@@ -67,18 +69,19 @@ pub trait Jobs: Send + Sync {
         turn: &Turn,
     ) -> Result<Became, JobsFault>;
 
-    /// Those of `tasks` that no job of ours owns.
-    async fn unowned(&self, account: &AccountName, tasks: &[TaskId]) -> Result<Vec<TaskId>, JobsFault>;
+    /// Who owns each of `tasks`, or nobody here.
+    async fn owners(
+        &self,
+        account: &AccountName,
+        tasks: &[TaskId],
+    ) -> Result<Vec<Option<TaskOwner>>, JobsFault>;
 
     /// The jobs whose attempts hold, or may hold, one of the account's places for the model.
     async fn placed(&self, account: &AccountName, model: Model) -> Result<Vec<Job>, JobsFault>;
 
     /// Attempts of the account and model that may yet turn out to have created a task, whatever their job's state.
-    async fn open_attempts(
-        &self,
-        account: &AccountName,
-        model: Model,
-    ) -> Result<Vec<(JobId, Attempt)>, JobsFault>;
+    async fn open_attempts(&self, account: &AccountName, model: Model)
+    -> Result<Vec<OpenAttempt>, JobsFault>;
 
     /// Claims attempts without an answer that are due to be looked into.
     async fn claim_settles(&self, max: usize) -> Result<Vec<Claimed>, JobsFault>;
@@ -97,6 +100,17 @@ pub trait Jobs: Send + Sync {
 
     /// Jobs by state.
     async fn counts(&self) -> Result<BTreeMap<StateName, u64>, JobsFault>;
+}
+
+/// An attempt that may yet turn out to have created a task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpenAttempt {
+    /// The job; any, for a create that belongs to none.
+    pub job: JobId,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// Whether it may yet be answered.
+    pub on_the_way: bool,
 }
 
 /// A held lease.
@@ -152,6 +166,9 @@ pub enum CommitFault {
     /// There is no such job.
     #[error("there is no such job")]
     Missing,
+    /// The task that was found for the job is another job's.
+    #[error("the task is owned by job {0}")]
+    TaskOwned(JobId),
     /// The queue is unusable in a way that waiting does not mend.
     #[error("the queue cannot be used")]
     Broken(#[source] BoxError),

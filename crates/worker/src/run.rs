@@ -23,7 +23,7 @@ use crate::stages::Stages;
 use crate::streaks::Streaks;
 use crate::tally::{Summary, Tally};
 use crate::wire::OnTheWire;
-use crate::{idle, promote, release, rescue, retention, settle};
+use crate::{extras, idle, promote, release, rescue, retention, settle};
 
 /// How long a worker that is told to stop takes to give its steps back. With Redis in reach it takes milliseconds; without, the
 /// jobs come back when their leases end.
@@ -159,6 +159,10 @@ fn start_loops(env: &Arc<Env>, lease: Duration) -> JoinSet<()> {
     loops.spawn(async move { release::run(&of).await });
     let of = env.clone();
     loops.spawn(async move { settle::run(&of).await });
+    let of = env.clone();
+    loops.spawn(async move { settle::count_orphans(&of).await });
+    let of = env.clone();
+    loops.spawn(async move { extras::run(&of).await });
     loops
 }
 

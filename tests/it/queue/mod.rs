@@ -4,6 +4,7 @@ mod breakers;
 mod claims;
 mod commits;
 mod enqueue;
+mod leftovers;
 mod lists;
 mod outages;
 mod permits;

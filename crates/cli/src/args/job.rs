@@ -110,12 +110,15 @@ pub(crate) struct CancelJobs {
 /// Decide what becomes of a job that is held
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A job is held when nothing shows for certain what became of its create call, or when every worker that took it vanished.
-`imagemill job show ID` says why, and DashScope's console or task list shows which tasks there are.
+A job is held when nothing shows for certain what became of its create call, when the task that was found for it does not look
+like its own, or when every worker that took it vanished. `imagemill job show ID` says why, and which tasks may be its own.
+
+--adopt with the task that a job already has takes its images as they are. --resubmit says what it may cost, and asks; scripts
+say --yes.
 
 Examples:
   imagemill job resolve 01KBXW0Z7T3Q9V5C2M8N4R6P1D --adopt 127ec645-118f-4884-955d-0eba8d2c1f3a
-  imagemill job resolve --batch spring sku-1042 --resubmit
+  imagemill job resolve --batch spring sku-1042 --resubmit --yes
   imagemill job resolve --batch spring sku-1043 --fail")]
 #[group(id = "verdict", required = true, multiple = false, args = ["adopt", "resubmit", "fail"])]
 pub(crate) struct ResolveJob {
@@ -134,4 +137,8 @@ pub(crate) struct ResolveJob {
     /// Give it up
     #[arg(long)]
     pub(crate) fail: bool,
+
+    /// With --resubmit: do not ask
+    #[arg(long, requires = "resubmit")]
+    pub(crate) yes: bool,
 }

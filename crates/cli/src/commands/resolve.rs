@@ -1,6 +1,8 @@
 //! `job resolve`: a person decides what the evidence could not.
 
-use job::{Event, Job, JobState, StateName};
+use std::io::{BufRead as _, IsTerminal as _};
+
+use job::{Event, HeldReason, Job, JobState, Prices, StateName, TaskId};
 use queue::{CommitError, Queue};
 use serde::Serialize;
 
@@ -9,6 +11,8 @@ use crate::app::{App, queue_failure};
 use crate::args::ResolveJob;
 use crate::exit_code;
 use crate::failure::Failure;
+use crate::output::status::at_most;
+use crate::output::words::{counted, money};
 
 /// What `job resolve --json` prints.
 #[derive(Debug, Serialize)]
@@ -24,12 +28,14 @@ pub(super) async fn resolve(app: &App, args: ResolveJob) -> Result<u8, Failure> 
     let queue = app.queue(&settings).await?;
     let job = queue.job(id).await.map_err(|error| queue_failure(error, "read the job"))?;
     let job = job.ok_or_else(|| Failure::message(format!("there is no job `{}`", args.name.id)))?;
-    if let Some(task) = &args.adopt {
-        refuse_anothers_task(&queue, &job, task).await?;
-    }
     let event = match args.adopt {
-        Some(task) => Event::ResolvedAdopt { task },
-        None if args.resubmit => Event::ResolvedResubmit,
+        Some(task) => adoption(&queue, &job, task).await?,
+        None if args.resubmit => {
+            if job.state_name() == StateName::Held && !args.yes {
+                confirm(app, &job, &settings.prices())?;
+            }
+            Event::ResolvedResubmit
+        }
         None => Event::ResolvedFail,
     };
     let committed = queue.commit_unfenced(id, event, &settings.rules()).await.map_err(|error| match error {
@@ -40,6 +46,10 @@ pub(super) async fn resolve(app: &App, args: ResolveJob) -> Result<u8, Failure> 
         CommitError::Illegal(illegal) => {
             Failure::message(format!("job `{}` is {}, not held", args.name.id, illegal.state))
                 .hint("`imagemill job ls --held` lists the jobs that wait for a person")
+        }
+        CommitError::TaskOwned { task, owner } => {
+            Failure::message(format!("task {task} is owned by job {owner} already"))
+                .hint(format!("`imagemill job show {id}` names the tasks that may be this job's"))
         }
         CommitError::Queue(error) => queue_failure(error, "resolve the job"),
         error => Failure::new(error).context("failed to resolve the job"),
@@ -53,15 +63,51 @@ pub(super) async fn resolve(app: &App, args: ResolveJob) -> Result<u8, Failure> 
     Ok(exit_code::DONE)
 }
 
-/// A task that another job owns is that job's, whatever its images look like.
-async fn refuse_anothers_task(queue: &Queue, job: &Job, task: &job::TaskId) -> Result<(), Failure> {
-    let JobState::Held { attempt, .. } = &job.state else { return Ok(()) };
-    let owners = queue.task_owners(&attempt.account, std::slice::from_ref(task)).await;
-    let owners = owners.map_err(|error| queue_failure(error, "look whose the task is"))?;
-    match owners.first() {
-        Some(Some((owner, _))) if *owner != job.id => {
-            Err(Failure::message(format!("task {task} is owned by job {owner} already")))
-        }
-        _ => Ok(()),
+/// Adopts a task; where the job has it already, its images are taken as they are. A task that another job owns is refused by the
+/// commit itself.
+async fn adoption(queue: &Queue, job: &Job, task: TaskId) -> Result<Event, Failure> {
+    let doubtful = matches!(
+        &job.state,
+        JobState::Held { reason: HeldReason::DoubtfulAdoption, task: Some(known), .. } if *known == task
+    );
+    if !doubtful {
+        return Ok(Event::ResolvedAdopt { task });
     }
+    let outcome = queue.outcome(job.id).await;
+    let outcome = outcome.map_err(|error| queue_failure(error, "read what the task brought"))?;
+    let outcome = outcome.filter(|outcome| outcome.task == task);
+    let outcome = outcome.ok_or_else(|| {
+        Failure::message(format!("what task {task} brought is no longer known"))
+            .hint("--resubmit makes new images, --fail gives the job up")
+    })?;
+    let images = u8::try_from(outcome.images.len()).unwrap_or(u8::MAX);
+    let deadline = outcome.deadline().unwrap_or_else(|| queue.now());
+    Ok(Event::ResolvedDeliver { task, images, deadline })
+}
+
+/// Says what sending the job again may cost, and asks.
+fn confirm(app: &App, job: &Job, prices: &Prices) -> Result<(), Failure> {
+    let price = prices.per_image(job.model).times(job.images_max.into());
+    let cost = at_most(job.images_max.into(), price, &prices.currency);
+    let paid = match job.billed {
+        0 => "If DashScope made its task after all, both are paid for.".to_owned(),
+        billed => format!(
+            "{} for {} are paid for already.",
+            counted(billed.into(), "image"),
+            money(job.cost, &prices.currency)
+        ),
+    };
+    let question = format!("{paid} Sending it again costs {cost}.");
+    if app.out.json || !std::io::stdin().is_terminal() {
+        return Err(Failure::message(format!("job {} was not sent again: {question}", job.id))
+            .hint("--yes says that this is meant")
+            .exit(exit_code::USAGE));
+    }
+    app.out.note(&format!("{question} Send it again? [y/N]"));
+    let mut answer = String::new();
+    let read = std::io::stdin().lock().read_line(&mut answer);
+    if read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") {
+        return Ok(());
+    }
+    Err(Failure::message(format!("job {} stays held", job.id)))
 }

@@ -62,6 +62,8 @@ section! {
         give_up_after: Span<0> = Span(SettleConfig::default().give_up_after);
         /// Pages of the provider's list that are read for one look.
         pages_max: Whole<1, 1_000_000> = Whole(u64::from(SettleConfig::default().pages_max));
+        /// How often tasks with our key that no job owns are counted, for `imagemill status`: each count reads the whole list.
+        orphans_every: Span<1_000> = Span(SettleConfig::default().orphans_every);
     }
 }
 
@@ -132,6 +134,7 @@ impl SettleSection {
             },
             give_up_after: self.give_up_after.value.0,
             pages_max: self.pages_max.value.small(),
+            orphans_every: self.orphans_every.value.0,
         }
     }
 }

@@ -9,12 +9,14 @@ use job::{
     Timestamp,
 };
 use queue::{
-    AccountLimits, Call, CommitError, Committed, LeaseGuard, Leases, Queue, QueueError, Retention, Wait,
+    AccountLimits, Call, CommitError, Committed, ExtraTask, LeaseGuard, Leases, Orphans, Queue, QueueError,
+    Retention, TaskOwner, Wait,
 };
 
 use crate::config::WorkerConfig;
 use crate::ports::{
-    Beat, Became, Claimed, CommitFault, Jobs, JobsFault, Lease, PausedCall, Permit, Rescued, Turn, Written,
+    Beat, Became, Claimed, CommitFault, Jobs, JobsFault, Lease, Leftovers, OpenAttempt, PausedCall, Permit,
+    Rescued, Turn, Written,
 };
 
 /// The most held jobs that are read for one question.
@@ -69,6 +71,7 @@ impl From<CommitError> for CommitFault {
             CommitError::Fenced { .. } => Self::Fenced,
             CommitError::Illegal(illegal) => Self::Illegal(illegal),
             CommitError::Missing(_) => Self::Missing,
+            CommitError::TaskOwned { owner, .. } => Self::TaskOwned(owner),
             CommitError::Queue(error) => Self::Broken(error.into()),
         }
     }
@@ -134,17 +137,18 @@ impl Jobs for QueueJobs {
         Ok(self.queue.turn_breaker(account, of_queue(call), probe, turn, &self.rules.breaker).await?)
     }
 
-    async fn unowned(&self, account: &AccountName, tasks: &[TaskId]) -> Result<Vec<TaskId>, JobsFault> {
+    async fn owners(
+        &self,
+        account: &AccountName,
+        tasks: &[TaskId],
+    ) -> Result<Vec<Option<TaskOwner>>, JobsFault> {
         /// How many ids one question names.
         const CHUNK: usize = 500;
-        let mut unowned = Vec::new();
+        let mut owners = Vec::with_capacity(tasks.len());
         for chunk in tasks.chunks(CHUNK) {
-            let owners = self.queue.task_owners(account, chunk).await?;
-            unowned.extend(
-                chunk.iter().zip(owners).filter(|(_, owner)| owner.is_none()).map(|(task, _)| task.clone()),
-            );
+            owners.extend(self.queue.task_owners(account, chunk).await?);
         }
-        Ok(unowned)
+        Ok(owners)
     }
 
     async fn placed(&self, account: &AccountName, model: Model) -> Result<Vec<Job>, JobsFault> {
@@ -155,7 +159,7 @@ impl Jobs for QueueJobs {
         &self,
         account: &AccountName,
         model: Model,
-    ) -> Result<Vec<(JobId, Attempt)>, JobsFault> {
+    ) -> Result<Vec<OpenAttempt>, JobsFault> {
         let mut jobs = self.queue.jobs_with_slots(account, model).await?;
         // Held attempts whose place was given up hold none, and are as open as before. They are read last: who is held meanwhile is
         // in one of the two.
@@ -166,22 +170,28 @@ impl Jobs for QueueJobs {
         };
         let known: BTreeSet<JobId> = jobs.iter().map(|job| job.id).collect();
         jobs.extend(held.into_iter().filter(|job| here(job) && !known.contains(&job.id)));
-        let open = |job: Job| match job.state {
-            JobState::Submitting { attempt } | JobState::Settling { attempt, .. } => Some((job.id, attempt)),
-            JobState::Held { attempt, unsettled: true, task: None, .. } => Some((job.id, attempt)),
-            _ => None,
+        let open = |job: Job| {
+            let on_the_way = matches!(job.state, JobState::Submitting { .. });
+            match job.state {
+                JobState::Submitting { attempt }
+                | JobState::Settling { attempt, .. }
+                | JobState::Held { attempt, unsettled: true, task: None, .. } => {
+                    Some(OpenAttempt { job: job.id, attempt, on_the_way })
+                }
+                _ => None,
+            }
         };
         let mut open: Vec<_> = jobs.into_iter().filter_map(open).collect();
         // A create that belongs to no job, and whose outcome nobody told, may have made what is found as well.
         for at in self.queue.stray_creates(account, model).await? {
             let attempt = Attempt { number: 0, account: account.clone(), claimed_at: at, send_by: at };
-            open.push((JobId::fresh(0, 0), attempt));
+            open.push(OpenAttempt { job: JobId::fresh(0, 0), attempt, on_the_way: false });
         }
         if !all {
-            // Any time may be that of one which was not read.
+            // Any time may be that of one which was not read: nothing is weighed.
             let (account, send_by) = (account.clone(), self.queue.now());
             let attempt = Attempt { number: 0, account, claimed_at: Timestamp::UNIX_EPOCH, send_by };
-            open.push((JobId::fresh(0, 0), attempt));
+            open.push(OpenAttempt { job: JobId::fresh(0, 0), attempt, on_the_way: true });
         }
         Ok(open)
     }
@@ -222,5 +232,49 @@ impl Jobs for QueueJobs {
 
     async fn counts(&self) -> Result<BTreeMap<StateName, u64>, JobsFault> {
         Ok(self.queue.counts().await?)
+    }
+}
+
+#[async_trait]
+impl Leftovers for QueueJobs {
+    async fn job(&self, id: JobId) -> Result<Option<Job>, JobsFault> {
+        Ok(self.queue.job(id).await?)
+    }
+
+    async fn record_extra(&self, account: &AccountName, extra: &ExtraTask) -> Result<(), JobsFault> {
+        Ok(self.queue.record_extra(account, extra).await?)
+    }
+
+    async fn extras(&self, account: &AccountName) -> Result<Vec<ExtraTask>, JobsFault> {
+        Ok(self.queue.extras(account).await?)
+    }
+
+    async fn close_extra(
+        &self,
+        account: &AccountName,
+        before: &ExtraTask,
+        after: &ExtraTask,
+    ) -> Result<bool, JobsFault> {
+        Ok(self.queue.close_extra(account, before, after).await?)
+    }
+
+    async fn forget_extras(&self, account: &AccountName, tasks: &[TaskId]) -> Result<(), JobsFault> {
+        Ok(self.queue.forget_extras(account, tasks).await?)
+    }
+
+    async fn taken_tasks(&self, account: &AccountName) -> Result<Vec<(TaskId, JobId)>, JobsFault> {
+        Ok(self.queue.taken_tasks(account).await?)
+    }
+
+    async fn told_of_taken(&self, account: &AccountName, task: &TaskId) -> Result<(), JobsFault> {
+        Ok(self.queue.told_of_taken(account, task).await?)
+    }
+
+    async fn take_orphans_turn(&self, account: &AccountName, hold: Duration) -> Result<bool, JobsFault> {
+        Ok(self.queue.take_orphans_turn(account, hold).await?)
+    }
+
+    async fn store_orphans(&self, account: &AccountName, orphans: &Orphans) -> Result<(), JobsFault> {
+        Ok(self.queue.store_orphans(account, orphans).await?)
     }
 }

@@ -15,6 +15,7 @@ use crate::env::Env;
 use crate::permit::query_permit;
 use crate::place::Place;
 use crate::ports::{CallFault, Lease};
+use crate::settle::doubt_of;
 use crate::silence::heed;
 
 /// A claim for a poll.
@@ -40,7 +41,9 @@ pub(crate) async fn run(env: &Env, claim: PollClaim) {
         () = env.stop.cancelled() => (Event::GivenBack, None),
         answer = ask(env, &job) => answer,
     };
+    let event = doubted(env, &job, event, outcome.as_ref()).await;
     env.places.pass(Place::PollAnswered).await;
+    let outcome = outcome.filter(|_| !matches!(event, Event::PollUnanswered { .. }));
     env.commit(&job, event, outcome.as_ref()).await;
     env.places.pass(Place::PollSaved).await;
     drop(lease);
@@ -81,6 +84,30 @@ async fn ask(env: &Env, job: &Job) -> (Event, Option<Outcome>) {
                 debug!(task.id = %task, "Task {task} could not be asked: {fault}");
             }
             (event, None)
+        }
+    }
+}
+
+/// A task that was adopted by its time, and brought something else than its job asks for, is held for a person.
+async fn doubted(env: &Env, job: &Job, event: Event, outcome: Option<&Outcome>) -> Event {
+    let (true, Event::TaskSucceeded { images, billed, cost, .. }, Some(outcome)) =
+        (job.adopted, &event, outcome)
+    else {
+        return event;
+    };
+    // Without an image to read it is held anyway.
+    if *images == 0 {
+        return event;
+    }
+    match env.jobs.spec(job.id).await {
+        Ok(Some(spec)) => match doubt_of(&spec, outcome) {
+            Some(why) => Event::TaskDoubtful { billed: *billed, cost: *cost, why },
+            None => event,
+        },
+        Ok(None) => event,
+        Err(fault) => {
+            debug!(job.id = %job.id, error = &fault as &dyn std::error::Error, "Whether the adopted task of job {} fits cannot be told yet", job.id);
+            Event::PollUnanswered { retry_after: None }
         }
     }
 }

@@ -145,6 +145,39 @@ async fn a_billed_answer_that_cannot_be_read_is_held_and_not_paid_for_again() {
     assert_eq!((after.billed, after.cost, after.retries), (1, Micros(30_000), job.retries));
 }
 
+#[tokio::test]
+async fn an_adopted_task_that_brought_something_else_is_held_with_its_images() {
+    let brought = |size| {
+        let links = ["https://a.example/1.png?Expires=1800050000"];
+        let mut report = succeeded(links.iter().map(|link| image(0, 0, link)).collect(), Some(1));
+        report.usage = Some(Usage { image_count: Some(1), size: Some(size), ..Usage::default() });
+        report
+    };
+    // The twin's jobs ask for 2K.
+    for (adopted, size, state) in [
+        (true, (1024, 1024), StateName::Held),
+        (true, (2048, 2048), StateName::Archiving),
+        (false, (1024, 1024), StateName::Archiving),
+    ] {
+        let world = World::new();
+        let job = world.polling(1, TaskPhase::Running);
+        world.jobs.meddle(job.id, |job| job.adopted = adopted);
+        world.api.on_fetch(Ok(brought(size)));
+        run(&world.env, claim(&world.jobs.job(job.id))).await;
+        let after = world.jobs.job(job.id);
+        assert_eq!(after.state_name(), state, "{adopted} {size:?}");
+        assert_eq!((after.billed, after.cost), (1, Micros(30_000)));
+        assert_eq!(world.jobs.outcome(job.id).unwrap().images.len(), 1, "the links are kept");
+        if state == StateName::Held {
+            let note = world.jobs.notes(job.id).pop().unwrap();
+            assert_eq!(
+                note.message.unwrap(),
+                "the adopted task brought images of 1024*1024, the job asks for 2K"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_failed_task_fails_in_a_class_that_a_person_understands() {
     let failed = |code: &str| {

@@ -51,7 +51,7 @@ fn page(number: u64, pages: u64, total: u64, tasks: Vec<ListedTask>) -> TaskPage
 
 async fn look(world: &World, job: &Job) -> Job {
     let lease = Box::new(FakeLease(Some(Duration::ZERO)));
-    settle(&world.env, Claimed { job: job.clone(), lease }).await;
+    settle(&world.env, vec![Claimed { job: job.clone(), lease }]).await;
     world.jobs.job(job.id)
 }
 
@@ -140,7 +140,9 @@ async fn a_held_attempt_keeps_its_place_only_while_a_task_that_nobody_owns_is_at
         let world = World::new();
         let job = settling(&world);
         world.jobs.advance(Duration::from_secs(1_805));
-        world.api.on_list(Ok(page(1, 1, 1, vec![ListedTask { status, ..row("x", 900, None) }])));
+        world.jobs.own("o");
+        let rows = vec![ListedTask { status, ..row("x", 900, None) }, row("o", 1_000, None)];
+        world.api.on_list(Ok(page(1, 1, 2, rows)));
         let after = look(&world, &job).await;
         assert_eq!(after.state_name(), StateName::Held);
         assert_eq!(after.state.slot().is_some(), kept);
@@ -197,6 +199,150 @@ async fn a_worker_that_goes_down_or_lost_its_lease_gives_no_verdict() {
 
     let world = World::with(|config| config.settle.ambiguous = Ambiguous::Hold);
     let job = settling(&world);
-    settle(&world.env, Claimed { job: job.clone(), lease: Box::new(FakeLease(None)) }).await;
+    settle(&world.env, vec![Claimed { job: job.clone(), lease: Box::new(FakeLease(None)) }]).await;
     assert_eq!(world.jobs.events(), ["GivenBack"]);
+}
+
+/// Another job, settling, whose attempt was claimed so many seconds after the start.
+fn another(world: &World, number: u128, seconds: i64) -> Job {
+    let (job, spec) = world.submitting(1);
+    let mut attempt = job.state.attempt().unwrap().clone();
+    let later = SignedDuration::from_secs(seconds);
+    (attempt.claimed_at, attempt.send_by) = (attempt.claimed_at + later, attempt.send_by + later);
+    let state = JobState::Settling { attempt, due: start(), looks: 0, cause: "reset".into() };
+    let job = Job { id: JobId::fresh(number as u64, number), state, ..job };
+    world.jobs.put(job.clone(), (*spec).clone());
+    job
+}
+
+/// Tasks of ours that teach: each was created 200 ms after its claim, from a minute before to seven minutes after the start.
+fn teachers(world: &World) -> Vec<ListedTask> {
+    (0..12)
+        .map(|n| {
+            let task = format!("known{n}");
+            let claimed_at = start() + SignedDuration::from_secs(-60 + 40 * n);
+            world.jobs.own_for(&task, JobId::fresh(9, 9), Some(claimed_at));
+            let created_at = Some(claimed_at + SignedDuration::from_millis(200));
+            ListedTask { created_at, ..row(&task, 0, None) }
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn creates_of_one_killed_worker_are_told_apart_from_one_reading_of_the_list() {
+    let world = World::new();
+    let jobs = [another(&world, 1, 0), another(&world, 2, 1), another(&world, 3, 2)];
+    world.jobs.advance(Duration::from_secs(400));
+    // The first and the third made a task, the second made none.
+    let mut rows = teachers(&world);
+    rows.extend([row("x1", 0, None), row("x3", 2, None)]);
+    for row in rows.iter_mut().filter(|row| row.task_id.as_str().starts_with('x')) {
+        row.created_at = row.created_at.map(|at| at + SignedDuration::from_millis(210));
+    }
+    world.api.on_list(Ok(page(1, 1, rows.len() as u64, rows)));
+    let lease = || Box::new(FakeLease(Some(Duration::ZERO)));
+    settle(&world.env, jobs.iter().map(|job| Claimed { job: job.clone(), lease: lease() }).collect()).await;
+
+    let after = |n: usize| world.jobs.job(jobs[n].id);
+    assert_eq!(after(0).state.task().unwrap().as_str(), "x1");
+    assert_eq!(after(1).state_name(), StateName::Queued);
+    assert_eq!(after(2).state.task().unwrap().as_str(), "x3");
+    assert!(after(0).adopted && !after(1).adopted);
+    assert_eq!(world.api.log(), ["list 1"]);
+}
+
+#[tokio::test]
+async fn what_a_create_under_way_can_have_made_is_not_weighed_yet() {
+    for (under_way, state) in [(false, StateName::Polling), (true, StateName::Settling)] {
+        let world = World::new();
+        let job = settling(&world);
+        let mut rows = teachers(&world);
+        rows.push(ListedTask {
+            created_at: Some(start() + SignedDuration::from_millis(210)),
+            ..row("x", 0, None)
+        });
+        world.api.on_list(Ok(page(1, 1, rows.len() as u64, rows)));
+        if under_way {
+            world.jobs.on_the_way(JobId::fresh(2, 2), job.state.attempt().unwrap().clone());
+        }
+        assert_eq!(look(&world, &job).await.state_name(), state);
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_is_another_job_s_by_now_is_not_taken_and_the_job_looks_again() {
+    let world = World::new();
+    let job = settling(&world);
+    world.jobs.own("o");
+    world.api.on_list(Ok(page(1, 1, 2, vec![row("o", 350, None), row("x", 2, None)])));
+    let owner = JobId::fresh(5, 5);
+    // Its owner's answer comes between the last look at owners and the commit.
+    struct Answered(std::sync::Arc<crate::testing::FakeJobs>, JobId);
+    #[async_trait::async_trait]
+    impl crate::place::Places for Answered {
+        async fn pass(&self, place: crate::place::Place) {
+            if place == crate::place::Place::SettleWeighed {
+                self.0.own_for("x", self.1, None);
+            }
+        }
+    }
+    let mut world = world;
+    world.env.places = std::sync::Arc::new(Answered(world.jobs.clone(), owner));
+    assert_eq!(look(&world, &job).await.state_name(), StateName::Settling);
+    assert_eq!(world.jobs.owner("x"), Some(owner));
+    assert_eq!(world.jobs.events(), ["LookAgain"]);
+}
+
+#[tokio::test]
+async fn nothing_is_adopted_while_the_account_shows_a_task_that_no_create_explains() {
+    let world = World::new();
+    let job = settling(&world);
+    world.jobs.own("o");
+    let rows = || vec![row("o", 350, None), row("x", 2, None), row("stranger", -7_200, None)];
+    world.api.on_list(Ok(page(1, 1, 3, rows())));
+    assert_eq!(look(&world, &job).await.state_name(), StateName::Settling);
+
+    world.jobs.advance(Duration::from_secs(1_805));
+    world.api.on_list(Ok(page(1, 1, 3, rows())));
+    let settling = world.jobs.job(job.id);
+    let held = look(&world, &settling).await;
+    assert!(matches!(held.state, JobState::Held { reason: HeldReason::CannotTell, .. }));
+    let note = world.jobs.notes(job.id).pop().unwrap();
+    assert!(note.message.unwrap().starts_with("task stranger has a key of ours"));
+    let candidates: Vec<_> = note.candidates.iter().map(|candidate| candidate.task.as_str()).collect();
+    assert_eq!(candidates, ["x"]);
+}
+
+#[tokio::test]
+async fn an_hourly_count_names_what_nobody_owns_and_frees_places_without_need() {
+    let world = World::new();
+    let job = world.in_state(1, |attempt| JobState::Held {
+        since: start(),
+        reason: HeldReason::CannotTell,
+        attempt,
+        unsettled: true,
+        slot_free: false,
+        task: None,
+    });
+    world.jobs.place(job.id);
+    world.jobs.open(job.id, job.state.attempt().unwrap().clone());
+    world.jobs.advance(Duration::from_secs(3_000));
+    world.jobs.own("o");
+    let rows = |status: TaskStatus| {
+        let fits = ListedTask { status, ..row("fits", 2, None) };
+        vec![row("o", 2_000, None), fits, row("lost", -7_200, None), row("new", 2_990, None)]
+    };
+    let account = &world.env.config.accounts[0];
+
+    world.api.on_list(Ok(page(1, 1, 4, rows(TaskStatus::Running))));
+    super::orphans::count(&world.env, account).await.unwrap();
+    let orphans = world.jobs.orphans().unwrap();
+    // What the held attempt may have made is in its candidates, and what is new may be written down in a moment.
+    assert_eq!((orphans.count, orphans.tasks[0].as_str()), (1, "lost"));
+    assert_eq!(orphans.oldest, Some(start() - SignedDuration::from_secs(7_200)));
+    assert!(world.jobs.job(job.id).state.slot().is_some(), "a task that may be its own is at work");
+
+    world.api.on_list(Ok(page(1, 1, 4, rows(TaskStatus::Succeeded))));
+    super::orphans::count(&world.env, account).await.unwrap();
+    assert!(world.jobs.job(job.id).state.slot().is_none());
 }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use job::{AccountName, Attempt, Event, Job, TaskId};
+use job::{Attempt, Event, Job, TaskId};
+use queue::ExtraTask;
 use tracing::{error, warn};
 
 use crate::env::Env;
-use crate::permit::query_permit;
-use crate::ports::{CallFault, CommitFault, Created, Written};
+use crate::extras;
+use crate::ports::{CommitFault, Created, Written};
 
 /// How long a commit of a task id may take before the id goes to the log as well: should this process die while Redis is away,
 /// that line is the only trace of what was paid for.
@@ -35,12 +36,17 @@ pub(crate) async fn keep(env: &Env, job: &Job, attempt: &Attempt, created: Creat
                 error = &fault as &dyn std::error::Error,
                 "Task {task} was created for job {} and cannot be written down", job.id
             );
-            // Without a record nobody will ever ask for it: while it is PENDING it costs nothing.
-            matches!(fault, CommitFault::Missing).then_some(task)
+            if matches!(fault, CommitFault::Missing) {
+                let extra = ExtraTask::new(task, job.id, attempt.number, job.model, env.jobs.now());
+                extras::record(env, &attempt.account, &extra).await;
+                Some(extra.task)
+            } else {
+                None
+            }
         }
     };
     if let Some(extra) = extra {
-        drop_extra(env, job, &attempt.account, &extra).await;
+        extras::cancel(env, job.id, &attempt.account, &extra).await;
     }
 }
 
@@ -59,23 +65,5 @@ where
                 silence = (silence * 4).min(Duration::from_secs(60));
             }
         }
-    }
-}
-
-/// A task that no job can take: it is cancelled while it is PENDING, and shown either way.
-pub(crate) async fn drop_extra(env: &Env, job: &Job, account: &AccountName, task: &TaskId) {
-    env.tally.count_extra();
-    error!(
-        job.id = %job.id, task.id = %task, account = %account,
-        "Task {task} is one too many for job {}: it may be paid for without need", job.id
-    );
-    // Even without a permit: one call too many costs less than a task too many.
-    let _ = query_permit(env, account).await;
-    match env.api.cancel(account, task).await {
-        Ok(()) => warn!(task.id = %task, "The cancelling of task {task} was asked for"),
-        Err(CallFault::Refused(answer)) => {
-            error!(task.id = %task, code = answer.code, "Task {task} can no longer be cancelled: {}", answer.message);
-        }
-        Err(fault) => error!(task.id = %task, "Task {task} could not be cancelled: {fault}"),
     }
 }

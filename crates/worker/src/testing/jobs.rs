@@ -1,17 +1,20 @@
 //! The queue's twin.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use job::{
     AccountName, Attempt, Event, Job, JobId, JobSpec, Model, Outcome, Rules, StateName, TaskId, Timestamp,
+    Try,
 };
+use queue::{ExtraTask, Orphans, TaskOwner};
 use tokio::sync::Notify;
 
 use crate::ports::{
-    Beat, Became, Claimed, CommitFault, Jobs, JobsFault, PausedCall, Permit, Rescued, Turn, Written,
+    Beat, Became, Claimed, CommitFault, Jobs, JobsFault, Leftovers, OpenAttempt, PausedCall, Permit, Rescued,
+    Turn, Written,
 };
 
 pub(crate) struct FakeJobs {
@@ -27,8 +30,12 @@ struct State {
     now: Timestamp,
     jobs: HashMap<JobId, (Job, JobSpec)>,
     outcomes: HashMap<JobId, Outcome>,
-    owned: BTreeSet<TaskId>,
-    open: Vec<(JobId, Attempt)>,
+    notes: HashMap<JobId, Vec<Try>>,
+    owned: BTreeMap<TaskId, TaskOwner>,
+    extras: BTreeMap<TaskId, ExtraTask>,
+    taken: BTreeMap<TaskId, JobId>,
+    orphans: Option<Orphans>,
+    open: Vec<OpenAttempt>,
     placed: Vec<JobId>,
     pauses: Vec<(PausedCall, Duration, String)>,
     turns: Vec<(PausedCall, Option<String>, Turn)>,
@@ -42,7 +49,11 @@ impl FakeJobs {
             now,
             jobs: HashMap::new(),
             outcomes: HashMap::new(),
-            owned: BTreeSet::new(),
+            notes: HashMap::new(),
+            owned: BTreeMap::new(),
+            extras: BTreeMap::new(),
+            taken: BTreeMap::new(),
+            orphans: None,
             open: Vec::new(),
             placed: Vec::new(),
             pauses: Vec::new(),
@@ -72,11 +83,40 @@ impl FakeJobs {
     }
 
     pub(crate) fn own(&self, task: &str) {
-        self.state.lock().unwrap().owned.insert(task.parse().unwrap());
+        self.own_for(task, JobId::fresh(9, 9), None);
     }
 
-    pub(crate) fn open(&self, id: JobId, attempt: Attempt) {
-        self.state.lock().unwrap().open.push((id, attempt));
+    /// The task is this job's, whose attempt was claimed then.
+    pub(crate) fn own_for(&self, task: &str, job: JobId, claimed_at: Option<Timestamp>) {
+        let owner = TaskOwner { job, attempt: 1, claimed_at };
+        self.state.lock().unwrap().owned.insert(task.parse().unwrap(), owner);
+    }
+
+    pub(crate) fn owner(&self, task: &str) -> Option<JobId> {
+        let task: TaskId = task.parse().unwrap();
+        self.state.lock().unwrap().owned.get(&task).map(|owner| owner.job)
+    }
+
+    pub(crate) fn put_extra(&self, extra: ExtraTask) {
+        self.state.lock().unwrap().extras.insert(extra.task.clone(), extra);
+    }
+
+    pub(crate) fn extra(&self, task: &str) -> Option<ExtraTask> {
+        let task: TaskId = task.parse().unwrap();
+        self.state.lock().unwrap().extras.get(&task).cloned()
+    }
+
+    pub(crate) fn orphans(&self) -> Option<Orphans> {
+        self.state.lock().unwrap().orphans.clone()
+    }
+
+    pub(crate) fn open(&self, job: JobId, attempt: Attempt) {
+        self.state.lock().unwrap().open.push(OpenAttempt { job, attempt, on_the_way: false });
+    }
+
+    /// The attempt's create may yet be answered.
+    pub(crate) fn on_the_way(&self, job: JobId, attempt: Attempt) {
+        self.state.lock().unwrap().open.push(OpenAttempt { job, attempt, on_the_way: true });
     }
 
     /// From now on the job is among those that hold a place, for as long as it says so.
@@ -86,6 +126,11 @@ impl FakeJobs {
 
     pub(crate) fn job(&self, id: JobId) -> Job {
         self.state.lock().unwrap().jobs[&id].0.clone()
+    }
+
+    /// The job's history, oldest first.
+    pub(crate) fn notes(&self, id: JobId) -> Vec<Try> {
+        self.state.lock().unwrap().notes.get(&id).cloned().unwrap_or_default()
     }
 
     pub(crate) fn outcome(&self, id: JobId) -> Option<Outcome> {
@@ -119,14 +164,30 @@ impl FakeJobs {
     ) -> Result<Written, CommitFault> {
         let mut state = self.state.lock().unwrap();
         let (name, now) = (event.name(), state.now);
-        let (job, _) = state.jobs.get_mut(&id).ok_or(CommitFault::Missing)?;
+        let job = state.jobs.get(&id).ok_or(CommitFault::Missing)?.0.clone();
         if fence.is_some_and(|fence| fence != job.fence) {
             return Err(CommitFault::Fenced);
         }
         let transition = job.apply(event, now, &self.rules, 1.0)?;
-        *job = transition.job.clone();
-        let task = transition.job.state.task().cloned();
-        state.owned.extend(task.into_iter().chain(transition.extra_task.clone()));
+        let (before, after) = (job.clone(), transition.job.clone());
+        let gained = after.state.task().filter(|task| before.state.task() != Some(*task));
+        if let Some(task) = transition.extra_task.as_ref().or(gained).cloned() {
+            let found = after.adopted && transition.extra_task.is_none();
+            let owner = state.owned.get(&task).map(|owner| owner.job).filter(|owner| *owner != id);
+            match owner {
+                Some(owner) if found => return Err(CommitFault::TaskOwned(owner)),
+                Some(owner) => _ = state.taken.insert(task.clone(), owner),
+                None => {}
+            }
+            let claimed_at = after.state.attempt().map(|attempt| attempt.claimed_at);
+            state.owned.insert(task.clone(), TaskOwner { job: id, attempt: after.attempts, claimed_at });
+            if transition.extra_task.is_some() {
+                let extra = ExtraTask::new(task.clone(), id, after.attempts, after.model, now);
+                state.extras.entry(task).or_insert(extra);
+            }
+        }
+        state.jobs.get_mut(&id).expect("it was read").0 = after;
+        state.notes.entry(id).or_default().extend(transition.note.clone());
         state.events.push(name);
         if let Some(outcome) = outcome {
             state.outcomes.insert(id, outcome.clone());
@@ -185,9 +246,9 @@ impl Jobs for FakeJobs {
         Ok(Became::Unchanged)
     }
 
-    async fn unowned(&self, _: &AccountName, tasks: &[TaskId]) -> Result<Vec<TaskId>, JobsFault> {
+    async fn owners(&self, _: &AccountName, tasks: &[TaskId]) -> Result<Vec<Option<TaskOwner>>, JobsFault> {
         let state = self.state.lock().unwrap();
-        Ok(tasks.iter().filter(|task| !state.owned.contains(*task)).cloned().collect())
+        Ok(tasks.iter().map(|task| state.owned.get(task).cloned()).collect())
     }
 
     async fn placed(&self, _: &AccountName, _: Model) -> Result<Vec<Job>, JobsFault> {
@@ -196,7 +257,7 @@ impl Jobs for FakeJobs {
         Ok(jobs.filter(|job| job.state.slot().is_some()).collect())
     }
 
-    async fn open_attempts(&self, _: &AccountName, _: Model) -> Result<Vec<(JobId, Attempt)>, JobsFault> {
+    async fn open_attempts(&self, _: &AccountName, _: Model) -> Result<Vec<OpenAttempt>, JobsFault> {
         Ok(self.state.lock().unwrap().open.clone())
     }
 
@@ -227,5 +288,58 @@ impl Jobs for FakeJobs {
             std::future::pending::<()>().await;
         }
         Ok(BTreeMap::new())
+    }
+}
+
+#[async_trait]
+impl Leftovers for FakeJobs {
+    async fn job(&self, id: JobId) -> Result<Option<Job>, JobsFault> {
+        Ok(self.state.lock().unwrap().jobs.get(&id).map(|(job, _)| job.clone()))
+    }
+
+    async fn record_extra(&self, _: &AccountName, extra: &ExtraTask) -> Result<(), JobsFault> {
+        self.state.lock().unwrap().extras.entry(extra.task.clone()).or_insert(extra.clone());
+        Ok(())
+    }
+
+    async fn extras(&self, _: &AccountName) -> Result<Vec<ExtraTask>, JobsFault> {
+        Ok(self.state.lock().unwrap().extras.values().cloned().collect())
+    }
+
+    async fn close_extra(
+        &self,
+        _: &AccountName,
+        before: &ExtraTask,
+        after: &ExtraTask,
+    ) -> Result<bool, JobsFault> {
+        let mut state = self.state.lock().unwrap();
+        if state.extras.get(&before.task) != Some(before) {
+            return Ok(false);
+        }
+        state.extras.insert(before.task.clone(), after.clone());
+        Ok(true)
+    }
+
+    async fn forget_extras(&self, _: &AccountName, tasks: &[TaskId]) -> Result<(), JobsFault> {
+        self.state.lock().unwrap().extras.retain(|task, _| !tasks.contains(task));
+        Ok(())
+    }
+
+    async fn taken_tasks(&self, _: &AccountName) -> Result<Vec<(TaskId, JobId)>, JobsFault> {
+        Ok(self.state.lock().unwrap().taken.iter().map(|(task, job)| (task.clone(), *job)).collect())
+    }
+
+    async fn told_of_taken(&self, _: &AccountName, task: &TaskId) -> Result<(), JobsFault> {
+        self.state.lock().unwrap().taken.remove(task);
+        Ok(())
+    }
+
+    async fn take_orphans_turn(&self, _: &AccountName, _: Duration) -> Result<bool, JobsFault> {
+        Ok(true)
+    }
+
+    async fn store_orphans(&self, _: &AccountName, orphans: &Orphans) -> Result<(), JobsFault> {
+        self.state.lock().unwrap().orphans = Some(orphans.clone());
+        Ok(())
     }
 }

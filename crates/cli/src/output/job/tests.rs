@@ -87,6 +87,7 @@ fn known() -> Known {
         message: Some("Requests rate limit exceeded".into()),
         request_id: Some("r-1".into()),
         task: None,
+        candidates: Vec::new(),
     };
     Known { job, spec: Some(spec), outcome: Some(outcome), tries: vec![line] }
 }
