@@ -61,7 +61,10 @@ async fn rows(queue: &Queue, jobs: &[Job]) -> Result<Vec<JobRow>, QueueError> {
         let (queue, job) = (queue.clone(), job.clone());
         async move {
             let spec = queue.spec(job.id).await?;
-            Ok(JobRow::new(&job, spec.as_ref()))
+            // What is to be decided stands in the history of held jobs.
+            let held = job.state_name() == StateName::Held;
+            let tries = if held { queue.tries(job.id).await? } else { Vec::new() };
+            Ok(JobRow::new(&job, spec.as_ref(), &tries))
         }
     };
     let rows: Vec<Result<JobRow, QueueError>> =

@@ -4,6 +4,7 @@ use crate::app::{App, queue_failure};
 use crate::exit_code;
 use crate::failure::Failure;
 use crate::output::batch::JobCounts;
+use crate::output::leftovers::LeftoversView;
 use crate::output::status::{AccountView, StatusView};
 
 /// Says what is going on.
@@ -17,7 +18,10 @@ pub(super) async fn run(app: &App) -> Result<u8, Failure> {
     let mut accounts = Vec::with_capacity(settings.accounts().len());
     for account in settings.accounts() {
         let status = queue.account_status(account.name()).await.map_err(failed)?;
-        accounts.push(AccountView::new(account.name(), status, |model| account.limits_of(model)));
+        let extras = queue.extras(account.name()).await.map_err(failed)?;
+        let orphans = queue.orphans(account.name()).await.map_err(failed)?;
+        let leftovers = LeftoversView::new(&extras, orphans, &settings.prices().currency);
+        accounts.push(AccountView::new(account.name(), status, leftovers, |model| account.limits_of(model)));
     }
     let view = StatusView {
         now: queue.now(),

@@ -8,6 +8,7 @@ use job::{
 use serde::Serialize;
 
 use super::batch::Cost;
+use super::doubt::DoubtView;
 use super::table::{Column, pairs, table};
 use super::words::{counted, money, relative, size, time};
 
@@ -36,6 +37,8 @@ pub(crate) struct JobRow {
     pub(crate) enqueued_at: Timestamp,
     /// Whether somebody asked to cancel it.
     pub(crate) cancel_requested: bool,
+    /// What a person has to know to decide, while it is held.
+    pub(crate) doubt: Option<DoubtView>,
 }
 
 /// What `job show --json` prints. The shape is stable: fields are added, never changed.
@@ -140,8 +143,8 @@ pub(crate) struct Lens<'a> {
 }
 
 impl JobRow {
-    /// A job's record, with the name from its spec.
-    pub(crate) fn new(job: &Job, spec: Option<&JobSpec>) -> Self {
+    /// A job's record, with the name from its spec and, of a held job, what its history says.
+    pub(crate) fn new(job: &Job, spec: Option<&JobSpec>, tries: &[Try]) -> Self {
         Self {
             job: job.id.to_string(),
             batch: job.batch.as_ref().map(ToString::to_string),
@@ -154,6 +157,7 @@ impl JobRow {
             images_max: job.images_max,
             enqueued_at: job.enqueued_at,
             cancel_requested: job.cancel_requested,
+            doubt: DoubtView::of(job, tries),
         }
     }
 }
@@ -219,7 +223,7 @@ impl JobView {
         let Known { job, spec, outcome, tries } = known;
         let over = job.state_name().is_final();
         Self {
-            row: JobRow::new(job, spec.as_ref()),
+            row: JobRow::new(job, spec.as_ref(), tries),
             next: next_in_words(job, lens.now),
             due_at: job.state.due(),
             account: job
@@ -279,6 +283,10 @@ impl JobView {
         if !self.images.is_empty() {
             text.push('\n');
             text.push_str(&self.images_table(now));
+        }
+        if let Some(doubt) = &row.doubt {
+            text.push('\n');
+            doubt.lines().iter().for_each(|line| text.push_str(&format!("{line}\n")));
         }
         if !self.tries.is_empty() {
             text.push('\n');
@@ -434,7 +442,13 @@ pub(crate) fn list(jobs: &[JobRow], now: Timestamp) -> String {
             job.reason.clone().unwrap_or_default(),
         ]
     };
-    table(&columns, jobs.iter().map(row).collect())
+    let mut text = table(&columns, jobs.iter().map(row).collect());
+    for (job, doubt) in jobs.iter().filter_map(|job| Some((job, job.doubt.as_ref()?))) {
+        let lines = doubt.lines();
+        text.push_str(if lines.is_empty() { "" } else { "\n" });
+        lines.iter().for_each(|line| text.push_str(&format!("{}: {line}\n", job.job)));
+    }
+    text
 }
 
 #[cfg(test)]

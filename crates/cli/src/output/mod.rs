@@ -1,7 +1,9 @@
 //! What a command says: answers on stdout, the rest on stderr.
 
 pub(crate) mod batch;
+pub(crate) mod doubt;
 pub(crate) mod job;
+pub(crate) mod leftovers;
 pub(crate) mod pace;
 pub(crate) mod progress;
 pub(crate) mod since;

@@ -7,6 +7,7 @@ use queue::{AccountLimits, AccountStatus};
 use serde::Serialize;
 
 use super::batch::JobCounts;
+use super::leftovers::LeftoversView;
 use super::table::{Column, pairs, table};
 use super::words::{count, counted, relative, span};
 
@@ -50,6 +51,9 @@ pub(crate) struct AccountView {
     pub(crate) images_reserved: i64,
     /// The stop for one UTC day, where one is set.
     pub(crate) images_per_day_max: Option<u64>,
+    /// Tasks that no job accounts for.
+    #[serde(flatten)]
+    pub(crate) leftovers: LeftoversView,
 }
 
 /// One model of an account.
@@ -98,6 +102,7 @@ impl AccountView {
     pub(crate) fn new(
         name: &AccountName,
         status: AccountStatus,
+        leftovers: LeftoversView,
         limits: impl Fn(Model) -> AccountLimits,
     ) -> Self {
         let model = |model: Model| {
@@ -113,6 +118,7 @@ impl AccountView {
             images_today: status.images_today,
             images_reserved: status.reserved,
             images_per_day_max: limits(Model::Wan27Image).images_per_day,
+            leftovers,
             pauses: status
                 .pauses
                 .into_iter()
@@ -194,6 +200,9 @@ impl StatusView {
         text.push('\n');
         text.push_str(&self.accounts_table());
         for account in &self.accounts {
+            for line in account.leftovers.lines(&account.account, self.now) {
+                text.push_str(&format!("\n{line}\n"));
+            }
             for breaker in &account.breakers {
                 text.push_str(&format!("\n{}\n", breaker.line(&account.account, self.now)));
             }
@@ -278,9 +287,8 @@ mod tests {
             ..AccountStatus::default()
         };
         let name = AccountName::parse("singapore").unwrap();
-        let account = AccountView::new(&name, status, |_| AccountLimits {
-            images_per_day: Some(2_000),
-            ..AccountLimits::default()
+        let account = AccountView::new(&name, status, LeftoversView::new(&[], None, "USD"), |_| {
+            AccountLimits { images_per_day: Some(2_000), ..AccountLimits::default() }
         });
         let counts = BTreeMap::from([("queued", 1_500), ("polling", 7), ("held", 1)]);
         let jobs = JobCounts::of(|state| counts.get(state.as_str()).copied().unwrap_or(0), None);

@@ -143,6 +143,7 @@ fn the_json_has_the_documented_shape() {
       "images_max": 2,
       "enqueued_at": "1970-01-01T00:00:00Z",
       "cancel_requested": false,
+      "doubt": null,
       "next": "the next round of copying, in 5s",
       "due_at": "1970-01-01T00:00:50Z",
       "account": "singapore",
@@ -217,7 +218,7 @@ fn no_link_is_shown_and_a_prompt_only_when_asked_for() {
 #[test]
 fn a_list_has_a_line_for_each_job() {
     let known = known();
-    insta::assert_snapshot!(list(&[JobRow::new(&known.job, known.spec.as_ref())], at(45)), @r"
+    insta::assert_snapshot!(list(&[JobRow::new(&known.job, known.spec.as_ref(), &known.tries)], at(45)), @r"
     JOB                         BATCH   CUSTOM ID  STATE      IMAGES  ATTEMPTS  ENQUEUED  REASON
     00000000000000000000000001  spring  sku-1      archiving     1/2         1  45s ago
     ");
