@@ -110,6 +110,11 @@ pub enum Act {
         /// Milliseconds of the simulator's time.
         ms: u64,
     },
+    /// The task's links die so long after its end, whatever `retention.link_s` says.
+    LinkLives {
+        /// Milliseconds of the simulator's time. A link names a whole second: the one in which this time ends.
+        ms: u64,
+    },
 
     // Downloads.
     /// 200, but only the first part of the file.
@@ -179,7 +184,8 @@ impl Act {
             | Self::CodeMissing
             | Self::ExtraFields
             | Self::TimesWithoutMillis
-            | Self::Takes { .. } => &[On::Task],
+            | Self::Takes { .. }
+            | Self::LinkLives { .. } => &[On::Task],
             Self::Truncated { .. }
             | Self::Slow { .. }
             | Self::WrongType
@@ -218,6 +224,7 @@ impl Act {
             Self::ExtraFields => "extra_fields",
             Self::TimesWithoutMillis => "times_without_millis",
             Self::Takes { .. } => "takes",
+            Self::LinkLives { .. } => "link_lives",
             Self::Truncated { .. } => "truncated",
             Self::Slow { .. } => "slow",
             Self::WrongType => "wrong_type",

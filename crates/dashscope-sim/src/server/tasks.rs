@@ -130,8 +130,8 @@ pub(super) fn links(service: &Service, headers: &HeaderMap, task: &Task, now_ms:
     let origin = service.origin(headers);
     let retention = &service.config.retention;
     let signed_ms = if retention.resign_links { now_ms } else { task.ended_ms.unwrap_or(now_ms) };
-    let expires_s =
-        signed_ms.div_euclid(1_000).saturating_add(i64::try_from(retention.link_s).unwrap_or(i64::MAX));
+    let lives_ms = task.shape().link_lives_ms.unwrap_or(retention.link_s.saturating_mul(1_000));
+    let expires_s = signed_ms.saturating_add(i64::try_from(lives_ms).unwrap_or(i64::MAX)).div_euclid(1_000);
     let image = |index: u8| if task.shape().equal_urls { 0 } else { index };
     (0..task.makes)
         .map(|index| link::result_link(&origin, service.config.seed, task.id, image(index), expires_s))

@@ -75,6 +75,7 @@ pub(crate) struct Shape {
     pub(crate) extra_fields: bool,
     pub(crate) without_millis: bool,
     pub(crate) takes_ms: Option<u64>,
+    pub(crate) link_lives_ms: Option<u64>,
 }
 
 /// Why a task fails, and where its answer says so.
@@ -115,6 +116,7 @@ impl Shape {
                 Act::ExtraFields => shape.extra_fields = true,
                 Act::TimesWithoutMillis => shape.without_millis = true,
                 Act::Takes { ms } => shape.takes_ms = Some(ms),
+                Act::LinkLives { ms } => shape.link_lives_ms = Some(ms),
                 other => unreachable!("`{}` is refused on tasks by Fault::check", other.name()),
             }
         }
@@ -147,6 +149,7 @@ impl Task {
             extra_fields: false,
             without_millis: false,
             takes_ms: None,
+            link_lives_ms: None,
         };
         self.shape.as_deref().unwrap_or(PLAIN)
     }

@@ -242,3 +242,16 @@ async fn a_task_may_take_as_long_as_scripted() {
     bench.sim.advance_clock(Duration::from_secs(1));
     assert_eq!(bench.query(&id).await["output"]["task_status"], "SUCCEEDED");
 }
+
+#[tokio::test]
+async fn a_tasks_links_may_die_earlier_than_those_of_others() {
+    let short = Fault::new(On::Task, Act::LinkLives { ms: 30_000 }).prompt_contains("short");
+    let bench = Bench::with_fault(short).await;
+    let [short, other] =
+        [bench.finished(&text_to_image("short")).await, bench.finished(&text_to_image("b")).await];
+    let (short, other) = (links(&short).remove(0), links(&other).remove(0));
+    assert_eq!(bench.download(&short).await.status, 200);
+    bench.sim.advance_clock(Duration::from_secs(31));
+    assert_eq!(bench.download(&short).await.status, 403);
+    assert_eq!(bench.download(&other).await.status, 200);
+}
