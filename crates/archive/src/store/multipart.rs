@@ -22,27 +22,30 @@ const PART_BYTES: usize = 16 * 1024 * 1024;
 const PARTS_AT_ONCE: usize = 3;
 
 impl Store {
-    /// Uploads in parts, each with its own sum. What fails is aborted, so that no parts stay behind unseen and paid for;
-    /// those of a process that was killed need the bucket's rule for incomplete uploads.
+    /// Uploads in parts, each with its own sum. What fails is aborted, so that no parts stay behind unseen and paid for, and so is what
+    /// is given up midway; those of a process that was killed need the bucket's rule for incomplete uploads.
     pub(super) async fn send_in_parts(
         &self,
         upload: &Upload,
         if_absent: bool,
     ) -> Result<Receipt, StoreError> {
         let upload_id = self.begin(upload).await?;
+        let mut open =
+            OpenUpload { store: self.clone(), key: upload.key.clone(), id: Some(upload_id.clone()) };
         let sent = match self.send_parts(upload, &upload_id).await {
             Ok(parts) => self.complete(upload, &upload_id, parts, if_absent).await,
             Err(error) => Err(error),
         };
         if let Err(error) = &sent {
             // After an unknown outcome too: on an upload that was completed it does nothing.
-            if let Err(left) = self.abort(upload, &upload_id).await {
+            if let Err(left) = self.abort(&upload.key, &upload_id).await {
                 tracing::warn!(
                     object.key = %upload.key,
                     "Parts of an upload that failed ({}) may be left in the bucket: {left}", error.code()
                 );
             }
         }
+        open.id = None;
         sent
     }
 
@@ -128,16 +131,16 @@ impl Store {
         Ok(answer.checksum_sha256().and_then(|sum| Sha256Digest::parse_base64(sum).ok()))
     }
 
-    async fn abort(&self, upload: &Upload, upload_id: &str) -> Result<(), StoreError> {
+    async fn abort(&self, key: &str, upload_id: &str) -> Result<(), StoreError> {
         let aborted = self
             .client()
             .abort_multipart_upload()
             .bucket(self.bucket())
-            .key(&upload.key)
+            .key(key)
             .upload_id(upload_id)
             .send()
             .await;
-        match aborted.map_err(|error| StoreError::of_sdk(Operation::Put, Some(&upload.key), &error)) {
+        match aborted.map_err(|error| StoreError::of_sdk(Operation::Put, Some(key), &error)) {
             // No such upload: it was completed, or aborted, before.
             Err(error) if error.kind() != StoreErrorKind::LostUpload => Err(error),
             Ok(_) | Err(_) => Ok(()),
@@ -146,6 +149,25 @@ impl Store {
 
     fn with_sums(&self) -> bool {
         self.inner.settings.checksum == ChecksumMode::Sha256
+    }
+}
+
+/// An upload that has begun and not ended. Dropped so, as by a worker that is told to stop, it is aborted behind the caller's back.
+struct OpenUpload {
+    store: Store,
+    key: String,
+    id: Option<String>,
+}
+
+impl Drop for OpenUpload {
+    fn drop(&mut self) {
+        let (Some(id), Ok(runtime)) = (self.id.take(), tokio::runtime::Handle::try_current()) else { return };
+        let (store, key) = (self.store.clone(), std::mem::take(&mut self.key));
+        runtime.spawn(async move {
+            if let Err(left) = store.abort(&key, &id).await {
+                tracing::warn!(object.key = %key, "Parts of an upload that was given up may be left in the bucket: {left}");
+            }
+        });
     }
 }
 

@@ -181,6 +181,8 @@ async fn an_upload_that_did_not_happen_is_an_error_to_try_again() {
         (Fault::Hang, StoreErrorKind::Timeout),
         (Fault::Answer(500, "InternalError"), StoreErrorKind::ServerFault),
         (Fault::Answer(503, "SlowDown"), StoreErrorKind::Throttled),
+        // A full disk, as some stores say it.
+        (Fault::Answer(507, "InsufficientStorage"), StoreErrorKind::ServerFault),
     ] {
         let s3 = FakeS3::start().await;
         let store = s3.store().await;
@@ -274,6 +276,46 @@ async fn an_upload_in_parts_that_fails_leaves_none_behind() {
         assert_eq!(error.kind(), kind);
         assert_eq!((s3.open_uploads(), s3.object("b/0.png")), (0, None));
     }
+}
+
+#[tokio::test]
+async fn an_upload_in_parts_that_is_given_up_midway_leaves_none_behind() {
+    let s3 = FakeS3::start().await;
+    let store = Store::connect(&StoreSettings { multipart_above: 1_000_000, ..s3.settings() }).await.unwrap();
+    s3.plan("PUT", Fault::Hang);
+    let body = Bytes::from(vec![7; 20_000_000]);
+    let upload = {
+        let (store, body) = (store.clone(), body.clone());
+        tokio::spawn(async move { store.put(&key("b/0.png"), body.clone(), options(&body)).await })
+    };
+    until("the upload has begun", || s3.open_uploads() == 1).await;
+    upload.abort();
+    until("it is aborted", || s3.open_uploads() == 0).await;
+    assert_eq!(s3.object("b/0.png"), None);
+    assert_eq!(store.put(&key("b/0.png"), body.clone(), options(&body)).await.unwrap(), PutOutcome::Stored);
+}
+
+/// Waits for something that happens by itself.
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    for _ in 0..1_000 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("after 10 s, still waiting until {what}");
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_is_an_error_to_try_again() {
+    let s3 = FakeS3::start().await;
+    let mut settings = s3.settings();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    settings.endpoint = Some(format!("http://{}", listener.local_addr().unwrap()).parse().unwrap());
+    drop(listener);
+    let store = Store::connect(&settings).await.unwrap();
+    let error = store.put(&key("b/0.png"), Bytes::from_static(BODY), options(BODY)).await.unwrap_err();
+    assert!(error.is_retryable() && error.kind() == StoreErrorKind::Connection, "{error:?}");
 }
 
 #[tokio::test]
