@@ -213,6 +213,17 @@ impl Job {
         }
     }
 
+    /// Images that were billed and are not in the bucket, once the job is over.
+    pub fn lost_images(&self) -> u16 {
+        if self.state_name().is_final() { self.billed.saturating_sub(self.stored.into()) } else { 0 }
+    }
+
+    /// What these images cost: their share of all that the job cost.
+    pub fn lost_cost(&self) -> Micros {
+        let lost = self.cost.0.saturating_mul(self.lost_images().into());
+        Micros(lost.checked_div(self.billed.into()).unwrap_or(0))
+    }
+
     /// The state's name.
     pub fn state_name(&self) -> StateName {
         self.state.name()

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod apply;
+mod copies;
 mod curve;
 mod doubt;
 mod event;
@@ -16,6 +17,7 @@ mod spec;
 mod state;
 mod transition;
 
+pub use copies::{CopyBacklog, CopyTrouble, HORIZONS, PACE_STEP, PACE_WINDOW};
 pub use curve::Curve;
 pub use dashscope::{Model, TaskId};
 pub use doubt::{Candidate, Doubt};
