@@ -27,7 +27,7 @@ pub async fn audit(queue: &Queue, connection: &mut MultiplexedConnection) -> any
     let mut turns: BTreeSet<(String, String)> = BTreeSet::new();
     for key in &keys {
         let kind = key.split(':').next().unwrap_or_default();
-        if matches!(kind, "ready" | "delayed" | "due" | "wait" | "leases" | "held" | "slots") {
+        if matches!(kind, "ready" | "delayed" | "due" | "wait" | "leases" | "held" | "slots" | "links") {
             let members: Vec<String> = connection.zrange(format!("{prefix}{key}"), 0, -1).await?;
             actual.insert(key.clone(), members.into_iter().collect());
         } else if kind == "turns" {
@@ -109,6 +109,9 @@ fn places(
     if matches!(state, "submitting" | "settling" | "polling") || (state == "held" && unsettled) {
         places.push((format!("slots:{}:{}", field("aa")?, field("m")?), format!("{id}:{}", field("an")?)));
     }
+    if state == "archiving" {
+        places.push(("links".to_owned(), id.to_owned()));
+    }
     if record.get("c").is_some_and(|claimed| claimed == "1") {
         places.push(("leases".to_owned(), format!("{id}:{}", field("f")?)));
         return Ok(places);
@@ -176,6 +179,7 @@ async fn batches(
                 ("billed", number("bi")),
                 ("stored", number("st")),
                 ("cost", number("co")),
+                ("lost", if left == 0 { (number("bi") - number("st")).max(0) } else { 0 }),
             ] {
                 *sums.entry(field.to_owned()).or_default() += by;
             }

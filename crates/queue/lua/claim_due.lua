@@ -1,6 +1,9 @@
 #!lua flags=allow-oom
 -- claim_due: hand jobs that are due to a worker: polls of one account, settlings, or copies.
 --
+-- Copies go by the time at which their links die, the earliest first. A link that dies before its copy could be made is passed
+-- over for those that can be copied in time; only when these are fewer than asked for are such links tried, the latest first.
+--
 -- With permits, each job takes one of the account's query permits: a claimed poll is sent at once. The same nonce twice gives
 -- the same jobs, as long as they are still where this call put them. Through an open breaker of the account's queries goes one
 -- job, the probe, once its wait is over.
@@ -12,13 +15,14 @@
 -- KEYS[5]  keys::account(account), or KEYS[1] again
 -- ARGV[1]  key prefix
 -- ARGV[2]  the greatest number of jobs, at most 500
--- ARGV[3]  "due" (the score is a due time) or "any" (the score is only an order)
+-- ARGV[3]  "due" (the score is a due time) or "dying" (the score is the time at which a link dies)
 -- ARGV[4]  lease in ms
 -- ARGV[5]  nonce
 -- ARGV[6]  us between permits, 0 = none needed
 -- ARGV[7]  burst tolerance in us
 -- ARGV[8]  1 = send each job's outcome along
 -- ARGV[9]  ms in which a probe is answered
+-- ARGV[10]  for "dying": ms that a copy takes just now
 --
 -- Returns  {time_us, wait_ms, probe, {job, outcome, {field, value, ...}}, ...}   probe: 1 = the job goes through an open breaker
 --          wait_ms: until the next one is due or permitted; -1 = none is known; 0 = there may be more now
@@ -64,7 +68,12 @@ local found
 if by_time then
   found = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', int(now_ms), 'LIMIT', 0, most)
 else
-  found = redis.call('ZRANGE', KEYS[1], 0, most - 1)
+  local too_late = int(now_ms + tonumber(ARGV[10]))
+  found = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. too_late, '+inf', 'LIMIT', 0, most)
+  if #found < most then
+    local hopeless = redis.call('ZREVRANGEBYSCORE', KEYS[1], too_late, '-inf', 'LIMIT', 0, most - #found)
+    for _, id in ipairs(hopeless) do found[#found + 1] = id end
+  end
 end
 local wait_ms = -1
 if #found == most then

@@ -96,7 +96,8 @@ pub struct Rescued {
 /// One answer of `claim_due`: an index, and how it is asked.
 struct DueAsk<'a> {
     index: String,
-    by_time: bool,
+    /// How long a copy takes, where the index goes by the ends of links; else it goes by due times.
+    dying_within: Option<Duration>,
     with_outcome: bool,
     pace: Option<(&'a AccountName, Pace)>,
     max: usize,
@@ -182,7 +183,7 @@ impl Queue {
     ) -> Result<Claimed, QueueError> {
         let pace = Some((account, Pace::of(limits.queries_per_second)));
         let index = self.keys().due_poll(account);
-        self.claim_due(DueAsk { index, by_time: true, with_outcome: false, pace, max }, nonce).await
+        self.claim_due(DueAsk { index, dying_within: None, with_outcome: false, pace, max }, nonce).await
     }
 
     /// Claims up to `max` attempts without an answer that are due to be looked into.
@@ -192,17 +193,31 @@ impl Queue {
     /// Redis is away or refuses, or a record cannot be read.
     pub async fn claim_settles(&self, max: usize, nonce: &str) -> Result<Claimed, QueueError> {
         let index = self.keys().due_settle();
-        self.claim_due(DueAsk { index, by_time: true, with_outcome: false, pace: None, max }, nonce).await
+        self.claim_due(DueAsk { index, dying_within: None, with_outcome: false, pace: None, max }, nonce)
+            .await
     }
 
     /// Claims up to `max` jobs whose images can be copied now, those first whose links die first.
     ///
+    /// Links that die within `takes`, the time that a copy takes just now, are passed over for those that live longer: they come
+    /// only when fewer than `max` of the others are there, the latest first, since the time may be wrong. As long as all copies take
+    /// the same time, no other order loses fewer of the jobs that are there.
+    ///
     /// # Errors
     ///
     /// Redis is away or refuses, or a record cannot be read.
-    pub async fn claim_archives(&self, max: usize, nonce: &str) -> Result<Claimed, QueueError> {
+    pub async fn claim_archives(
+        &self,
+        max: usize,
+        takes: Duration,
+        nonce: &str,
+    ) -> Result<Claimed, QueueError> {
         let index = self.keys().ready_archive();
-        self.claim_due(DueAsk { index, by_time: false, with_outcome: true, pace: None, max }, nonce).await
+        self.claim_due(
+            DueAsk { index, dying_within: Some(takes), with_outcome: true, pace: None, max },
+            nonce,
+        )
+        .await
     }
 
     async fn claim_due(&self, ask: DueAsk<'_>, nonce: &str) -> Result<Claimed, QueueError> {
@@ -217,13 +232,14 @@ impl Queue {
         let args = [
             keys.prefix().to_owned(),
             ask.max.to_string(),
-            if ask.by_time { "due" } else { "any" }.to_owned(),
+            if ask.dying_within.is_some() { "dying" } else { "due" }.to_owned(),
             self.lease_ms(),
             nonce.to_owned(),
             pace.step_us.to_string(),
             pace.burst_us.to_string(),
             u8::from(ask.with_outcome).to_string(),
             QUERY_PROBE_WINDOW.as_millis().to_string(),
+            ask.dying_within.unwrap_or_default().as_millis().to_string(),
         ];
         let mut reply = self.script("claim_due", &CLAIM_DUE, &key_names, &args, TimeAt::First).await?;
         reply.int()?;

@@ -206,9 +206,12 @@ impl Stage {
         });
     }
 
-    /// Claims jobs whose images can be copied.
-    pub fn fetch_archives(&self) {
-        self.fetch_due(|queue, max, nonce| async move { queue.claim_archives(max, &nonce).await });
+    /// Claims jobs whose images can be copied. `takes` says how long a copy takes just now.
+    pub fn fetch_archives(&self, takes: impl Fn() -> Duration + Send + Sync + 'static) {
+        self.fetch_due(move |queue, max, nonce| {
+            let takes = takes();
+            async move { queue.claim_archives(max, takes, &nonce).await }
+        });
     }
 
     fn fetch_due<F>(&self, claim: impl Fn(Queue, usize, String) -> F + Send + Sync + 'static)

@@ -105,6 +105,16 @@ impl Keys {
         self.key("ready:archive")
     }
 
+    /// ZSET job → link expiry ms. Every job whose images are not all copied, wherever it stands: for counts, not for claims.
+    pub fn links(&self) -> String {
+        self.key("links")
+    }
+
+    /// HASH begin of 10 s → jobs. How many were copied then: the pace of late. Fields are dropped after 10 minutes.
+    pub fn copied(&self) -> String {
+        self.key("copied")
+    }
+
     /// ZSET `<job>:<fence>` → lease expiry ms. The fence in the member keeps a zombie from prolonging its successor's lease.
     pub fn leases(&self) -> String {
         self.key("leases")
@@ -170,7 +180,7 @@ impl Keys {
         self.key(&format!("account:{account}"))
     }
 
-    /// HASH. A batch: counts by state, images, cost, `left` (not final), `sealed`, `paused`, times. `-` stands for jobs without a batch.
+    /// HASH. A batch: counts by state, images, cost, what of both is lost, `left` (not final), `sealed`, `paused`, times. `-` stands for jobs without a batch.
     pub fn batch(&self, batch: Option<&BatchName>) -> String {
         self.key(&format!("batch:{}", batch.map_or("-", BatchName::as_str)))
     }
@@ -185,7 +195,8 @@ impl Keys {
         self.key("batches")
     }
 
-    /// HASH. Jobs by state, over everything.
+    /// HASH. Jobs by state, over everything; `to_copy`: images that wait to be copied; `lost`, `lost_cost`: images that were billed and
+    /// could not be had, since the beginning.
     pub fn counts(&self) -> String {
         self.key("counts")
     }

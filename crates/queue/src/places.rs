@@ -57,6 +57,9 @@ pub(crate) fn places(keys: &Keys, job: &Job, now: Timestamp) -> Vec<Place> {
             score: attempt.claimed_at.as_millisecond(),
         });
     }
+    if let JobState::Archiving { deadline, .. } = &job.state {
+        places.push(sorted(keys.links(), *deadline));
+    }
     if job.claimed {
         return places;
     }
@@ -95,6 +98,14 @@ pub(crate) fn places(keys: &Keys, job: &Job, now: Timestamp) -> Vec<Place> {
 /// Images that the job's account may yet be billed for, by its attempt under way.
 pub(crate) fn reserved(job: &Job) -> i64 {
     if job.state.slot().is_some() { i64::from(job.images_max) } else { 0 }
+}
+
+/// Images of the job that wait to be copied.
+pub(crate) fn to_copy(job: &Job) -> i64 {
+    match &job.state {
+        JobState::Archiving { images, .. } => i64::from(images.saturating_sub(job.stored)),
+        _ => 0,
+    }
 }
 
 /// Whether the job counts as not yet over in its batch.

@@ -3,12 +3,13 @@
 //! The script of the same step (`lua/commit.lua`) only carries it out, under the condition that the record before is still the
 //! one in Redis.
 
-use job::{AccountName, BatchName, Job, JobState, Micros, Outcome, TaskId, Timestamp, Transition};
+use job::{AccountName, BatchName, Job, JobState, Micros, Outcome, StateName, TaskId, Timestamp, Transition};
 use serde::Serialize;
 
+use crate::copies::pace_step;
 use crate::extras::ExtraTask;
 use crate::keys::Keys;
-use crate::places::{Place, is_left, lease_member, places, reserved};
+use crate::places::{Place, is_left, lease_member, places, reserved, to_copy};
 use crate::record::to_fields;
 
 /// A commit, ready for the script.
@@ -149,7 +150,17 @@ impl Plan {
         self.incr(batch.clone(), "stored", i64::from(after.stored) - i64::from(before.stored));
         self.incr(batch.clone(), "cost", cost);
         let partial = |job: &Job| i64::from(matches!(job.state, JobState::Succeeded { partial: true, .. }));
-        self.incr(batch, "partial", partial(after) - partial(before));
+        self.incr(batch.clone(), "partial", partial(after) - partial(before));
+        for key in [batch, keys.counts()] {
+            let lost = i64::from(after.lost_images()) - i64::from(before.lost_images());
+            self.incr(key.clone(), "lost", lost);
+            self.incr(key, "lost_cost", after.lost_cost().0 - before.lost_cost().0);
+        }
+        self.incr(keys.counts(), "to_copy", to_copy(after) - to_copy(before));
+        // What ends without an image says nothing about how fast images are copied.
+        if old == StateName::Archiving && new == StateName::Succeeded {
+            self.incr(keys.copied(), &pace_step(now).to_string(), 1);
+        }
 
         let account = before.state.attempt().or(after.state.attempt()).map(|attempt| &attempt.account);
         if let Some(account) = account {

@@ -83,6 +83,10 @@ pub struct BatchSummary {
     pub partial: u64,
     /// What the billed images cost.
     pub cost: Micros,
+    /// Images that were billed and are not in the bucket, of jobs that are over.
+    pub lost: u64,
+    /// What these cost.
+    pub lost_cost: Micros,
     /// Whether its enqueueing is over.
     pub sealed: bool,
     /// Whether it is paused.
@@ -127,6 +131,8 @@ impl BatchSummary {
             stored: count("stored"),
             partial: count("partial"),
             cost: Micros(number("cost")),
+            lost: count("lost"),
+            lost_cost: Micros(number("lost_cost")),
             sealed: fields.get("sealed").is_some_and(|text| text == "1"),
             paused: fields.get("paused").is_some_and(|text| text == "1"),
             created_at: time("created_at")?,
@@ -351,17 +357,5 @@ impl Queue {
     /// Redis is away.
     pub async fn delayed(&self) -> Result<u64, QueueError> {
         self.link().query(redis::cmd("ZCARD").arg(self.keys().delayed())).await
-    }
-
-    /// When the first link among the images that wait to be copied dies.
-    ///
-    /// # Errors
-    ///
-    /// Redis is away.
-    pub async fn first_link_deadline(&self) -> Result<Option<Timestamp>, QueueError> {
-        let mut command = redis::cmd("ZRANGE");
-        command.arg(self.keys().ready_archive()).arg(0).arg(0).arg("WITHSCORES");
-        let first: Vec<(String, f64)> = self.link().query(&command).await?;
-        Ok(first.first().and_then(|(_, ms)| Timestamp::from_millisecond(*ms as i64).ok()))
     }
 }

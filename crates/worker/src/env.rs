@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use crate::archive_step::CopyTime;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::WorkerConfig;
@@ -43,6 +44,8 @@ pub(crate) struct Env {
     pub(crate) query_probes: QueryProbes,
     /// Creates whose answer, or whose answer's commit, is awaited.
     pub(crate) on_the_wire: OnTheWire,
+    /// How long a copy takes just now.
+    pub(crate) copy_time: CopyTime,
     /// What this worker has done.
     pub(crate) tally: Tally,
 }
@@ -84,13 +87,35 @@ impl Env {
                 warn!(job.id = %after.id, task.id = task, "Job {} is held for a person: {}", after.id, reason.explain());
             }
             JobState::Expired { .. } => {
-                warn!(job.id = %after.id, task.id = task, "Job {} expired: its images can no longer be had", after.id);
+                let (images, cost) = self.lost(after);
+                warn!(
+                    job.id = %after.id, task.id = task, lost.images = after.lost_images(),
+                    "Job {} expired: {images} can no longer be had, {cost} {} are lost", after.id, self.config.prices.currency
+                );
+            }
+            JobState::Succeeded { partial: true, .. } => {
+                let (images, cost) = (after.lost_images(), after.lost_cost());
+                warn!(
+                    job.id = %after.id, task.id = task, lost.images = images,
+                    "Job {} ends with images missing: {} are stored; {images} billed ones are lost, which cost {cost} {}",
+                    after.id, after.stored, self.config.prices.currency
+                );
             }
             JobState::Queued { cause: Some(cause), .. } => {
                 info!(job.id = %after.id, cause, "Job {} is queued again after {old}: {cause}", after.id);
             }
             _ => info!(job.id = %after.id, task.id = task, "Job {}: {old} -> {new}", after.id),
         }
+    }
+
+    /// What an expired job lost, in words. A task that was forgotten before it said how it ended may have been billed in full.
+    fn lost(&self, job: &Job) -> (String, String) {
+        let named = |images: u16| format!("{images} billed {}", if images == 1 { "image" } else { "images" });
+        if job.lost_images() > 0 {
+            return (named(job.lost_images()), job.lost_cost().to_string());
+        }
+        let most = self.config.prices.per_image(job.model).times(job.images_max.into());
+        (format!("at most {}", named(job.images_max.into())), format!("at most {most}"))
     }
 }
 

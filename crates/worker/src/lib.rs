@@ -2,6 +2,7 @@
 
 pub mod adapters;
 mod archive_step;
+mod backlog;
 mod chance;
 mod clock;
 mod config;

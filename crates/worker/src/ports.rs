@@ -17,8 +17,8 @@ use dashscope::request::OssUri;
 use dashscope::response::{TaskPage, TaskReport};
 use dashscope::{ImageRequest, ImageUrl};
 use job::{
-    AccountName, Attempt, Event, IllegalTransition, Job, JobId, JobSpec, Model, ObjectKey, Outcome,
-    StateName, StoredImage, TaskId, Timestamp,
+    AccountName, Attempt, CopyBacklog, Event, IllegalTransition, Job, JobId, JobSpec, Model, ObjectKey,
+    Outcome, StateName, StoredImage, TaskId, Timestamp,
 };
 use queue::TaskOwner;
 
@@ -97,6 +97,9 @@ pub trait Jobs: Leftovers {
 
     /// Removes a chunk of what need not be kept any longer; how much went.
     async fn retain(&self) -> Result<u64, JobsFault>;
+
+    /// What waits to be copied, and how copying goes.
+    async fn copy_backlog(&self) -> Result<CopyBacklog, JobsFault>;
 
     /// Jobs by state.
     async fn counts(&self) -> Result<BTreeMap<StateName, u64>, JobsFault>;
@@ -380,6 +383,8 @@ pub enum CopyCure {
     FreshLink,
     /// Ask the task for another link: its host says that this one is at its end.
     Expired,
+    /// What the object's host sends is not the whole image: try again, now and then with another link.
+    Damaged,
     /// A different object stands at the key: write beside it first.
     Beside,
     /// Nothing.

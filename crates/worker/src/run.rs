@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::adapters::{ApiSetupError, BucketArchive, DashScopeApi, QueueJobs};
+use crate::archive_step::CopyTime;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{ConfigError, WorkerConfig};
@@ -23,7 +24,7 @@ use crate::stages::Stages;
 use crate::streaks::Streaks;
 use crate::tally::{Summary, Tally};
 use crate::wire::OnTheWire;
-use crate::{extras, idle, promote, release, rescue, retention, settle};
+use crate::{backlog, extras, idle, promote, release, rescue, retention, settle};
 
 /// How long a worker that is told to stop takes to give its steps back. With Redis in reach it takes milliseconds; without, the
 /// jobs come back when their leases end.
@@ -112,6 +113,7 @@ pub async fn run(
         streaks: Streaks::default(),
         query_probes: QueryProbes::default(),
         on_the_wire: OnTheWire::new(),
+        copy_time: CopyTime::default(),
         tally: Tally::default(),
     });
     info!(worker = name, accounts = env.config.accounts.len(), "Worker {name} begins");
@@ -155,6 +157,8 @@ fn start_loops(env: &Arc<Env>, lease: Duration) -> JoinSet<()> {
     loops.spawn(async move { promote::run(&of).await });
     let of = env.clone();
     loops.spawn(async move { retention::run(&of).await });
+    let of = env.clone();
+    loops.spawn(async move { backlog::run(&of).await });
     let of = env.clone();
     loops.spawn(async move { release::run(&of).await });
     let of = env.clone();

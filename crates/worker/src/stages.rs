@@ -137,7 +137,8 @@ impl Stages {
 
     fn archives(&self) -> Ending {
         let (stage, backend) = self.stage(self.env.config.archive_concurrency, self.wakes.archive.clone());
-        stage.fetch_archives();
+        let env = self.env.clone();
+        stage.fetch_archives(move || env.copy_time.get());
         backend
     }
 }
@@ -164,8 +165,9 @@ async fn run_poll(claim: Claim, env: Data<Arc<Env>>) -> Result<(), BoxDynError> 
 
 async fn run_archive(claim: Claim, env: Data<Arc<Env>>) -> Result<(), BoxDynError> {
     let span = step_span("archive", &claim.job);
-    let Claim { job, outcome, lease, .. } = claim;
-    let claim = ArchiveClaim { job, outcome, lease: Arc::new(HeldLease(lease)) };
+    let Claim { job, outcome, lease, claimed_at_boot, .. } = claim;
+    let lease = Arc::new(HeldLease(lease));
+    let claim = ArchiveClaim { job, outcome, lease, claimed_at: claimed_at_boot };
     within(ARCHIVE_MAX, archive_step::run(&env, claim)).instrument(span).await;
     Ok(())
 }

@@ -39,7 +39,7 @@ async fn a_job_goes_its_whole_way_and_its_batch_ends() {
     assert_eq!(job.state_name(), StateName::Archiving);
     world.check().await;
 
-    let claimed = world.queue.claim_archives(10, &world.queue.nonce()).await.unwrap();
+    let claimed = world.queue.claim_archives(10, Duration::ZERO, &world.queue.nonce()).await.unwrap();
     assert_eq!(claimed.wait, Wait::Unknown);
     let claimed = claimed.jobs.into_iter().next().unwrap();
     assert_eq!(claimed.outcome.as_ref(), Some(&outcome));
@@ -88,7 +88,7 @@ async fn one_document_that_cannot_be_read_does_not_hold_up_its_neighbours() {
             damage.query_async::<()>(&mut connection).await.unwrap();
         }
     }
-    let claimed = world.queue.claim_archives(10, &world.queue.nonce()).await.unwrap();
+    let claimed = world.queue.claim_archives(10, Duration::ZERO, &world.queue.nonce()).await.unwrap();
     let with_outcome = claimed.jobs.iter().filter(|job| job.outcome.is_some()).count();
     assert_eq!((claimed.jobs.len(), with_outcome), (2, 1));
     world.check().await;

@@ -3,6 +3,7 @@
 mod breakers;
 mod claims;
 mod commits;
+mod copies;
 mod enqueue;
 mod leftovers;
 mod lists;

@@ -4,6 +4,7 @@ use crate::app::{App, queue_failure};
 use crate::exit_code;
 use crate::failure::Failure;
 use crate::output::batch::JobCounts;
+use crate::output::copies::{CopiesView, LostView};
 use crate::output::leftovers::LeftoversView;
 use crate::output::status::{AccountView, StatusView};
 
@@ -14,7 +15,8 @@ pub(super) async fn run(app: &App) -> Result<u8, Failure> {
     let failed = |error| queue_failure(error, "read the status");
     let counts = queue.counts().await.map_err(failed)?;
     let delayed = queue.delayed().await.map_err(failed)?;
-    let first_link_dies_at = queue.first_link_deadline().await.map_err(failed)?;
+    let backlog = queue.copy_backlog().await.map_err(failed)?;
+    let losses = queue.losses().await.map_err(failed)?;
     let mut accounts = Vec::with_capacity(settings.accounts().len());
     for account in settings.accounts() {
         let status = queue.account_status(account.name()).await.map_err(failed)?;
@@ -28,7 +30,9 @@ pub(super) async fn run(app: &App) -> Result<u8, Failure> {
         jobs: JobCounts::of(|state| counts.get(&state).copied().unwrap_or(0), None),
         states: counts.iter().map(|(state, count)| (state.as_str(), *count)).collect(),
         delayed,
-        first_link_dies_at,
+        first_link_dies_at: backlog.first_link_dies_at,
+        copies: CopiesView::new(&backlog),
+        lost: LostView::new(losses, &settings.prices().currency),
         accounts,
     };
     if app.out.json {

@@ -1,9 +1,10 @@
 //! A batch as scripts and people see it.
 
 use job::{Micros, StateName, Timestamp};
-use queue::BatchSummary;
+use queue::{BatchSummary, Losses};
 use serde::Serialize;
 
+use super::copies::LostView;
 use super::table::{Column, pairs, table};
 use super::words::{count, counted, money, relative};
 use crate::exit_code;
@@ -37,6 +38,8 @@ pub(crate) struct BatchView {
     pub(crate) images: ImageCounts,
     /// What the billed images cost.
     pub(crate) cost: Cost,
+    /// What is lost of both: billed, and not in the bucket, by jobs that are over.
+    pub(crate) lost: LostView,
     /// When its first job was enqueued.
     pub(crate) created_at: Timestamp,
     /// When its last job became final.
@@ -173,6 +176,7 @@ impl BatchView {
                 stored: summary.stored,
             },
             cost: Cost::new(summary.cost, currency),
+            lost: LostView::new(Losses { images: summary.lost, cost: summary.lost_cost }, currency),
             created_at: summary.created_at,
             ended_at: summary.ended_at,
         }
@@ -181,7 +185,7 @@ impl BatchView {
     /// For people.
     pub(crate) fn render(&self, now: Timestamp) -> String {
         let jobs = &self.jobs;
-        let rows = [
+        let mut rows = vec![
             ("batch", self.batch.clone().unwrap_or_else(|| "(jobs without a batch)".to_owned())),
             ("state", self.state_in_words()),
             ("enqueued", relative(self.created_at, now)),
@@ -206,6 +210,9 @@ impl BatchView {
             }),
             ("cost", money(Micros(self.cost.micros), &self.cost.currency)),
         ];
+        if self.lost.images > 0 {
+            rows.push(("lost", self.lost.render()));
+        }
         pairs(&rows)
     }
 
@@ -281,6 +288,8 @@ mod tests {
             stored: 3,
             partial: 0,
             cost: Micros(225_000),
+            lost: 0,
+            lost_cost: Micros(0),
             sealed: true,
             paused: false,
             created_at: Timestamp::from_second(0).unwrap(),
@@ -329,6 +338,14 @@ mod tests {
             "succeeded": 3,
             "total": 12
           },
+          "lost": {
+            "cost": {
+              "amount": 0.0,
+              "currency": "USD",
+              "micros": 0
+            },
+            "images": 0
+          },
           "sealed": true,
           "state": "running"
         }
@@ -363,6 +380,24 @@ mod tests {
         BATCH   STATE    JOBS  LEFT  STORED       COST  AMISS     ENQUEUED
         spring  running    12     8       3  0.225 USD  1 failed  1m 30s ago
         ");
+    }
+
+    #[test]
+    fn what_is_lost_is_said_with_its_cost() {
+        let expired = BatchSummary {
+            lost: 3,
+            lost_cost: Micros(90_000),
+            partial: 1,
+            ..summary(&[(StateName::Succeeded, 4), (StateName::Expired, 2)])
+        };
+        let view = BatchView::new(&expired, "USD");
+        let shown = view.render(Timestamp::from_second(90).unwrap());
+        assert!(shown.contains("succeeded  4 (1 with images missing)"), "{shown}");
+        assert!(shown.contains("expired    2"), "{shown}");
+        assert!(shown.contains("lost         3 images billed and not in the bucket, 0.09 USD"), "{shown}");
+        let json = serde_json::to_value(&view).unwrap();
+        assert_eq!((&json["lost"]["images"], &json["lost"]["cost"]["micros"]), (&3.into(), &90_000.into()));
+        assert_eq!(view.jobs.exit_code(), exit_code::FAILED);
     }
 
     #[test]

@@ -5,9 +5,11 @@ use job::{
     AccountName, Action, ImageState, InputImage, Job, JobSpec, JobState, KeyTemplate, Outcome, Prices, Rules,
     StateName, TaskPhase, Timestamp, Try,
 };
+use queue::Losses;
 use serde::Serialize;
 
 use super::batch::Cost;
+use super::copies::LostView;
 use super::doubt::DoubtView;
 use super::table::{Column, pairs, table};
 use super::words::{counted, money, relative, size, time};
@@ -67,6 +69,8 @@ pub(crate) struct JobView {
     pub(crate) billed: u16,
     /// What they cost.
     pub(crate) cost: Cost,
+    /// What is lost of both, once the job is over: billed, and not in the bucket.
+    pub(crate) lost: LostView,
     /// Its history, oldest first.
     pub(crate) tries: Vec<Try>,
 }
@@ -241,6 +245,10 @@ impl JobView {
                 .unwrap_or_default(),
             billed: job.billed,
             cost: Cost::new(job.cost, &lens.prices.currency),
+            lost: LostView::new(
+                Losses { images: job.lost_images().into(), cost: job.lost_cost() },
+                &lens.prices.currency,
+            ),
             tries: tries.clone(),
         }
     }
@@ -276,8 +284,17 @@ impl JobView {
             ("images", format!("{} stored, {} billed, {} at most", row.stored, self.billed, row.images_max)),
             ("cost", money(job::Micros(self.cost.micros), &self.cost.currency)),
         ]);
+        if self.lost.images > 0 {
+            rows.push(("lost", self.lost.render()));
+        } else if row.state == StateName::Expired {
+            let most = counted(row.images_max.into(), "image");
+            rows.push((
+                "lost",
+                format!("at most {most}: DashScope forgot the task before it said what it bills"),
+            ));
+        }
         if let Some(deadline) = self.links_die_at {
-            rows.push(("links die", relative(deadline, now)));
+            rows.push(("links die", format!("{} ({})", relative(deadline, now), time(deadline))));
         }
         let mut text = pairs(&rows);
         if !self.images.is_empty() {

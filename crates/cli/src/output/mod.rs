@@ -1,6 +1,7 @@
 //! What a command says: answers on stdout, the rest on stderr.
 
 pub(crate) mod batch;
+pub(crate) mod copies;
 pub(crate) mod doubt;
 pub(crate) mod job;
 pub(crate) mod leftovers;

@@ -7,6 +7,7 @@ use queue::{AccountLimits, AccountStatus};
 use serde::Serialize;
 
 use super::batch::JobCounts;
+use super::copies::{CopiesView, LostView};
 use super::leftovers::LeftoversView;
 use super::table::{Column, pairs, table};
 use super::words::{count, counted, relative, span};
@@ -24,6 +25,10 @@ pub(crate) struct StatusView {
     pub(crate) delayed: u64,
     /// When the first link among the images that wait to be copied dies.
     pub(crate) first_link_dies_at: Option<Timestamp>,
+    /// What waits to be copied, and how copying goes.
+    pub(crate) copies: CopiesView,
+    /// Images that were billed and could not be had, since the beginning.
+    pub(crate) lost: LostView,
     /// Each account of the settings.
     pub(crate) accounts: Vec<AccountView>,
 }
@@ -193,10 +198,16 @@ impl StatusView {
                 },
             ),
         ];
-        if let Some(dies_at) = self.first_link_dies_at {
-            rows.push(("copies", format!("the first link dies {}", relative(dies_at, self.now))));
+        if self.copies.jobs > 0 {
+            rows.push(("to copy", self.copies.render(self.now)));
+        }
+        if self.lost.images > 0 {
+            rows.push(("lost", self.lost.render()));
         }
         let mut text = pairs(&rows);
+        if let Some(warning) = self.copies.warning() {
+            text.push_str(&format!("\n{warning}\n"));
+        }
         text.push('\n');
         text.push_str(&self.accounts_table());
         for account in &self.accounts {
@@ -298,6 +309,8 @@ mod tests {
             states: counts,
             delayed: 3,
             first_link_dies_at: None,
+            copies: CopiesView::new(&Default::default()),
+            lost: LostView::new(Default::default(), "USD"),
             accounts: vec![account],
         };
         insta::assert_snapshot!(view.render(), @r"

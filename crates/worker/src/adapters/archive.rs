@@ -110,6 +110,7 @@ fn copy_fault(error: &CopyError) -> CopyFault {
         CopyError::Store(store) if store.kind() == StoreErrorKind::Occupied => CopyCure::Beside,
         CopyError::Fetch(FetchError::LinkRefused { .. }) if !error.is_retryable() => CopyCure::None,
         CopyError::Fetch(FetchError::LinkExpired) => CopyCure::Expired,
+        CopyError::Fetch(FetchError::NotPng { .. } | FetchError::Cut { .. }) => CopyCure::Damaged,
         _ if error.needs_fresh_link() => CopyCure::FreshLink,
         _ if error.is_retryable() || error.needs_operator() => CopyCure::Later,
         _ => CopyCure::None,

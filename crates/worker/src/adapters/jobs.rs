@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use job::{
-    AccountName, Attempt, Event, Job, JobId, JobSpec, JobState, Model, Outcome, Rules, StateName, TaskId,
-    Timestamp,
+    AccountName, Attempt, CopyBacklog, Event, Job, JobId, JobSpec, JobState, Model, Outcome, Rules,
+    StateName, TaskId, Timestamp,
 };
 use queue::{
     AccountLimits, Call, CommitError, Committed, ExtraTask, LeaseGuard, Leases, Orphans, Queue, QueueError,
@@ -227,7 +227,12 @@ impl Jobs for QueueJobs {
         for account in self.limits.keys() {
             self.queue.forget_old_tasks(account).await?;
         }
+        self.queue.forget_old_copies().await?;
         Ok(self.queue.retain(&self.retention).await?)
+    }
+
+    async fn copy_backlog(&self) -> Result<CopyBacklog, JobsFault> {
+        Ok(self.queue.copy_backlog().await?)
     }
 
     async fn counts(&self) -> Result<BTreeMap<StateName, u64>, JobsFault> {

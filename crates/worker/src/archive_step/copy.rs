@@ -15,6 +15,18 @@ use crate::ports::{CopyCure, CopyFault};
 /// How long after its link's end an image is still tried for: clocks differ.
 const GRACE: Duration = Duration::from_secs(600);
 
+/// Rounds between two questions for another link to an image that its host does not send whole. Source: ours.
+const ANOTHER_LINK_EVERY: u16 = 8;
+
+/// Rounds of an image that its host does not send whole, after which it is tried more rarely.
+///
+/// Source: ours; with the waits of `rules.archive` some five minutes, longer than a host's bad moment.
+const PATIENT_AFTER: u16 = 10;
+
+/// Which part of the time that is left such an image then waits, and how long at most. Source: ours; a hundred tries in a day.
+const PATIENT_SHARE: u32 = 16;
+const PATIENT_MAX: Duration = Duration::from_secs(900);
+
 /// Whether a link is past its end by any clock.
 fn overdue(deadline: Timestamp, now: Timestamp) -> bool {
     now > deadline + GRACE
@@ -26,8 +38,10 @@ pub(crate) enum Round {
     Stopped,
     /// Every image was tried once.
     Over {
-        /// Those whose link is dead, and could be replaced by a fresh one.
+        /// Those whose link is dead, or brings no image, and could be replaced by a fresh one.
         dead: Vec<Loss>,
+        /// How long the next round has to wait at least.
+        wait: Option<Duration>,
     },
 }
 
@@ -43,11 +57,21 @@ pub(crate) struct Loss {
 
 impl Loss {
     /// Whether the image's link, the fresh one where there is one, is past its end by any clock.
-    pub(crate) fn is_overdue(&self, outcome: &Outcome, now: Timestamp) -> bool {
+    fn is_overdue(&self, outcome: &Outcome, now: Timestamp) -> bool {
         match outcome.images.get(self.at).map(|image| &image.state) {
             Some(ImageState::Waiting { deadline, .. }) => overdue(*deadline, now),
             _ => true,
         }
+    }
+
+    /// Whether the image's link, the fresh one where there is one, is past its end, and whether it is for certain: by any clock,
+    /// or by ours and its host's.
+    pub(crate) fn is_past(&self, outcome: &Outcome, now: Timestamp) -> bool {
+        let past = match outcome.images.get(self.at).map(|image| &image.state) {
+            Some(ImageState::Waiting { deadline, .. }) => *deadline <= now,
+            _ => true,
+        };
+        (self.expired && past) || self.is_overdue(outcome, now)
     }
 
     /// Whether no fresh link is to be had, now that the provider does not know the task any more. A link that is refused before
@@ -61,7 +85,7 @@ impl Loss {
         let Some(image) = outcome.images.get(self.at) else { return };
         warn!(
             job.id = %job.id, image = image.index, code = self.code,
-            "The link of image {} of job {} is dead; it is tried again: {}", image.index, job.id, self.reason
+            "Image {} of job {} is not copied yet, and its task was asked for another link: {}", image.index, job.id, self.reason
         );
     }
 
@@ -93,7 +117,7 @@ pub(crate) async fn copy_waiting(env: &Env, job: &Job, keys: &Keys<'_>, outcome:
             (at, deadline, copy_one(env, job, keys, index, &link).await)
         })
         .buffer_unordered(env.config.images_at_once);
-    let mut dead = Vec::new();
+    let (mut dead, mut damaged, mut others) = (Vec::new(), None::<Timestamp>, false);
     loop {
         let next = tokio::select! {
             biased;
@@ -101,7 +125,11 @@ pub(crate) async fn copy_waiting(env: &Env, job: &Job, keys: &Keys<'_>, outcome:
             () = env.stop.cancelled() => return Round::Stopped,
             next = copies.next() => next,
         };
-        let Some((at, deadline, copied)) = next else { return Round::Over { dead } };
+        let Some((at, deadline, copied)) = next else {
+            let wait =
+                damaged.filter(|_| !others).and_then(|deadline| patience(job, deadline, env.jobs.now()));
+            return Round::Over { dead, wait };
+        };
         let image = &mut outcome.images[at];
         match copied {
             Ok(stored) => {
@@ -113,8 +141,17 @@ pub(crate) async fn copy_waiting(env: &Env, job: &Job, keys: &Keys<'_>, outcome:
                 let expired = cure == CopyCure::Expired;
                 let loss = Loss { at, code, reason, expired };
                 match cure {
+                    CopyCure::Damaged => {
+                        damaged = Some(damaged.map_or(deadline, |first| first.min(deadline)))
+                    }
+                    _ => others = true,
+                }
+                match cure {
                     CopyCure::FreshLink | CopyCure::Expired => dead.push(loss),
-                    CopyCure::Later | CopyCure::Beside if !overdue(deadline, env.jobs.now()) => {
+                    CopyCure::Damaged if wants_another_link(job) => dead.push(loss),
+                    CopyCure::Later | CopyCure::Beside | CopyCure::Damaged
+                        if !overdue(deadline, env.jobs.now()) =>
+                    {
                         let reason = &loss.reason;
                         warn!(job.id = %job.id, image = image.index, code, "Image {} of job {} is not copied yet: {reason}", image.index, job.id);
                     }
@@ -123,6 +160,25 @@ pub(crate) async fn copy_waiting(env: &Env, job: &Job, keys: &Keys<'_>, outcome:
             }
         }
     }
+}
+
+/// Whether a task is asked again for an image that its host does not send whole: at the second failure, which is no blip, and at every
+/// [`ANOTHER_LINK_EVERY`]th round after.
+fn wants_another_link(job: &Job) -> bool {
+    match job.state {
+        JobState::Archiving { tries, refetches, .. } => {
+            tries > 0 && (refetches == 0 || tries.is_multiple_of(ANOTHER_LINK_EVERY))
+        }
+        _ => false,
+    }
+}
+
+/// How long a round waits at least when all that is left is damaged at its host, again and again: a share of the time that its links
+/// have left. So it is tried to the end, and not downloaded a thousand times.
+fn patience(job: &Job, deadline: Timestamp, now: Timestamp) -> Option<Duration> {
+    let JobState::Archiving { tries, .. } = job.state else { return None };
+    let left = Duration::try_from(deadline.duration_since(now)).unwrap_or_default();
+    (tries >= PATIENT_AFTER).then(|| (left / PATIENT_SHARE).min(PATIENT_MAX))
 }
 
 async fn copy_one(

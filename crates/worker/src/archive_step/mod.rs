@@ -5,19 +5,23 @@
 //! May be repeated after a crash at any point. Driven by the archive stage, once for each claim.
 
 mod copy;
+mod copy_time;
 mod finish;
 mod keys;
 mod links;
 mod manifest;
+mod missing;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use job::{Action, Event, ImageState, Job, JobState, Outcome, Timestamp};
+use job::{Action, Event, ImageState, Job, JobState, Outcome, StateName, Timestamp};
 use tracing::warn;
 
 use self::copy::{Loss, copy_waiting};
+pub(crate) use self::copy_time::CopyTime;
 use self::finish::{Finished, finish};
 use self::keys::Keys;
 use self::links::{Links, fresh_links};
@@ -33,11 +37,13 @@ pub(crate) struct ArchiveClaim {
     pub(crate) outcome: Option<Outcome>,
     /// Its lease.
     pub(crate) lease: Arc<dyn Lease>,
+    /// When it was claimed, by the boot clock.
+    pub(crate) claimed_at: Duration,
 }
 
 /// One round for one claim.
 pub(crate) async fn run(env: &Env, claim: ArchiveClaim) {
-    let ArchiveClaim { job, outcome, lease } = claim;
+    let ArchiveClaim { job, outcome, lease, claimed_at } = claim;
     let JobState::Archiving { task, .. } = &job.state else {
         env.commit(&job, Event::GivenBack, None).await;
         return;
@@ -57,7 +63,10 @@ pub(crate) async fn run(env: &Env, claim: ArchiveClaim) {
     };
     if let Some(event) = event {
         env.places.pass(Place::RoundCopied).await;
-        env.commit(&job, event, outcome.as_ref()).await;
+        let written = env.commit(&job, event, outcome.as_ref()).await;
+        if written.is_some_and(|written| written.job.state_name() == StateName::Succeeded) {
+            env.copy_time.add(env.clock.elapsed().saturating_sub(claimed_at));
+        }
         env.places.pass(Place::RoundSaved).await;
     }
     drop(lease);
@@ -84,9 +93,12 @@ async fn round(
     };
     let keys = Keys::new(&env.config.key_template, job, spec.as_ref());
 
-    let dead = match copy_waiting(env, job, &keys, &mut outcome).await {
+    if let Some(spec) = &spec {
+        missing::note(job, &spec.request, &mut outcome);
+    }
+    let (dead, wait) = match copy_waiting(env, job, &keys, &mut outcome).await {
         copy::Round::Stopped => return (Some(Event::GivenBack), Some(outcome)),
-        copy::Round::Over { dead } => dead,
+        copy::Round::Over { dead, wait } => (dead, wait),
     };
     if !dead.is_empty() {
         let links = tokio::select! {
@@ -99,11 +111,15 @@ async fn round(
         }
     }
     if waiting(&outcome) {
-        return (Some(progress(job, &outcome)), Some(outcome));
+        let event = match progress(job, &outcome) {
+            Event::Copied { stored, lost, .. } => Event::Copied { stored, lost, retry_after: wait },
+            other => other,
+        };
+        return (Some(event), Some(outcome));
     }
     match finish(env, job, spec.as_ref(), &keys, &mut outcome, lease).await {
         Finished::Whole => (Some(progress(job, &outcome)), Some(outcome)),
-        Finished::Later => (Some(unfinished(&outcome)), Some(outcome)),
+        Finished::Later => (Some(unfinished(job, &outcome)), Some(outcome)),
         Finished::NotOurs => (None, None),
     }
 }
@@ -118,7 +134,7 @@ fn weigh(env: &Env, job: &Job, dead: Vec<Loss>, links: Links, outcome: &mut Outc
     let lost: fn(&Loss, &Outcome, Timestamp) -> bool = match links {
         Links::Fresh(fresh) => {
             links::take_over(outcome, *fresh);
-            Loss::is_overdue
+            Loss::is_past
         }
         // It can be asked until it is forgotten.
         Links::Later => return Some(progress(job, outcome)),
@@ -146,14 +162,24 @@ fn waiting(outcome: &Outcome) -> bool {
 fn progress(job: &Job, outcome: &Outcome) -> Event {
     let JobState::Archiving { images, .. } = job.state else { return Event::GivenBack };
     let (stored, lost) = (outcome.stored(), outcome.lost());
-    // The document and the record were written together; should they differ all the same, nothing may end too early.
-    let lost = if waiting(outcome) { lost } else { lost.max(images.saturating_sub(stored)) };
-    Event::Copied { stored, lost, retry_after: None }
+    if waiting(outcome) {
+        return not_over(images, stored, lost);
+    }
+    // The document and the record were written together; should they differ all the same, nothing may be waited for.
+    Event::Copied { stored, lost: lost.max(images.saturating_sub(stored)), retry_after: None }
 }
 
 /// The images are there, but not yet in their places: the last of them counts as stored when they are.
-fn unfinished(outcome: &Outcome) -> Event {
-    Event::Copied { stored: outcome.stored().saturating_sub(1), lost: outcome.lost(), retry_after: None }
+fn unfinished(job: &Job, outcome: &Outcome) -> Event {
+    let JobState::Archiving { images, .. } = job.state else { return Event::GivenBack };
+    not_over(images, outcome.stored().saturating_sub(1), outcome.lost())
+}
+
+/// A round after which something is still to be done: the counts may not end the job. What the task did not even name is lost in the
+/// document and not among the record's `images`.
+fn not_over(images: u8, stored: u8, lost: u8) -> Event {
+    let lost = lost.min(images.saturating_sub(stored).saturating_sub(1));
+    Event::Copied { stored, lost, retry_after: None }
 }
 
 /// The document of what the task brought is gone, or of another task: the task is asked again.

@@ -56,7 +56,11 @@ fn archiving(world: &World, images: u8, tasks: u8) -> Job {
 }
 
 async fn round(world: &World, job: &Job, outcome: Option<Outcome>) -> Job {
-    run(&world.env, ArchiveClaim { job: job.clone(), outcome, lease: fresh_lease() }).await;
+    run(
+        &world.env,
+        ArchiveClaim { job: job.clone(), outcome, lease: fresh_lease(), claimed_at: Duration::ZERO },
+    )
+    .await;
     world.jobs.job(job.id)
 }
 
@@ -192,6 +196,7 @@ async fn a_worker_without_its_lease_puts_nothing_over_anything() {
         job: job.clone(),
         outcome: Some(outcome(vec![waiting("x")])),
         lease: std::sync::Arc::new(FakeLease(None)),
+        claimed_at: Duration::ZERO,
     };
     run(&world.env, claim).await;
     assert_eq!(world.archive.object("b/sku/0.png").unwrap(), "newer");
@@ -351,4 +356,172 @@ async fn a_lost_document_is_had_from_the_task_again() {
     let job = archiving(&world, 1, 1);
     world.jobs.advance(DAY);
     assert_eq!(round(&world, &job, None).await.state_name(), StateName::Expired);
+}
+
+/// Rounds until the job is over, each when it is due; how long after the one before each came.
+async fn to_the_end(world: &World, mut job: Job) -> (Job, Vec<Duration>) {
+    let mut waits = Vec::new();
+    while !job.state_name().is_final() {
+        assert!(waits.len() < 2_000, "{:?}", job.state);
+        let wait = Duration::try_from(job.state.due().unwrap().duration_since(world.env.jobs.now()))
+            .unwrap_or_default();
+        waits.push(wait);
+        world.jobs.advance(wait);
+        world.api.on_fetch(Ok(fresh(&["x", "y"])));
+        job = round(world, &job, world.jobs.outcome(job.id)).await;
+    }
+    (job, waits)
+}
+
+#[tokio::test]
+async fn an_image_that_stays_damaged_is_tried_ever_more_rarely_and_lost_at_its_link_s_end() {
+    let world = World::new();
+    let job = archiving(&world, 2, 1);
+    world.archive.fail(&link("y"), &[CopyCure::Damaged; 2_000]);
+    let first = round(&world, &job, Some(outcome(vec![waiting("x"), waiting("y")]))).await;
+    // The other image is safe at once.
+    assert_eq!(world.archive.objects(), [format!("b/sku/0.png = {}", link("x"))]);
+    let (after, waits) = to_the_end(&world, first).await;
+    assert!(matches!(after.state, JobState::Succeeded { partial: true, .. }), "{:?}", after.state);
+    let kept = world.jobs.outcome(job.id).unwrap();
+    assert!(matches!(&kept.images[1].state, ImageState::Lost { code, .. } if code == "scripted"));
+    assert!((20..200).contains(&waits.len()), "{} rounds", waits.len());
+    let refetches = world.api.log().len();
+    assert!((2..40).contains(&refetches), "{refetches} questions for another link");
+    let took: Duration = waits.iter().sum();
+    assert!(took > DAY && took < DAY + Duration::from_secs(1_200), "{took:?}");
+    assert!(waits.iter().all(|wait| *wait <= Duration::from_secs(900)));
+    assert!(waits.windows(2).take(8).filter(|pair| pair[1] > pair[0]).count() >= 4, "{:?}", &waits[..9]);
+    let manifest = world.archive.object("b/sku/manifest.json").unwrap();
+    assert!(manifest.contains("\"lost\":\"scripted\""), "{manifest}");
+}
+
+#[tokio::test]
+async fn a_damaged_image_is_stored_once_another_link_brings_it_whole() {
+    let world = World::new();
+    let job = archiving(&world, 1, 1);
+    world.archive.fail(&link("x"), &[CopyCure::Damaged; 2]);
+    world.api.on_fetch(Ok(fresh(&["x2"])));
+    let again = round(&world, &job, Some(outcome(vec![waiting("x")]))).await;
+    assert!(world.api.log().is_empty(), "once may be a blip");
+    world.jobs.advance(Duration::from_secs(60));
+    let asked = round(&world, &again, world.jobs.outcome(job.id)).await;
+    assert_eq!(world.jobs.events(), ["Copied", "FreshLinks"]);
+    let after = round(&world, &asked, world.jobs.outcome(job.id)).await;
+    assert!(matches!(after.state, JobState::Succeeded { partial: false, .. }), "{:?}", after.state);
+    assert_eq!(world.archive.object("b/sku/0.png").unwrap(), link("x2"));
+}
+
+#[tokio::test]
+async fn a_link_that_its_host_and_our_clock_call_dead_is_not_waited_for() {
+    let world = World::new();
+    let job = archiving(&world, 1, 1);
+    world.archive.fail(&link("x"), &[CopyCure::Expired; 2]);
+    world.jobs.advance(Duration::from_secs(3_600));
+    let soon = ImageState::Waiting {
+        link: ImageUrl::new(link("x")).unwrap(),
+        deadline: start() + Duration::from_secs(1_800),
+    };
+    // The task brings the same link, which names the same end.
+    let ends = start() + Duration::from_secs(1_800);
+    let mut report = fresh(&["x"]);
+    report.output.images[0].url =
+        ImageUrl::new(format!("https://h.example/x.png?Expires={}&Signature=s3cr3t-x", ends.as_second()))
+            .unwrap();
+    world.api.on_fetch(Ok(report));
+    let after = round(&world, &job, Some(outcome(vec![soon]))).await;
+    assert_eq!(after.state_name(), StateName::Expired);
+    assert_eq!(world.api.log(), ["fetch t1"], "but the task was asked first");
+}
+
+#[tokio::test]
+async fn images_that_the_task_does_not_name_are_missing_and_end_nothing_too_early() {
+    let world = World::new();
+    let job = archiving(&world, 4, 1);
+    world.jobs.meddle(job.id, |job| {
+        if let JobState::Archiving { images, .. } = &mut job.state {
+            *images = 3;
+        }
+    });
+    let job = world.jobs.job(job.id);
+    world.archive.fail(&link("z"), &[CopyCure::Later]);
+    let brought = outcome(vec![waiting("x"), waiting("y"), waiting("z")]);
+    let later = round(&world, &job, Some(brought)).await;
+    assert_eq!((later.state_name(), later.stored), (StateName::Archiving, 2));
+    world.jobs.advance(Duration::from_secs(60));
+    let after = round(&world, &later, world.jobs.outcome(job.id)).await;
+    assert!(matches!(after.state, JobState::Succeeded { partial: true, .. }), "{:?}", after.state);
+    assert_eq!((after.stored, after.lost_images()), (3, 0), "what was not made was not billed either");
+    let manifest: serde_json::Value =
+        serde_json::from_str(&world.archive.object("b/sku/manifest.json").unwrap()).unwrap();
+    assert_eq!(manifest["images"][3]["lost"], "not_made");
+    assert_eq!(
+        manifest["images"][3]["reason"],
+        "the task brought 3 of the 4 images that were asked for, and bills 3"
+    );
+}
+
+#[tokio::test]
+async fn a_store_that_fails_at_the_end_of_a_job_with_missing_images_is_tried_again() {
+    let world = World::new();
+    let job = archiving(&world, 2, 1);
+    world.jobs.meddle(job.id, |job| {
+        if let JobState::Archiving { images, .. } = &mut job.state {
+            *images = 1;
+        }
+    });
+    let job = world.jobs.job(job.id);
+    world.archive.fail_store(true);
+    let later = round(&world, &job, Some(outcome(vec![waiting("x")]))).await;
+    assert_eq!(later.state_name(), StateName::Archiving);
+    world.jobs.advance(Duration::from_secs(60));
+    let after = round(&world, &later, world.jobs.outcome(job.id)).await;
+    assert!(matches!(after.state, JobState::Succeeded { partial: true, .. }), "{:?}", after.state);
+}
+
+#[tokio::test]
+async fn a_set_with_fewer_images_than_asked_for_is_whole() {
+    let world = World::new();
+    let job = archiving(&world, 4, 1);
+    let (_, spec) = world.submitting(4);
+    let mut spec = (*spec).clone();
+    spec.request.enable_sequential = true;
+    world.jobs.put(job.clone(), spec);
+    world.jobs.meddle(job.id, |job| {
+        if let JobState::Archiving { images, .. } = &mut job.state {
+            *images = 1;
+        }
+    });
+    let job = world.jobs.job(job.id);
+    let after = round(&world, &job, Some(outcome(vec![waiting("x")]))).await;
+    assert!(matches!(after.state, JobState::Succeeded { partial: false, .. }), "{:?}", after.state);
+}
+
+#[tokio::test]
+async fn a_failed_item_is_missing_with_the_service_s_reason_and_the_others_are_stored() {
+    let world = World::new();
+    let job = archiving(&world, 2, 1);
+    let failed =
+        ImageState::Lost { code: "DataInspectionFailed".into(), reason: "it was not let through".into() };
+    let after = round(&world, &job, Some(outcome(vec![failed, waiting("y")]))).await;
+    assert!(matches!(after.state, JobState::Succeeded { partial: true, .. }), "{:?}", after.state);
+    assert_eq!(world.archive.object("b/sku/1.png").unwrap(), link("y"));
+    let manifest = world.archive.object("b/sku/manifest.json").unwrap();
+    assert!(
+        manifest.contains("DataInspectionFailed") && manifest.contains("it was not let through"),
+        "{manifest}"
+    );
+}
+
+#[tokio::test]
+async fn only_copies_that_end_their_job_say_how_long_a_copy_takes() {
+    let world = World::new();
+    let job = archiving(&world, 1, 1);
+    world.archive.fail(&link("x"), &[CopyCure::Later]);
+    world.clock.advance(Duration::from_secs(30));
+    let later = round(&world, &job, Some(outcome(vec![waiting("x")]))).await;
+    assert_eq!(world.env.copy_time.get(), Duration::ZERO);
+    world.jobs.advance(Duration::from_secs(60));
+    round(&world, &later, world.jobs.outcome(job.id)).await;
+    assert_eq!(world.env.copy_time.get(), Duration::from_secs(60), "the first time, and as much again");
 }

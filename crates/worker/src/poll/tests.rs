@@ -88,6 +88,7 @@ fn a_link_dies_when_it_says_but_never_later_than_a_day_after_the_end() {
     };
     assert_eq!(deadline(3_600), at(3_600));
     assert_eq!(deadline(7 * 86_400), at(20) + DAY);
+    assert_eq!(deadline(-3_600), at(-3_600), "a dead link is no other link");
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use job::{
-    AccountName, Attempt, Event, Job, JobId, JobSpec, Model, Outcome, Rules, StateName, TaskId, Timestamp,
-    Try,
+    AccountName, Attempt, CopyBacklog, Event, Job, JobId, JobSpec, Model, Outcome, Rules, StateName, TaskId,
+    Timestamp, Try,
 };
 use queue::{ExtraTask, Orphans, TaskOwner};
 use tokio::sync::Notify;
@@ -279,6 +279,10 @@ impl Jobs for FakeJobs {
 
     async fn retain(&self) -> Result<u64, JobsFault> {
         Ok(0)
+    }
+
+    async fn copy_backlog(&self) -> Result<CopyBacklog, JobsFault> {
+        Ok(CopyBacklog::default())
     }
 
     async fn counts(&self) -> Result<BTreeMap<StateName, u64>, JobsFault> {

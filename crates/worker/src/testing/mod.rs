@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::api::{CreateAct, FakeApi, report};
 pub(crate) use self::archive::FakeArchive;
 pub(crate) use self::jobs::FakeJobs;
+use crate::archive_step::CopyTime;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{AccountConfig, WorkerConfig};
@@ -108,6 +109,7 @@ impl World {
             streaks: Streaks::default(),
             query_probes: QueryProbes::default(),
             on_the_wire: OnTheWire::new(),
+            copy_time: CopyTime::default(),
             tally: Tally::default(),
         };
         Self { env, jobs, api, archive, clock }

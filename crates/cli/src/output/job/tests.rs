@@ -117,7 +117,7 @@ fn people_see_state_next_step_images_and_history() {
     attempts   1
     images     1 stored, 2 billed, 2 at most
     cost       0.06 USD
-    links die  in 23h 59m
+    links die  in 23h 59m (1970-01-02 00:00:11)
 
     IMAGE  STATE    PIXELS       SIZE  KEY
         0  stored   2048*2048  1.4 MB  spring/sku-1/0.png
@@ -190,6 +190,14 @@ fn the_json_has_the_documented_shape() {
         "micros": 60000,
         "currency": "USD"
       },
+      "lost": {
+        "images": 0,
+        "cost": {
+          "amount": 0.0,
+          "micros": 0,
+          "currency": "USD"
+        }
+      },
       "tries": [
         {
           "at": "1970-01-01T00:00:05Z",
@@ -222,4 +230,34 @@ fn a_list_has_a_line_for_each_job() {
     JOB                         BATCH   CUSTOM ID  STATE      IMAGES  ATTEMPTS  ENQUEUED  REASON
     00000000000000000000000001  spring  sku-1      archiving     1/2         1  45s ago
     ");
+}
+
+/// The same job, over: what is not stored is lost.
+fn over(state: JobState, stored: u8, billed: u16) -> String {
+    let mut known = known();
+    known.job = Job { state, stored, billed, cost: Micros(30_000 * i64::from(billed)), ..known.job };
+    if let Some(outcome) = &mut known.outcome {
+        let reason = "what came is not a whole PNG".to_owned();
+        outcome.images[1].state = ImageState::Lost { code: "not_png".to_owned(), reason };
+    }
+    let (rules, template, prices) = (Rules::default(), KeyTemplate::default(), Prices::default());
+    let lens = Lens { rules: &rules, template: &template, prices: &prices, prompt: false, now: at(45) };
+    JobView::new(&known, &lens).render(at(45))
+}
+
+#[test]
+fn a_job_that_lost_images_says_which_why_and_what_they_cost() {
+    let task = || "t-1".parse().unwrap();
+    let partial = over(JobState::Succeeded { task: task(), at: at(40), partial: true }, 1, 2);
+    assert!(partial.contains("state      succeeded (images missing)"), "{partial}");
+    assert!(partial.contains("lost       1 image billed and not in the bucket, 0.03 USD"), "{partial}");
+    assert!(
+        partial.contains("1  lost                       not_png: what came is not a whole PNG"),
+        "{partial}"
+    );
+    let expired = over(JobState::Expired { task: task(), at: at(40) }, 0, 2);
+    assert!(expired.contains("lost       2 images billed and not in the bucket, 0.06 USD"), "{expired}");
+    assert!(!expired.contains("links die"), "{expired}");
+    let forgotten = over(JobState::Expired { task: task(), at: at(40) }, 0, 0);
+    assert!(forgotten.contains("lost       at most 2 images: DashScope forgot the task"), "{forgotten}");
 }
