@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
+mod expiry;
 mod jobs;
 mod resident;
 mod scale;
@@ -39,6 +40,15 @@ enum What {
         #[arg(long, default_value_t = 100)]
         create_ms: u64,
     },
+    /// Links that die at mixed times, with more and with less copying than is needed: what is lost, and what must be
+    Expiry {
+        /// Finished tasks
+        #[arg(long, default_value_t = 2_000)]
+        tasks: usize,
+        /// How long the last of their links live, in seconds
+        #[arg(long, default_value_t = 72)]
+        longest_s: u64,
+    },
     /// What a claim costs with more and more jobs waiting, and 100,000 jobs that are due at once
     Scale {
         /// The largest number of waiting jobs
@@ -52,6 +62,7 @@ async fn main() -> anyhow::Result<()> {
     match Arguments::parse().what {
         What::Jobs { jobs, heavy, seed } => jobs::run(jobs, heavy, seed).await,
         What::Stop { tasks, create_ms } => stop::run(tasks, create_ms).await,
+        What::Expiry { tasks, longest_s } => expiry::run(tasks, longest_s).await,
         What::Scale { most } => scale::run(most).await,
     }
 }

@@ -5,6 +5,8 @@
 
 mod audit;
 mod binary;
+pub mod dying;
+mod least_late;
 mod process;
 mod proxy;
 mod redis_server;
@@ -16,6 +18,7 @@ mod world;
 
 pub use audit::audit;
 pub use binary::{Imagemill, Output, Running};
+pub use least_late::least_late;
 pub use process::{Process, free_port};
 pub use proxy::LossyProxy;
 pub use redis_server::{Fsync, RedisServer};

@@ -96,11 +96,20 @@ impl World {
     /// The same, but jobs may also be held for a person: then no more tasks may exist than jobs that succeeded or are held, and
     /// still none twice.
     pub async fn check_all_accounted_for(&self) -> anyhow::Result<Checked> {
+        let over = |state: &StateName| matches!(state, StateName::Succeeded | StateName::Held);
+        self.check_all_are(over).await
+    }
+
+    /// The same, but jobs may also have expired or be canceled or failed: what is in the bucket is then of those that succeeded.
+    pub async fn check_all_over(&self) -> anyhow::Result<Checked> {
+        self.check_all_are(|state| state.is_final()).await
+    }
+
+    async fn check_all_are(&self, allowed: impl Fn(&StateName) -> bool) -> anyhow::Result<Checked> {
         let queue = self.redis.queue(99).await?;
         let ledger = self.simulator.ledger();
         let (jobs, expected) = expected_objects(&queue, &ledger).await?;
-        let over = |state: &StateName| matches!(state, StateName::Succeeded | StateName::Held);
-        ensure!(jobs.keys().all(over), "not all jobs succeeded or are held: {jobs:?}");
+        ensure!(jobs.keys().all(allowed), "jobs are in states that nobody expects: {jobs:?}");
         ensure!(ledger.totals.tasks_of_one_prompt_max <= 1, "a prompt was sent twice");
         ensure!(
             ledger.totals.tasks_created <= jobs.values().sum(),

@@ -8,6 +8,9 @@ use job::{CopyBacklog, HORIZONS, Micros, PACE_STEP, PACE_WINDOW, Timestamp};
 use crate::Queue;
 use crate::error::QueueError;
 
+/// The first link's job and end, how many jobs there are, how many images, and the counts of copies.
+type Facts = (Vec<(String, f64)>, u64, Option<i64>, HashMap<i64, u64>);
+
 /// Images that were billed and could not be had, since the beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Losses {
@@ -34,8 +37,7 @@ impl Queue {
         let mut facts = redis::pipe();
         facts.zrange_withscores(keys.links(), 0, 0).zcard(keys.links());
         facts.hget(keys.counts(), "to_copy").hgetall(keys.copied());
-        let (first, jobs, images, copied): (Vec<(String, f64)>, u64, Option<i64>, HashMap<i64, u64>) =
-            self.link().pipeline(&facts).await?;
+        let (first, jobs, images, copied): Facts = self.link().pipeline(&facts).await?;
         let mut counts = redis::pipe();
         for horizon in HORIZONS {
             counts.zcount(keys.links(), "-inf", (now + horizon).as_millisecond());

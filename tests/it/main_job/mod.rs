@@ -4,6 +4,7 @@ mod bad_input;
 mod commands;
 mod crashes;
 mod demo;
+mod expiry;
 mod namespaces;
 mod shutdown;
 mod whole;
