@@ -8,6 +8,8 @@ pub(crate) mod breakers;
 mod gate;
 mod inputs;
 mod keep;
+#[cfg(test)]
+mod reference_tests;
 mod table;
 #[cfg(test)]
 mod tests;
