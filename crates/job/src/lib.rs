@@ -8,6 +8,7 @@ mod event;
 mod failure;
 mod ids;
 mod job;
+mod missing;
 mod object_key;
 mod outcome;
 mod poll_schedule;
@@ -25,6 +26,7 @@ pub use event::Event;
 pub use failure::{Failure, FailureClass, Refusal, RetriesSpent, RetryPolicy, UnknownClass};
 pub use ids::{AccountName, BatchName, CustomId, InvalidName, JobId};
 pub use job::{Action, InvalidPriority, Job, Priority};
+pub use missing::{images_missing, missing_spec};
 pub use object_key::{
     DEFAULT_TEMPLATE, InvalidKey, InvalidTemplate, KeyTemplate, OBJECT_KEY_BYTES_MAX, ObjectKey,
 };

@@ -81,6 +81,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         Just(Event::Rescued),
         Just(Event::CancelRequested),
         Just(Event::RetryRequested),
+        (1u8..5).prop_map(|images| Event::MissingRequested { job: JobId::fresh(0, 2), images }),
         task.clone().prop_map(|task| Event::ResolvedAdopt { task: task.parse().unwrap() }),
         Just(Event::ResolvedResubmit),
         Just(Event::ResolvedFail),

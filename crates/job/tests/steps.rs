@@ -251,3 +251,44 @@ fn an_illegal_pairing_says_both_sides() {
         .unwrap_err();
     assert_eq!(error.to_string(), "a queued job cannot receive StillGoing");
 }
+
+#[test]
+fn every_create_and_every_refusal_is_a_line_with_its_request_id() {
+    let job = submitting();
+    let note = |event: Event| job.apply(event, at(2), &Rules::default(), 1.0).unwrap().note.unwrap();
+    let refusal = Refusal { request_id: Some("r-1".into()), ..Refusal::ours("Arrearage", "overdue") };
+    let refused = note(Event::Refused(refusal));
+    assert_eq!((refused.what.as_str(), refused.code.as_deref()), ("refused", Some("Arrearage")));
+    assert_eq!((refused.message.as_deref(), refused.request_id.as_deref()), (Some("overdue"), Some("r-1")));
+    assert_eq!((refused.attempt, refused.account.as_deref()), (1, Some("a")));
+    assert!(refused.folds());
+    let task = "t".parse().unwrap();
+    let created = Event::TaskCreated { attempt: attempt(&job), task, request_id: Some("r-2".into()) };
+    let created = note(created);
+    assert_eq!((created.what.as_str(), created.request_id.as_deref()), ("created", Some("r-2")));
+    assert_eq!((created.attempt, created.task.as_ref().map(|task| task.as_str())), (1, Some("t")));
+    assert!(!created.folds());
+    let unanswered = note(Event::NoAnswer { cause: "http_502".into() });
+    assert_eq!((unanswered.what.as_str(), unanswered.code.as_deref()), ("no_answer", Some("http_502")));
+}
+
+#[test]
+fn a_retried_job_keeps_what_it_has_cost_and_gets_its_retries_back() {
+    let mut expired = apply(&archiving(2), Event::LinksDead, 90_000);
+    assert_eq!((expired.state_name(), expired.billed, expired.cost), (StateName::Expired, 2, Micros(60_000)));
+    (expired.retries.service, expired.refusals) = (3, 7);
+    let again = apply(&expired, Event::RetryRequested, 90_001);
+    assert_eq!((again.state_name(), again.billed, again.cost), (StateName::Queued, 2, Micros(60_000)));
+    assert_eq!((again.retries, again.refusals, again.tasks), (Default::default(), 0, 1));
+}
+
+#[test]
+fn asking_for_missing_images_leaves_the_job_as_it_is_and_says_which_job_has_them() {
+    let asked = Event::MissingRequested { job: JobId::fresh(0, 2), images: 2 };
+    let expired = apply(&archiving(2), Event::LinksDead, 90_000);
+    let after = expired.apply(asked.clone(), at(90_001), &Rules::default(), 1.0).unwrap();
+    assert_eq!(after.job, expired);
+    let message = after.note.unwrap().message.unwrap();
+    assert!(message.contains(&JobId::fresh(0, 2).to_string()), "{message}");
+    assert!(polling().apply(asked, at(2), &Rules::default(), 1.0).is_err());
+}

@@ -5,6 +5,8 @@ mod commands;
 mod crashes;
 mod demo;
 mod expiry;
+mod failures;
 mod namespaces;
+mod retries;
 mod shutdown;
 mod whole;

@@ -252,3 +252,39 @@ async fn a_job_that_somebody_holds_is_not_handed_out_again() {
     assert_eq!(world.queue.job(job.id).await.unwrap().unwrap().fence, claimed.fence);
     world.check().await;
 }
+
+#[tokio::test]
+async fn a_batch_that_had_ended_is_open_again_until_its_retried_job_ends() {
+    let world = World::new().await;
+    world.enqueue("b", 1).await;
+    world.queue.seal(&name("b")).await.unwrap();
+    let mut connection = world.redis.connection().await.unwrap();
+    let ended = redis::cmd("ZCARD").arg(world.queue.keys().ended()).to_owned();
+    let mut expected_retries = 0;
+    let id = loop {
+        let job = world.claim().await.unwrap();
+        let failure = job::Failure {
+            class: job::FailureClass::Moderation,
+            code: "DataInspectionFailed".into(),
+            message: "no".into(),
+            request_id: None,
+        };
+        world.queue.commit(&job, Event::Rejected(failure), &world.rules, None).await.unwrap();
+        let summary = world.queue.batch(Some(&name("b"))).await.unwrap().unwrap();
+        assert!(summary.ended_at.is_some() && summary.sealed);
+        assert_eq!((summary.left, summary.count(StateName::Failed)), (0, 1));
+        assert_eq!(ended.query_async::<u64>(&mut connection).await.unwrap(), 1);
+        if expected_retries == 2 {
+            break job.id;
+        }
+        expected_retries += 1;
+        world.queue.commit_unfenced(job.id, Event::RetryRequested, &world.rules).await.unwrap();
+        let summary = world.queue.batch(Some(&name("b"))).await.unwrap().unwrap();
+        assert_eq!((summary.ended_at, summary.left, summary.count(StateName::Failed)), (None, 1, 0));
+        assert_eq!(ended.query_async::<u64>(&mut connection).await.unwrap(), 0, "retention would take it");
+        world.check().await;
+    };
+    let tries = world.queue.tries(id).await.unwrap();
+    let what: Vec<&str> = tries.iter().map(|line| line.what.as_str()).collect();
+    assert_eq!(what, ["moderation", "retry_requested", "moderation", "retry_requested", "moderation"]);
+}

@@ -3,7 +3,9 @@
 use clap::{Args, Subcommand};
 use job::BatchName;
 
-/// List and show batches: jobs that were enqueued together.
+use super::RetryBatch;
+
+/// List, show and retry batches: jobs that were enqueued together.
 #[derive(Debug, Args)]
 #[command(disable_help_subcommand = true)]
 pub(crate) struct BatchArgs {
@@ -32,4 +34,5 @@ pub(crate) enum BatchCommand {
         #[arg(value_name = "BATCH")]
         name: BatchName,
     },
+    Retry(RetryBatch),
 }

@@ -3,7 +3,9 @@
 use clap::{Args, Subcommand};
 use job::{BatchName, StateName, TaskId};
 
-/// List, show, cancel and resolve jobs.
+use super::RetryJobs;
+
+/// List, show, cancel, retry and resolve jobs.
 #[derive(Debug, Args)]
 #[command(disable_help_subcommand = true)]
 pub(crate) struct JobArgs {
@@ -18,6 +20,7 @@ pub(crate) enum JobCommand {
     Ls(ListJobs),
     Show(ShowJob),
     Cancel(CancelJobs),
+    Retry(RetryJobs),
     Resolve(ResolveJob),
 }
 

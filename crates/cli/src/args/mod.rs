@@ -7,6 +7,7 @@ mod config;
 mod enqueue;
 mod generate;
 mod job;
+mod retry;
 mod watch;
 mod worker;
 
@@ -23,6 +24,7 @@ pub(crate) use config::{ConfigArgs, ConfigCommand, ShowConfig};
 pub(crate) use enqueue::{EnqueueArgs, RequestFlags};
 pub(crate) use generate::GenerateArgs;
 pub(crate) use job::{CancelJobs, JobArgs, JobCommand, ListJobs, ResolveJob, ShowJob};
+pub(crate) use retry::{RetryBatch, RetryJobs, Where};
 pub(crate) use watch::WatchArgs;
 pub(crate) use worker::WorkerArgs;
 

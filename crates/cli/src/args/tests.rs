@@ -40,8 +40,8 @@ fn help_says_what_there_is() {
       worker       Do the work: create tasks, follow them, copy images into the bucket
       status       Show what is going on: jobs by state, accounts, pauses
       watch        Follow a batch, or everything, until it is done
-      batch        List and show batches: jobs that were enqueued together
-      job          List, show, cancel and resolve jobs
+      batch        List, show and retry batches: jobs that were enqueued together
+      job          List, show, cancel, retry and resolve jobs
       generate     Make images from one prompt right here, without the queue
       config       Show and check the settings
       completions  Print a completion script for a shell
@@ -323,4 +323,85 @@ fn flags_become_settings_and_a_flag_of_its_own_wins() {
     assert_eq!(flags["redis.lease"], "2s");
     assert_eq!(flags["worker.poll_concurrency"], "7");
     assert_eq!(flags["worker.unsafe_redis"], "true");
+}
+
+#[test]
+fn the_help_of_a_retry_explains_what_it_costs_and_what_missing_images_are() {
+    // The options that every command has stand in the help of the program itself.
+    let body = |path: &[&str]| {
+        let text = help(path);
+        let (own, rest) = text.split_once("\nEverywhere:").unwrap_or((&text, ""));
+        let end = rest.find("\nA job that runs again").or(rest.find("\nConditions:")).unwrap_or(0);
+        format!("{own}{}", &rest[end..])
+    };
+    insta::assert_snapshot!(body(&["job", "retry"]), @r"
+    Run jobs again that failed, were canceled or expired
+
+    Usage: imagemill job retry [OPTIONS] <ID>...
+
+    Arguments:
+      <ID>...
+              Job ids; with --batch, custom_ids
+
+    Options:
+      -b, --batch <NAME>
+              The batch in which the IDs are custom_ids
+
+          --yes
+              Do not ask: the cost is agreed
+
+      -h, --help
+              Print help
+
+    A job that runs again makes a new task, which is billed if it succeeds. What its earlier tasks cost stays counted. A held job is
+    not retried: `imagemill job resolve` decides about it.
+
+    Examples:
+      imagemill job retry 01KBXW0Z7T3Q9V5C2M8N4R6P1D
+      imagemill job retry --batch spring sku-1042 sku-1043 --yes
+    ");
+    insta::assert_snapshot!(body(&["batch", "retry"]), @r"
+    Run the jobs of a batch again that failed, were canceled or expired, or ask for missing images
+
+    Usage: imagemill batch retry [OPTIONS] <BATCH>
+
+    Arguments:
+      <BATCH>
+              The batch
+
+    Options:
+          --where <KEY=VALUE>
+              Only jobs of which this is true; may be repeated
+
+          --missing
+              Ask for the images that ended jobs did not deliver, as new jobs
+
+          --dry-run
+              Only say what would be done, and what it may cost
+
+          --yes
+              Do not ask: the cost is agreed
+
+      -h, --help
+              Print help
+
+    Conditions: class=CLASS, code=CODE (the service's), state=STATE. All of them must hold; one may name several values with commas.
+      Classes: moderation, invalid_request, input_download, service, service_timeout, transport, by_person, local
+      States: failed, canceled, expired; with --missing: succeeded, expired
+
+    --missing leaves the old jobs as they are. For each that succeeded with fewer images than it asked for, or whose links died before
+    all images were copied, it enqueues a new job in the same batch that asks for as many as are missing, by the same prompt and
+    parameters. Its custom_id is the old one with `~missing` (the second time `~missing2`; without a custom_id the old job's id), and
+    its images stand under keys of its own. A set may bring fewer images than were asked for: of it only those count that were made
+    and lost.
+
+    The command may be repeated, after an interruption too: nothing is asked for twice. An expired job whose images were asked for
+    with --missing does not run again. Held jobs are left as they are: `imagemill job resolve`.
+
+    Examples:
+      imagemill batch retry spring --dry-run
+      imagemill batch retry spring --where class=service,service_timeout --yes
+      imagemill batch retry spring --where state=failed --where code=DataInspectionFailed
+      imagemill batch retry spring --missing
+    ");
 }

@@ -1,5 +1,6 @@
 //! What each command does, a file each. A command gets its arguments and the [`App`], and answers with an exit code.
 
+mod agree;
 mod batch;
 mod config;
 #[cfg(feature = "demo")]
@@ -8,6 +9,7 @@ mod enqueue;
 mod generate;
 mod job;
 mod resolve;
+mod retry;
 mod status;
 mod wait;
 mod watch;
@@ -34,11 +36,13 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<u8, Failure> {
         Command::Batch(args) => match args.command {
             BatchCommand::Ls { limit, cursor } => batch::list(app, limit, cursor).await,
             BatchCommand::Show { name } => batch::show(app, name).await,
+            BatchCommand::Retry(args) => retry::batch(app, args).await,
         },
         Command::Job(args) => match args.command {
             JobCommand::Ls(args) => job::list(app, args).await,
             JobCommand::Show(args) => job::show(app, args).await,
             JobCommand::Cancel(args) => job::cancel(app, args).await,
+            JobCommand::Retry(args) => retry::jobs(app, args).await,
             JobCommand::Resolve(args) => resolve::resolve(app, args).await,
         },
         Command::Generate(args) => generate::run(app, *args).await,

@@ -1,11 +1,10 @@
 //! `job resolve`: a person decides what the evidence could not.
 
-use std::io::{BufRead as _, IsTerminal as _};
-
 use job::{Event, HeldReason, Job, JobState, Prices, StateName, TaskId};
 use queue::{CommitError, Queue};
 use serde::Serialize;
 
+use super::agree::agree;
 use super::job::id;
 use crate::app::{App, queue_failure};
 use crate::args::ResolveJob;
@@ -31,8 +30,9 @@ pub(super) async fn resolve(app: &App, args: ResolveJob) -> Result<u8, Failure> 
     let event = match args.adopt {
         Some(task) => adoption(&queue, &job, task).await?,
         None if args.resubmit => {
-            if job.state_name() == StateName::Held && !args.yes {
-                confirm(app, &job, &settings.prices())?;
+            if job.state_name() == StateName::Held && !agreed(args.yes, &job, &settings.prices())? {
+                app.out.note(&format!("Job {id} stays held."));
+                return Ok(exit_code::FAILED);
             }
             Event::ResolvedResubmit
         }
@@ -86,7 +86,7 @@ async fn adoption(queue: &Queue, job: &Job, task: TaskId) -> Result<Event, Failu
 }
 
 /// Says what sending the job again may cost, and asks.
-fn confirm(app: &App, job: &Job, prices: &Prices) -> Result<(), Failure> {
+fn agreed(yes: bool, job: &Job, prices: &Prices) -> Result<bool, Failure> {
     let price = prices.per_image(job.model).times(job.images_max.into());
     let cost = at_most(job.images_max.into(), price, &prices.currency);
     let paid = match job.billed {
@@ -97,17 +97,5 @@ fn confirm(app: &App, job: &Job, prices: &Prices) -> Result<(), Failure> {
             money(job.cost, &prices.currency)
         ),
     };
-    let question = format!("{paid} Sending it again costs {cost}.");
-    if app.out.json || !std::io::stdin().is_terminal() {
-        return Err(Failure::message(format!("job {} was not sent again: {question}", job.id))
-            .hint("--yes says that this is meant")
-            .exit(exit_code::USAGE));
-    }
-    app.out.note(&format!("{question} Send it again? [y/N]"));
-    let mut answer = String::new();
-    let read = std::io::stdin().lock().read_line(&mut answer);
-    if read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") {
-        return Ok(());
-    }
-    Err(Failure::message(format!("job {} stays held", job.id)))
+    agree(yes, &format!("{paid} Sending it again costs {cost}."))
 }

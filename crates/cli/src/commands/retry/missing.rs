@@ -1,0 +1,93 @@
+//! `--missing`: new jobs for the images that ended jobs did not deliver.
+//!
+//! Never touches what is there, but for a line in the old job's history. The new job's id follows from the old one's name, so
+//! that repeating the command enqueues nothing twice.
+
+use futures::StreamExt as _;
+use futures::stream;
+use job::{Event, Job, JobSpec, JobState, Rules, images_missing, missing_spec};
+use queue::{CHUNK_MAX, CommitError, EnqueueError, Enqueued, NewJob, Queue};
+
+use super::{CALLS_AT_ONCE, Done};
+use crate::app::queue_failure;
+use crate::exit_code;
+use crate::failure::Failure;
+
+/// A job with missing images.
+pub(super) struct Asked {
+    pub(super) job: Job,
+    /// How many are missing.
+    pub(super) images: u8,
+    /// Whether the job for them is there already.
+    pub(super) is_there: bool,
+    new: NewJob,
+}
+
+/// Those of `jobs` of which images are missing.
+pub(super) async fn look(queue: &Queue, jobs: Vec<Job>) -> Result<Vec<Asked>, Failure> {
+    // Most jobs are whole, and their record says so.
+    let suspects = jobs.into_iter().filter(|job| match job.state {
+        JobState::Succeeded { partial, .. } => partial || job.stored < job.images_max,
+        _ => true,
+    });
+    let looked: Vec<Result<Option<Asked>, Failure>> =
+        stream::iter(suspects.map(|job| look_at(queue, job))).buffered(CALLS_AT_ONCE).collect().await;
+    let looked: Vec<Option<Asked>> = looked.into_iter().collect::<Result<_, _>>()?;
+    Ok(looked.into_iter().flatten().collect())
+}
+
+async fn look_at(queue: &Queue, job: Job) -> Result<Option<Asked>, Failure> {
+    let failed = |error| queue_failure(error, "read a job");
+    let Some(spec) = queue.spec(job.id).await.map_err(failed)? else { return Ok(None) };
+    let outcome = queue.outcome(job.id).await.map_err(failed)?;
+    let images = images_missing(&job, &spec, outcome.as_ref());
+    if images == 0 {
+        return Ok(None);
+    }
+    let new = queue.new_job(missing_spec(&job, &spec, images));
+    let is_there = queue.job(new.id).await.map_err(failed)?.is_some();
+    Ok(Some(Asked { job, images, is_there, new }))
+}
+
+/// Whether the job for an ended job's missing images is there: then the old one must not make them as well.
+pub(super) async fn asked_before(queue: &Queue, job: &Job) -> Result<bool, Failure> {
+    let failed = |error| queue_failure(error, "read a job");
+    let Some(spec) = queue.spec(job.id).await.map_err(failed)? else { return Ok(false) };
+    let spec: JobSpec = missing_spec(job, &spec, 1);
+    Ok(queue.job(queue.new_job(spec).id).await.map_err(failed)?.is_some())
+}
+
+/// Enqueues a job for each of `jobs` of which images are missing.
+pub(super) async fn ask(
+    queue: &Queue,
+    rules: &Rules,
+    jobs: Vec<Job>,
+    done: &mut Done,
+) -> Result<(), Failure> {
+    let asked: Vec<Asked> = look(queue, jobs).await?.into_iter().filter(|asked| !asked.is_there).collect();
+    for chunk in asked.chunks(CHUNK_MAX) {
+        let batch = chunk.first().and_then(|asked| asked.job.batch.as_ref());
+        let new: Vec<NewJob> = chunk.iter().map(|asked| asked.new.clone()).collect();
+        let enqueued = queue.enqueue(batch, &new).await.map_err(enqueue_failure)?;
+        for (asked, became) in chunk.iter().zip(enqueued) {
+            if became != Enqueued::New {
+                // Somebody else was quicker, or it was there, ended, and was removed: it is not paid for again.
+                done.moved_on += 1;
+                continue;
+            }
+            done.retried += 1;
+            let event = Event::MissingRequested { job: asked.new.id, images: asked.images };
+            match queue.commit_unfenced(asked.job.id, event, rules).await {
+                Ok(_) | Err(CommitError::Missing(_) | CommitError::Illegal(_)) => {}
+                Err(CommitError::Queue(error)) => return Err(queue_failure(error, "note it at the old job")),
+                Err(error) => return Err(Failure::new(error).context("failed to note it at the old job")),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn enqueue_failure(error: EnqueueError) -> Failure {
+    let failure = Failure::new(error).context("failed to enqueue the jobs").exit(exit_code::UNAVAILABLE);
+    failure.hint("run the same command again: nothing is asked for twice")
+}

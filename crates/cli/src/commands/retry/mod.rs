@@ -1,0 +1,316 @@
+//! `job retry` and `batch retry`: ended jobs run again, or their missing images are asked for.
+//!
+//! A batch is gone through twice, a page at a time: once to count what it may cost, which is asked about, and once to do it.
+//! Jobs that come into the batch meanwhile are not looked at.
+
+mod choice;
+mod missing;
+
+use std::collections::BTreeMap;
+
+use futures::StreamExt as _;
+use futures::stream;
+use job::{Event, Job, JobId, Micros, Prices, Rules, StateName};
+use queue::{CommitError, JobFilter, Queue};
+use serde::Serialize;
+
+use self::choice::Choice;
+use super::agree::agree;
+use super::batch::no_batch;
+use super::job::id;
+use crate::app::{App, queue_failure};
+use crate::args::{RetryBatch, RetryJobs};
+use crate::exit_code;
+use crate::failure::Failure;
+use crate::output::batch::Cost;
+use crate::output::status::at_most;
+use crate::output::words::{count, counted};
+
+/// How many calls to Redis run at once.
+const CALLS_AT_ONCE: usize = 32;
+
+/// Jobs that are read at a time.
+const PAGE: usize = 500;
+
+/// What would be done, and what it may cost.
+#[derive(Debug, Default)]
+struct Estimate {
+    by_state: BTreeMap<StateName, u64>,
+    images: u64,
+    cost: Micros,
+    /// Jobs whose missing images are a job of their own already.
+    asked_before: u64,
+}
+
+impl Estimate {
+    fn add(&mut self, job: &Job, images: u8, prices: &Prices) {
+        *self.by_state.entry(job.state_name()).or_default() += 1;
+        self.images += u64::from(images);
+        self.cost.0 = self.cost.0.saturating_add(prices.per_image(job.model).times(images.into()).0);
+    }
+
+    fn jobs(&self) -> u64 {
+        self.by_state.values().sum()
+    }
+
+    /// Such as `3 jobs (2 failed, 1 expired)`.
+    fn words(&self) -> String {
+        let states: Vec<String> =
+            self.by_state.iter().map(|(state, jobs)| format!("{} {state}", count(*jobs))).collect();
+        format!("{} ({})", counted(self.jobs(), "job"), states.join(", "))
+    }
+}
+
+/// What was done.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Done {
+    /// Jobs that run again, or new ones for missing images.
+    retried: u64,
+    /// Jobs that somebody else had moved on by then.
+    moved_on: u64,
+}
+
+/// What `job retry --json` and `batch retry --json` print.
+#[derive(Debug, Serialize)]
+struct RetryView {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch: Option<String>,
+    dry_run: bool,
+    /// Jobs that it is about, by state.
+    matched: BTreeMap<StateName, u64>,
+    /// Jobs that run again, or new ones for missing images.
+    retried: u64,
+    /// Jobs that somebody else moved on meanwhile.
+    moved_on: u64,
+    /// Jobs whose missing images were asked for before.
+    asked_before: u64,
+    /// Held jobs, which are left as they are.
+    held: u64,
+    /// The most images that may come of it.
+    images_max: u64,
+    /// What they cost at most.
+    cost_max: Cost,
+}
+
+/// Retries the jobs of a batch.
+pub(super) async fn batch(app: &App, args: RetryBatch) -> Result<u8, Failure> {
+    let choice = Choice::new(&args)?;
+    let settings = app.settings()?;
+    let queue = app.queue(&settings).await?;
+    let (rules, prices) = (settings.rules(), settings.prices());
+    let summary =
+        queue.batch(Some(&args.name)).await.map_err(|error| queue_failure(error, "read the batch"))?;
+    let summary = summary.ok_or_else(|| no_batch(&args.name))?;
+    let work = Work { queue: &queue, rules: &rules, prices: &prices, choice: &choice, begun: queue.now() };
+
+    let mut estimate = Estimate::default();
+    work.each_page(async |jobs| work.estimate(jobs, &mut estimate).await).await?;
+    let what = if choice.missing { "would be asked for again, as new jobs" } else { "would run again" };
+    let agreed = !args.dry_run && estimate.jobs() > 0;
+    if agreed && !agree(args.yes, &question(&estimate, what, &prices.currency))? {
+        app.out.note("Nothing was done.");
+        return Ok(exit_code::FAILED);
+    }
+    let mut done = Done::default();
+    if agreed {
+        work.each_page(async |jobs| work.carry_out(jobs, &mut done).await).await?;
+        if choice.missing {
+            queue.seal(&args.name).await.map_err(|error| {
+                queue_failure(error, "end the batch")
+                    .hint("run the same command again: nothing is asked for twice")
+            })?;
+        }
+    }
+    let view = RetryView {
+        batch: Some(args.name.to_string()),
+        dry_run: args.dry_run,
+        matched: estimate.by_state.clone(),
+        retried: done.retried,
+        moved_on: done.moved_on,
+        asked_before: estimate.asked_before,
+        held: summary.count(StateName::Held),
+        images_max: estimate.images,
+        cost_max: Cost::new(estimate.cost, &prices.currency),
+    };
+    if app.out.json {
+        app.out.print_json(&view)?;
+        return Ok(exit_code::DONE);
+    }
+    if estimate.jobs() == 0 {
+        let nothing = if choice.missing { "No images are missing." } else { "No job is to run again." };
+        app.out.print(nothing)?;
+    } else if args.dry_run {
+        app.out.print(&format!("{}.", question(&estimate, what, &prices.currency)))?;
+    } else if choice.missing {
+        app.out.print(&format!("{} enqueued for missing images", counted(done.retried, "job")))?;
+    } else {
+        app.out.print(&format!("{} will run again", counted(done.retried, "job")))?;
+    }
+    for (jobs, words) in [
+        (view.moved_on, "moved on meanwhile and left as it is"),
+        (view.asked_before, "left: its missing images were asked for before"),
+        (view.held, "held and left for `imagemill job resolve`"),
+    ] {
+        if jobs > 0 {
+            app.out.note(&format!("{}: {words}", counted(jobs, "job")));
+        }
+    }
+    Ok(exit_code::DONE)
+}
+
+/// Retries single jobs.
+pub(super) async fn jobs(app: &App, args: RetryJobs) -> Result<u8, Failure> {
+    let settings = app.settings()?;
+    let ids: Vec<JobId> =
+        args.ids.iter().map(|text| id(&settings, args.batch.as_ref(), text)).collect::<Result<_, _>>()?;
+    let queue = app.queue(&settings).await?;
+    let (rules, prices) = (settings.rules(), settings.prices());
+    let (mut estimate, mut chosen, mut left, mut held) = (Estimate::default(), Vec::new(), 0_u64, 0);
+    for (name, id) in args.ids.iter().zip(ids) {
+        let job = queue.job(id).await.map_err(|error| queue_failure(error, "read a job"))?;
+        let Some(job) = job else {
+            app.out.note(&format!("warning: there is no job `{name}`"));
+            left += 1;
+            continue;
+        };
+        let reason = match job.state_name() {
+            StateName::Failed | StateName::Canceled => None,
+            StateName::Expired if missing::asked_before(&queue, &job).await? => {
+                Some("expired, and its images were asked for as a job of their own already")
+            }
+            StateName::Expired => None,
+            StateName::Held => {
+                held += 1;
+                Some("held: `imagemill job resolve` decides about it")
+            }
+            StateName::Succeeded => {
+                Some("succeeded and stays so; `imagemill batch retry --missing` asks for missing images")
+            }
+            _ => Some("not over yet, and stays as it is"),
+        };
+        match reason {
+            None if chosen.contains(&job.id) => {}
+            None => {
+                estimate.add(&job, job.images_max, &prices);
+                chosen.push(job.id);
+            }
+            Some(reason) => {
+                app.out.note(&format!("warning: job `{name}` is {reason}"));
+                left += 1;
+            }
+        }
+    }
+    let mut done = Done::default();
+    if !chosen.is_empty() {
+        if !agree(args.yes, &question(&estimate, "would run again", &prices.currency))? {
+            app.out.note("Nothing was done.");
+            return Ok(exit_code::FAILED);
+        }
+        run_again(&queue, &rules, &chosen, &mut done).await?;
+    }
+    if app.out.json {
+        app.out.print_json(&RetryView {
+            batch: args.batch.map(|name| name.to_string()),
+            dry_run: false,
+            matched: estimate.by_state,
+            retried: done.retried,
+            moved_on: done.moved_on,
+            asked_before: estimate.asked_before,
+            held,
+            images_max: estimate.images,
+            cost_max: Cost::new(estimate.cost, &prices.currency),
+        })?;
+    } else {
+        app.out.print(&format!("{} will run again", counted(done.retried, "job")))?;
+    }
+    Ok(if left > 0 || done.moved_on > 0 { exit_code::FAILED } else { exit_code::DONE })
+}
+
+/// What both passes over a batch need.
+struct Work<'a> {
+    queue: &'a Queue,
+    rules: &'a Rules,
+    prices: &'a Prices,
+    choice: &'a Choice,
+    /// Jobs that were enqueued later are not looked at: those for missing images are among them.
+    begun: job::Timestamp,
+}
+
+impl Work<'_> {
+    /// Every chosen job, a page at a time.
+    async fn each_page(
+        &self,
+        mut act: impl AsyncFnMut(Vec<Job>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let filter =
+            JobFilter { batch: Some(Some(self.choice.batch.clone())), states: self.choice.states.clone() };
+        let mut cursor = None;
+        loop {
+            let page = self.queue.jobs(&filter, cursor.as_ref(), PAGE).await;
+            let page = page.map_err(|error| queue_failure(error, "list the jobs"))?;
+            let chosen = |job: &Job| self.choice.fits(job) && job.enqueued_at <= self.begun;
+            act(page.items.into_iter().filter(chosen).collect()).await?;
+            cursor = page.next;
+            if cursor.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn estimate(&self, jobs: Vec<Job>, estimate: &mut Estimate) -> Result<(), Failure> {
+        if self.choice.missing {
+            for asked in missing::look(self.queue, jobs).await? {
+                match asked.is_there {
+                    true => estimate.asked_before += 1,
+                    false => estimate.add(&asked.job, asked.images, self.prices),
+                }
+            }
+            return Ok(());
+        }
+        for job in jobs {
+            match job.state_name() == StateName::Expired && missing::asked_before(self.queue, &job).await? {
+                true => estimate.asked_before += 1,
+                false => estimate.add(&job, job.images_max, self.prices),
+            }
+        }
+        Ok(())
+    }
+
+    async fn carry_out(&self, jobs: Vec<Job>, done: &mut Done) -> Result<(), Failure> {
+        if self.choice.missing {
+            return missing::ask(self.queue, self.rules, jobs, done).await;
+        }
+        let mut ids = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            if job.state_name() != StateName::Expired || !missing::asked_before(self.queue, &job).await? {
+                ids.push(job.id);
+            }
+        }
+        run_again(self.queue, self.rules, &ids, done).await
+    }
+}
+
+async fn run_again(queue: &Queue, rules: &Rules, ids: &[JobId], done: &mut Done) -> Result<(), Failure> {
+    let one = |id: &JobId| {
+        let (queue, id) = (queue.clone(), *id);
+        async move {
+            match queue.commit_unfenced(id, Event::RetryRequested, rules).await {
+                Ok(_) => Ok(true),
+                Err(CommitError::Missing(_) | CommitError::Illegal(_)) => Ok(false),
+                Err(CommitError::Queue(error)) => Err(queue_failure(error, "retry a job")),
+                Err(error) => Err(Failure::new(error).context("failed to retry a job")),
+            }
+        }
+    };
+    let again: Vec<Result<bool, Failure>> =
+        stream::iter(ids.iter().map(one)).buffered(CALLS_AT_ONCE).collect().await;
+    for again in again {
+        if again? { done.retried += 1 } else { done.moved_on += 1 }
+    }
+    Ok(())
+}
+
+fn question(estimate: &Estimate, what: &str, currency: &str) -> String {
+    let subject = estimate.words();
+    format!("{subject} {what}: {}.", at_most(estimate.images, estimate.cost, currency))
+}

@@ -1,0 +1,116 @@
+use dashscope_sim::{Act, Fault, On};
+use tests::World;
+
+use super::failures::{HASTY, show};
+
+async fn worker(world: &World) {
+    world.imagemill.run(&["worker", "--until-idle"]).await.unwrap();
+}
+
+fn failed(code: &str) -> Act {
+    Act::Failed { code: code.into(), message: "scripted".into(), flat: false }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failed_jobs_run_again_by_class_once_somebody_agrees_to_the_cost() {
+    let world = World::quick().await.unwrap();
+    world.write("imagemill.toml", HASTY).unwrap();
+    let lines: String = ["bad-0", "bad-1", "weak-0", "good-0"]
+        .map(|name| format!("{{\"custom_id\": \"{name}\", \"prompt\": \"{name}\", \"n\": 2}}\n"))
+        .concat();
+    world.write("four.jsonl", &lines).unwrap();
+    for (prompt, code) in [("bad", "DataInspectionFailed"), ("weak", "InternalError")] {
+        world.simulator.faults().add(Fault::new(On::Task, failed(code)).prompt_contains(prompt)).unwrap();
+    }
+    world.imagemill.run(&["enqueue", "four.jsonl", "--batch", "b"]).await.unwrap().expect_code(0);
+    worker(&world).await;
+    let shown = show(&world.imagemill, "b").await;
+    assert_eq!((&shown["jobs"]["failed"], &shown["state"]), (&3.into(), &"done".into()), "{shown}");
+    world.simulator.faults().clear();
+
+    let run = async |arguments: &[&str]| world.imagemill.run(arguments).await.unwrap();
+    let counted = run(&["batch", "retry", "b", "--dry-run", "--json"]).await.expect_code(0).json();
+    assert_eq!((&counted["matched"]["failed"], &counted["images_max"]), (&3.into(), &6.into()), "{counted}");
+    assert_eq!(
+        (&counted["cost_max"]["micros"], &counted["retried"]),
+        (&180_000.into(), &0.into()),
+        "{counted}"
+    );
+    let refused = run(&["batch", "retry", "b"]).await.expect_code(2);
+    assert!(
+        refused.stderr.contains("3 jobs (3 failed) would run again: at most 6 images for 0.18 USD"),
+        "{}",
+        refused.stderr
+    );
+    assert!(refused.stderr.contains("--yes"), "{}", refused.stderr);
+    run(&["job", "retry", "--batch", "b", "bad-0"]).await.expect_code(2);
+    let unknown = run(&["batch", "retry", "b", "--where", "class=moderatoin"]).await.expect_code(2);
+    assert!(unknown.stderr.contains("did you mean `moderation`"), "{}", unknown.stderr);
+    run(&["batch", "retry", "nowhere", "--yes"]).await.expect_code(1);
+
+    let which = ["--where", "class=moderation", "--where", "code=DataInspectionFailed"];
+    let mut arguments = vec!["batch", "retry", "b", "--yes", "--json"];
+    arguments.extend(which);
+    let again = run(&arguments).await.expect_code(0).json();
+    assert_eq!(again["retried"], 2, "{again}");
+    assert_eq!(show(&world.imagemill, "b").await["jobs"]["queued"], 2);
+    // The same again finds nothing to do, and what is under way is not retried.
+    assert_eq!(run(&arguments).await.expect_code(0).json()["retried"], 0);
+    run(&["job", "retry", "--batch", "b", "bad-0", "--yes"]).await.expect_code(1);
+    run(&["job", "retry", "--batch", "b", "weak-0", "--yes"]).await.expect_code(0);
+    worker(&world).await;
+    let shown = show(&world.imagemill, "b").await;
+    assert_eq!((&shown["jobs"]["succeeded"], &shown["state"]), (&4.into(), &"done".into()), "{shown}");
+    assert_eq!((&shown["images"]["billed"], &shown["images"]["stored"]), (&8.into(), &8.into()), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn missing_images_are_asked_for_as_jobs_of_their_own_and_only_once() {
+    let world = World::quick().await.unwrap();
+    world.write("imagemill.toml", HASTY).unwrap();
+    let lines = [
+        r#"{"custom_id": "four", "prompt": "four kites", "n": 4}"#,
+        r#"{"custom_id": "set", "prompt": "a set of kites", "n": 4, "enable_sequential": true}"#,
+        r#"{"custom_id": "whole", "prompt": "a boat"}"#,
+    ];
+    world.write("three.jsonl", &lines.map(|line| format!("{line}\n")).concat()).unwrap();
+    world
+        .simulator
+        .faults()
+        .add(Fault::new(On::Task, Act::FewerImages).prompt_contains("kites").times(2))
+        .unwrap();
+    world.imagemill.run(&["enqueue", "three.jsonl", "--batch", "b"]).await.unwrap().expect_code(0);
+    worker(&world).await;
+    let billed = show(&world.imagemill, "b").await["images"]["billed"].as_u64().unwrap();
+
+    let run = async |arguments: &[&str]| world.imagemill.run(arguments).await.unwrap();
+    run(&["batch", "retry", "b", "--missing"]).await.expect_code(2);
+    let asked = run(&["batch", "retry", "b", "--missing", "--yes", "--json"]).await.expect_code(0).json();
+    assert_eq!((&asked["retried"], &asked["images_max"]), (&1.into(), &1.into()), "{asked}");
+    let again = run(&["batch", "retry", "b", "--missing", "--yes", "--json"]).await.expect_code(0).json();
+    assert_eq!((&again["retried"], &again["asked_before"]), (&0.into(), &1.into()), "{again}");
+    worker(&world).await;
+
+    let shown = show(&world.imagemill, "b").await;
+    assert_eq!((&shown["jobs"]["total"], &shown["jobs"]["succeeded"]), (&4.into(), &4.into()), "{shown}");
+    assert_eq!(
+        (&shown["state"], &shown["images"]["billed"]),
+        (&"done".into(), &(billed + 1).into()),
+        "{shown}"
+    );
+    let new = run(&["job", "show", "--batch", "b", "four~missing", "--json"]).await.expect_code(0).json();
+    assert_eq!((&new["images_max"], &new["stored"]), (&1.into(), &1.into()), "{new}");
+    let old = run(&["job", "show", "--batch", "b", "four", "--json"]).await.expect_code(0).json();
+    assert_eq!((&old["state"], &old["stored"]), (&"succeeded".into(), &3.into()), "{old}");
+    let note = old["tries"].as_array().unwrap().last().unwrap();
+    assert_eq!(note["what"], "missing_requested", "{old}");
+    assert!(note["message"].as_str().unwrap().contains(new["job"].as_str().unwrap()), "{old}");
+    // Every object is where its job says, the old ones untouched.
+    let store = world.store.store().await.unwrap();
+    for key in [&old["images"][0]["key"], &new["images"][0]["key"]] {
+        let key = job::ObjectKey::parse(key.as_str().unwrap()).unwrap();
+        assert!(store.head(&key).await.unwrap().is_some(), "{key}");
+    }
+    let whole = run(&["batch", "retry", "b", "--missing", "--json"]).await.expect_code(0).json();
+    assert_eq!(whole["retried"], 0, "{whole}");
+}
