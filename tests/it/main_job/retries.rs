@@ -1,4 +1,9 @@
+use std::time::Duration;
+
+use dashscope::Model;
 use dashscope_sim::{Act, Fault, On};
+use job::{Event, Micros, Rules};
+use queue::{AccountLimits, SubmitAsk, SubmitClaim};
 use tests::World;
 
 use super::failures::{HASTY, show};
@@ -113,4 +118,55 @@ async fn missing_images_are_asked_for_as_jobs_of_their_own_and_only_once() {
     }
     let whole = run(&["batch", "retry", "b", "--missing", "--json"]).await.expect_code(0).json();
     assert_eq!(whole["retried"], 0, "{whole}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_job_is_made_again_or_its_images_are_asked_for_and_never_both() {
+    let world = World::quick().await.unwrap();
+    let line = |name: &str| format!("{{\"custom_id\": \"{name}\", \"prompt\": \"{name}\", \"n\": 2}}\n");
+    world.write("two.jsonl", &["a", "b"].map(line).concat()).unwrap();
+    world.imagemill.run(&["enqueue", "two.jsonl", "--batch", "b"]).await.unwrap().expect_code(0);
+    // As a worker leaves them whose links died: both are billed, and nothing is stored.
+    let queue = world.redis.queue(99).await.unwrap();
+    let ask = SubmitAsk {
+        account: "default".parse().unwrap(),
+        model: Model::Wan27ImagePro,
+        limits: AccountLimits { create_per_second: 1e6, ..AccountLimits::default() },
+        send_within: Duration::from_secs(5),
+        probe_window: Duration::from_secs(40),
+    };
+    for model in Model::ALL {
+        let ask = SubmitAsk { model, ..ask.clone() };
+        while let SubmitClaim::Claimed { job, .. } = queue.claim_submit(&ask, &queue.nonce()).await.unwrap() {
+            let attempt = job.state.attempt().unwrap().clone();
+            let task = format!("task-{}", job.id).parse().unwrap();
+            let deadline = queue.now();
+            for event in [
+                Event::TaskCreated { attempt, task, request_id: None },
+                Event::TaskSucceeded { images: 2, billed: 2, cost: Micros(150_000), deadline },
+                Event::LinksDead,
+            ] {
+                queue.commit_unfenced(job.id, event, &Rules::default()).await.unwrap();
+            }
+        }
+    }
+    let before = show(&world.imagemill, "b").await;
+    assert_eq!((&before["jobs"]["expired"], &before["images"]["billed"]), (&2.into(), &4.into()), "{before}");
+
+    let run = async |arguments: &[&str]| world.imagemill.run(arguments).await.unwrap();
+    run(&["job", "retry", "--batch", "b", "a", "--yes"]).await.expect_code(0);
+    // `a` runs again and is expired no more: only the images of `b` are asked for.
+    let asked = run(&["batch", "retry", "b", "--missing", "--yes", "--json"]).await.expect_code(0).json();
+    assert_eq!((&asked["retried"], &asked["images_max"]), (&1.into(), &2.into()), "{asked}");
+    let again = run(&["batch", "retry", "b", "--yes", "--json"]).await.expect_code(0).json();
+    assert_eq!((&again["retried"], &again["asked_before"]), (&0.into(), &1.into()), "{again}");
+    let refused = run(&["job", "retry", "--batch", "b", "b", "--yes"]).await.expect_code(1);
+    assert!(refused.stderr.contains("asked for as a job of their own already"), "{}", refused.stderr);
+
+    worker(&world).await;
+    let after = show(&world.imagemill, "b").await;
+    assert_eq!((&after["jobs"]["succeeded"], &after["jobs"]["expired"]), (&2.into(), &1.into()), "{after}");
+    // What was billed before stays counted.
+    assert_eq!((&after["images"]["billed"], &after["images"]["stored"]), (&8.into(), &4.into()), "{after}");
+    assert_eq!(after["state"], "done", "{after}");
 }

@@ -181,8 +181,6 @@ async fn an_upload_that_did_not_happen_is_an_error_to_try_again() {
         (Fault::Hang, StoreErrorKind::Timeout),
         (Fault::Answer(500, "InternalError"), StoreErrorKind::ServerFault),
         (Fault::Answer(503, "SlowDown"), StoreErrorKind::Throttled),
-        // A full disk, as some stores say it.
-        (Fault::Answer(507, "InsufficientStorage"), StoreErrorKind::ServerFault),
     ] {
         let s3 = FakeS3::start().await;
         let store = s3.store().await;
@@ -288,7 +286,9 @@ async fn an_upload_in_parts_that_is_given_up_midway_leaves_none_behind() {
         let (store, body) = (store.clone(), body.clone());
         tokio::spawn(async move { store.put(&key("b/0.png"), body.clone(), options(&body)).await })
     };
-    until("the upload has begun", || s3.open_uploads() == 1).await;
+    // Not before the hanging part has come: it would hang the next upload.
+    until("a part hangs", || s3.calls().iter().any(|call| call.starts_with("PUT"))).await;
+    assert_eq!(s3.open_uploads(), 1);
     upload.abort();
     until("it is aborted", || s3.open_uploads() == 0).await;
     assert_eq!(s3.object("b/0.png"), None);
@@ -304,6 +304,17 @@ async fn until(what: &str, is_so: impl Fn() -> bool) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("after 10 s, still waiting until {what}");
+}
+
+#[tokio::test]
+async fn a_full_store_waits_for_a_person_and_holds_nothing_half() {
+    let s3 = FakeS3::start().await;
+    let store = s3.store().await;
+    s3.plan("PUT", Fault::Answer(507, "InsufficientStorage"));
+    let error = store.put(&key("b/0.png"), Bytes::from_static(BODY), options(BODY)).await.unwrap_err();
+    assert!(error.kind() == StoreErrorKind::Full && error.needs_operator(), "{error:?}");
+    assert_eq!(stored(&s3), None);
+    assert_eq!(put(&store, BODY).await, Ok(PutOutcome::Stored));
 }
 
 #[tokio::test]

@@ -1,16 +1,17 @@
 //! Asking before money is spent a second time.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _};
 
 use crate::exit_code;
 use crate::failure::{Failure, OrFail as _};
+use crate::output::Output;
 
 /// Whether somebody agrees to what `question` says. `yes` is the answer that was given with the command.
 ///
 /// # Errors
 ///
 /// Nobody is there to say so: exit code 2.
-pub(super) fn agree(yes: bool, question: &str) -> Result<bool, Failure> {
+pub(super) fn agree(out: Output, yes: bool, question: &str) -> Result<bool, Failure> {
     if yes {
         return Ok(true);
     }
@@ -18,8 +19,7 @@ pub(super) fn agree(yes: bool, question: &str) -> Result<bool, Failure> {
         let failure = Failure::message(question.to_owned()).exit(exit_code::USAGE);
         return Err(failure.hint("this costs money and nobody is there to ask: add --yes if that is agreed"));
     }
-    // Not through `note`: the answer is typed on the same line. Nobody can be told that stderr is gone.
-    let _ = write!(io::stderr(), "{question} Go on? [y/N] ");
+    out.ask(&format!("{question} Go on? [y/N]"));
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer).or_fail("failed to read the answer")?;
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))

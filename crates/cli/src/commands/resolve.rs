@@ -10,6 +10,7 @@ use crate::app::{App, queue_failure};
 use crate::args::ResolveJob;
 use crate::exit_code;
 use crate::failure::Failure;
+use crate::output::Output;
 use crate::output::status::at_most;
 use crate::output::words::{counted, money};
 
@@ -30,7 +31,7 @@ pub(super) async fn resolve(app: &App, args: ResolveJob) -> Result<u8, Failure> 
     let event = match args.adopt {
         Some(task) => adoption(&queue, &job, task).await?,
         None if args.resubmit => {
-            if job.state_name() == StateName::Held && !agreed(args.yes, &job, &settings.prices())? {
+            if job.state_name() == StateName::Held && !agreed(app.out, args.yes, &job, &settings.prices())? {
                 app.out.note(&format!("Job {id} stays held."));
                 return Ok(exit_code::FAILED);
             }
@@ -86,7 +87,7 @@ async fn adoption(queue: &Queue, job: &Job, task: TaskId) -> Result<Event, Failu
 }
 
 /// Says what sending the job again may cost, and asks.
-fn agreed(yes: bool, job: &Job, prices: &Prices) -> Result<bool, Failure> {
+fn agreed(out: Output, yes: bool, job: &Job, prices: &Prices) -> Result<bool, Failure> {
     let price = prices.per_image(job.model).times(job.images_max.into());
     let cost = at_most(job.images_max.into(), price, &prices.currency);
     let paid = match job.billed {
@@ -97,5 +98,5 @@ fn agreed(yes: bool, job: &Job, prices: &Prices) -> Result<bool, Failure> {
             money(job.cost, &prices.currency)
         ),
     };
-    agree(yes, &format!("{paid} Sending it again costs {cost}."))
+    agree(out, yes, &format!("{paid} Sending it again costs {cost}."))
 }

@@ -69,6 +69,11 @@ impl Output {
         self.print(&text.or_fail("failed to write JSON")?)
     }
 
+    /// Asks something, on stderr: the answer is typed on the same line.
+    pub(crate) fn ask(&self, text: &str) {
+        let _ = write!(io::stderr(), "{text} ");
+    }
+
     /// Says something beside the answer, on stderr.
     pub(crate) fn note(&self, text: &str) {
         // Nobody can be told that stderr is gone.

@@ -4,17 +4,19 @@
 //! Jobs that come into the batch meanwhile are not looked at.
 
 mod choice;
+mod estimate;
 mod missing;
 
 use std::collections::BTreeMap;
 
 use futures::StreamExt as _;
 use futures::stream;
-use job::{Event, Job, JobId, Micros, Prices, Rules, StateName};
+use job::{Event, Job, JobId, Prices, Rules, StateName};
 use queue::{CommitError, JobFilter, Queue};
 use serde::Serialize;
 
 use self::choice::Choice;
+use self::estimate::{Estimate, question};
 use super::agree::agree;
 use super::batch::no_batch;
 use super::job::id;
@@ -23,43 +25,13 @@ use crate::args::{RetryBatch, RetryJobs};
 use crate::exit_code;
 use crate::failure::Failure;
 use crate::output::batch::Cost;
-use crate::output::status::at_most;
-use crate::output::words::{count, counted};
+use crate::output::words::counted;
 
 /// How many calls to Redis run at once.
 const CALLS_AT_ONCE: usize = 32;
 
 /// Jobs that are read at a time.
 const PAGE: usize = 500;
-
-/// What would be done, and what it may cost.
-#[derive(Debug, Default)]
-struct Estimate {
-    by_state: BTreeMap<StateName, u64>,
-    images: u64,
-    cost: Micros,
-    /// Jobs whose missing images are a job of their own already.
-    asked_before: u64,
-}
-
-impl Estimate {
-    fn add(&mut self, job: &Job, images: u8, prices: &Prices) {
-        *self.by_state.entry(job.state_name()).or_default() += 1;
-        self.images += u64::from(images);
-        self.cost.0 = self.cost.0.saturating_add(prices.per_image(job.model).times(images.into()).0);
-    }
-
-    fn jobs(&self) -> u64 {
-        self.by_state.values().sum()
-    }
-
-    /// Such as `3 jobs (2 failed, 1 expired)`.
-    fn words(&self) -> String {
-        let states: Vec<String> =
-            self.by_state.iter().map(|(state, jobs)| format!("{} {state}", count(*jobs))).collect();
-        format!("{} ({})", counted(self.jobs(), "job"), states.join(", "))
-    }
-}
 
 /// What was done.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +79,7 @@ pub(super) async fn batch(app: &App, args: RetryBatch) -> Result<u8, Failure> {
     work.each_page(async |jobs| work.estimate(jobs, &mut estimate).await).await?;
     let what = if choice.missing { "would be asked for again, as new jobs" } else { "would run again" };
     let agreed = !args.dry_run && estimate.jobs() > 0;
-    if agreed && !agree(args.yes, &question(&estimate, what, &prices.currency))? {
+    if agreed && !agree(app.out, args.yes, &question(&estimate, what, &prices.currency))? {
         app.out.note("Nothing was done.");
         return Ok(exit_code::FAILED);
     }
@@ -202,7 +174,7 @@ pub(super) async fn jobs(app: &App, args: RetryJobs) -> Result<u8, Failure> {
     }
     let mut done = Done::default();
     if !chosen.is_empty() {
-        if !agree(args.yes, &question(&estimate, "would run again", &prices.currency))? {
+        if !agree(app.out, args.yes, &question(&estimate, "would run again", &prices.currency))? {
             app.out.note("Nothing was done.");
             return Ok(exit_code::FAILED);
         }
@@ -308,9 +280,4 @@ async fn run_again(queue: &Queue, rules: &Rules, ids: &[JobId], done: &mut Done)
         if again? { done.retried += 1 } else { done.moved_on += 1 }
     }
     Ok(())
-}
-
-fn question(estimate: &Estimate, what: &str, currency: &str) -> String {
-    let subject = estimate.words();
-    format!("{subject} {what}: {}.", at_most(estimate.images, estimate.cost, currency))
 }
