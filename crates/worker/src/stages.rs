@@ -24,11 +24,11 @@ use apalis_core::task::data::Data;
 use apalis_core::worker::builder::WorkerBuilder;
 use apalis_core::worker::context::WorkerContext;
 use apalis_core::worker::ext::parallelize::ParallelizeExt as _;
-use job::{BatchName, Job};
+use job::{BatchName, Job, JobId, Timestamp};
 use queue::claims::{Claim, ClaimBackend, Stage, Wakes};
 use queue::{Leases, Queue, SubmitAsk};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, Span, error, info_span};
+use tracing::{Instrument as _, Span, debug, error, info_span};
 
 use crate::adapters::{HeldLease, query_limits};
 use crate::archive_step::{self, ArchiveClaim};
@@ -147,29 +147,55 @@ async fn run_submit(claim: Claim, env: Data<Arc<Env>>) -> Result<(), BoxDynError
     let span = step_span("submit", &claim.job);
     let Claim { job, spec, lease, claimed_at_boot, probe, .. } = claim;
     let spec = spec.unwrap_or_else(|| Err("the claim came without it".to_owned()));
+    // A later attempt waited for a reason, which its record does not keep.
+    let due = (job.attempts == 1).then(|| {
+        let not_before = spec.as_ref().ok().and_then(|spec| spec.not_before);
+        not_before.map_or(job.enqueued_at, |time| time.max(job.enqueued_at))
+    });
+    let step = Told { step: "submit", job: job.id, fence: job.fence, due };
     let claim =
         SubmitClaim { job, spec, lease: Arc::new(HeldLease(lease)), claimed_at: claimed_at_boot, probe };
     // Without a deadline: a create is bounded by its own timeout, and what it brought is kept however long that takes.
-    submit::run(&env, claim).instrument(span).await;
+    told(&env, step, submit::run(&env, claim)).instrument(span).await;
     Ok(())
 }
 
 async fn run_poll(claim: Claim, env: Data<Arc<Env>>) -> Result<(), BoxDynError> {
     let span = step_span("poll", &claim.job);
     let Claim { job, lease, probe, .. } = claim;
-    within(POLL_MAX, poll::run(&env, PollClaim { job, lease: Box::new(HeldLease(lease)), probe }))
-        .instrument(span)
-        .await;
+    let step = Told { step: "poll", job: job.id, fence: job.fence, due: job.state.due() };
+    let work = within(POLL_MAX, poll::run(&env, PollClaim { job, lease: Box::new(HeldLease(lease)), probe }));
+    told(&env, step, work).instrument(span).await;
     Ok(())
 }
 
 async fn run_archive(claim: Claim, env: Data<Arc<Env>>) -> Result<(), BoxDynError> {
     let span = step_span("archive", &claim.job);
     let Claim { job, outcome, lease, claimed_at_boot, .. } = claim;
+    let step = Told { step: "archive", job: job.id, fence: job.fence, due: job.state.due() };
     let lease = Arc::new(HeldLease(lease));
     let claim = ArchiveClaim { job, outcome, lease, claimed_at: claimed_at_boot };
-    within(ARCHIVE_MAX, archive_step::run(&env, claim)).instrument(span).await;
+    told(&env, step, within(ARCHIVE_MAX, archive_step::run(&env, claim))).instrument(span).await;
     Ok(())
+}
+
+/// What the log says of a step.
+struct Told {
+    step: &'static str,
+    job: JobId,
+    fence: u64,
+    /// When it could begin; `None` where the record does not say.
+    due: Option<Timestamp>,
+}
+
+/// Says when a step begins and when it ends: what lies between is what a vanished worker holds up. The evidence runs read it.
+async fn told(env: &Env, told: Told, work: impl Future<Output = ()>) {
+    let Told { step, job, fence, due } = told;
+    let late_ms =
+        due.map(|due| i64::try_from(env.jobs.now().duration_since(due).as_millis()).unwrap_or(i64::MAX));
+    debug!(job.id = %job, step, fence, late_ms, "Job {job} is claimed: {step} begins");
+    work.await;
+    debug!(job.id = %job, step, fence, "Job {job}: {step} is over");
 }
 
 /// Drops a step that overruns its deadline. Its lease goes with it, so that its job comes back instead of being renewed for ever.
