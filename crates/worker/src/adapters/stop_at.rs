@@ -2,11 +2,16 @@
 
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rustix::process::{Signal, getpid, kill_process};
 
 use crate::place::{Place, Places, UnknownPlace};
+
+/// How long the thread that stops its process waits for that to happen. Source: ours; it takes microseconds, and some milliseconds
+/// where every core is taken.
+const SIGNAL_ARRIVES: Duration = Duration::from_millis(100);
 
 /// Stops the whole process (SIGSTOP) at the n-th passing of a place, once. Who started it wakes it up (SIGCONT).
 #[derive(Debug)]
@@ -55,6 +60,9 @@ impl Places for StopAt {
             if let Err(error) = kill_process(getpid(), Signal::STOP) {
                 tracing::error!("It cannot: {error}");
             }
+            // The kernel may hand the signal to another thread, and this one would go on until that one wakes up: on a busy
+            // machine long enough to write down what was to be late.
+            std::thread::sleep(SIGNAL_ARRIVES);
         }
     }
 }
