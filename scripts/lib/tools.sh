@@ -74,3 +74,14 @@ need_weed() {
   printf '%s' "$WEED_VERSION" >"$BIN/weed.version"
   rm -rf "$tmp"
 }
+
+# Another wall clock for some workers, for one evidence run: Debian's libfaketime, linked to where the runs look for tools.
+need_faketime() {
+  [ -e "$BIN/libfaketime.so.1" ] && return
+  local library
+  library=$(find /usr/lib -path '*/faketime/libfaketime.so.1' 2>/dev/null | head -n 1)
+  [ -n "$library" ] || { apt_install libfaketime; library=$(find /usr/lib -path '*/faketime/libfaketime.so.1' | head -n 1); }
+  [ -n "$library" ] || fail "libfaketime brought no library" "install Debian's libfaketime"
+  mkdir -p "$BIN"
+  ln -sf "$library" "$BIN/libfaketime.so.1"
+}

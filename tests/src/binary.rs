@@ -80,6 +80,13 @@ impl Running {
         self.process.try_wait()
     }
 
+    /// Whether it stands still (SIGSTOP), as the kernel says.
+    pub fn is_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
+        // The name before it may hold anything, also a bracket.
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    }
+
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.process.id()

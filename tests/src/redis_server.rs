@@ -1,6 +1,6 @@
 //! A real Redis.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -134,4 +134,33 @@ impl RedisServer {
         self.process = None;
         self.launch().await
     }
+
+    /// A copy of its append-only files as they are now, while it goes on writing. What they hold at any moment is a beginning of
+    /// what was written, and Redis starts from that.
+    pub fn copy_data(&self) -> anyhow::Result<TempDir> {
+        let copy = TempDir::with_prefix("imagemill-redis-copy-")?;
+        copy_folder(self.dir.path(), copy.path())?;
+        Ok(copy)
+    }
+
+    /// Kills it without warning, and starts it on the same port with the data of a copy.
+    pub async fn restart_on(&mut self, copy: &Path) -> anyhow::Result<()> {
+        self.process = None;
+        self.dir = TempDir::with_prefix("imagemill-redis-")?;
+        copy_folder(copy, self.dir.path())?;
+        self.launch().await
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &to.join(entry.file_name()))?;
+        } else {
+            std::fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
 }

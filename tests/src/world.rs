@@ -82,6 +82,15 @@ impl World {
         self.folder.path()
     }
 
+    /// Leaves its folder, with the logs in it, where it is, and says so.
+    pub fn keep(&mut self) {
+        self.folder.disable_cleanup(true);
+        #[expect(clippy::print_stderr, reason = "whoever runs the test wants to read the logs")]
+        {
+            eprintln!("the logs are in {}", self.folder.path().display());
+        }
+    }
+
     /// Holds every job, object and bill against each other: each job final and well, each expected image in the bucket and
     /// byte-equal (SHA-256) to what the simulator served, one billed task for each prompt, no object that nobody expects.
     pub async fn check_all_succeeded(&self) -> anyhow::Result<Checked> {
