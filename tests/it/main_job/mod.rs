@@ -9,4 +9,5 @@ mod failures;
 mod namespaces;
 mod retries;
 mod shutdown;
+mod trials;
 mod whole;
