@@ -93,9 +93,9 @@ pub struct Job {
 
     /// Whether a worker holds it.
     pub claimed: bool,
-    /// Rises at each claim and each rescue: a worker whose fence is old has lost the job.
+    /// Rises at each claim and each rescue, at least to the time in ms: a worker whose fence is old has lost the job.
     pub fence: u64,
-    /// Rises at each change of the record.
+    /// Rises at each change of the record, and at a claim at least to the time in ms.
     pub version: u64,
 }
 
@@ -164,16 +164,18 @@ impl Job {
 
     /// The job as the claim for submit leaves it: the next attempt is written down before anything is sent.
     ///
-    /// The claim script does the same in Redis; a test holds the two against each other.
+    /// The claim script does the same in Redis; a test holds the two against each other. Fence and version are never lower than
+    /// the time, so that a Redis restored from an older copy hands out none twice.
     #[must_use]
     pub fn begin_attempt(&self, account: AccountName, claimed_at: Timestamp, send_by: Timestamp) -> Self {
         let attempt = Attempt { number: self.attempts + 1, account, claimed_at, send_by };
+        let floor = u64::try_from(claimed_at.as_millisecond()).unwrap_or(0);
         Self {
             attempts: attempt.number,
             state: JobState::Submitting { attempt },
             claimed: true,
-            fence: self.fence + 1,
-            version: self.version + 1,
+            fence: floor.max(self.fence + 1),
+            version: floor.max(self.version + 1),
             ..self.clone()
         }
     }

@@ -94,9 +94,11 @@ end
 
 for _, id in ipairs(gone) do redis.call('ZREM', KEYS[1], id) end
 for i, id in ipairs(ids) do
-  local fence = int(tonumber(records[i][2] or 0) + 1)
+  -- Never lower than the time, so that a Redis restored from an older copy hands out no fence and no version twice.
+  local fence = int(math.max(tonumber(records[i][2] or 0) + 1, now_ms))
+  local version = int(math.max(tonumber(records[i][1]) + 1, now_ms))
   redis.call('ZREM', KEYS[1], id)
-  redis.call('HSET', prefix .. 'job:' .. id, 'v', int(tonumber(records[i][1]) + 1), 'f', fence, 'c', '1', 'n', ARGV[5])
+  redis.call('HSET', prefix .. 'job:' .. id, 'v', version, 'f', fence, 'c', '1', 'n', ARGV[5])
   redis.call('ZADD', KEYS[2], int(now_ms + tonumber(ARGV[4])), id .. ':' .. fence)
 end
 if #ids > 0 then

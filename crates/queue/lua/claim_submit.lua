@@ -120,9 +120,12 @@ redis.call('ZINCRBY', turn.key, images, turn.lane)
 if tonumber(turn.score) > tonumber(floor or 0) then redis.call('HSET', KEYS[10], class, turn.score) end
 full_us = full_us + tonumber(ARGV[4])
 redis.call('SET', KEYS[1], int(full_us), 'PX', math.ceil((full_us - now_us) / 1000))
-local attempt, fence = int(tonumber(record[4] or 0) + 1), int(tonumber(record[3] or 0) + 1)
+-- Never lower than the time, so that a Redis restored from an older copy hands out no fence and no version twice.
+local fence = int(math.max(tonumber(record[3] or 0) + 1, now_ms))
+local version = int(math.max(tonumber(record[2]) + 1, now_ms))
+local attempt = int(tonumber(record[4] or 0) + 1)
 redis.call('HDEL', job_key, 'du', 'ca')
-redis.call('HSET', job_key, 's', 'submitting', 'v', int(tonumber(record[2]) + 1), 'f', fence, 'n', ARGV[10], 'c', '1',
+redis.call('HSET', job_key, 's', 'submitting', 'v', version, 'f', fence, 'n', ARGV[10], 'c', '1',
   'k', attempt, 'an', attempt, 'aa', account, 'ac', int(now_ms), 'as', int(now_ms + tonumber(ARGV[8])))
 redis.call('ZADD', KEYS[2], int(now_ms), id .. ':' .. attempt)
 redis.call('ZADD', KEYS[6], int(now_ms + tonumber(ARGV[7])), id .. ':' .. fence)

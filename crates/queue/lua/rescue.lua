@@ -41,8 +41,9 @@ end
 local reply, ids = {time_us, #expired == most * 2 and 1 or 0}, {}
 for i = 1, #expired, 2 do redis.call('ZREM', KEYS[1], expired[i]) end
 for _, job in ipairs(taken) do
-  local key, fence = prefix .. 'job:' .. job.id, int(tonumber(job.fence) + 1)
-  redis.call('HSET', key, 'v', int(tonumber(job.version) + 1), 'f', fence, 'n', ARGV[4])
+  -- Never lower than the time, so that a Redis restored from an older copy hands out no fence and no version twice.
+  local key, fence = prefix .. 'job:' .. job.id, int(math.max(tonumber(job.fence) + 1, now_ms))
+  redis.call('HSET', key, 'v', int(math.max(tonumber(job.version) + 1, now_ms)), 'f', fence, 'n', ARGV[4])
   redis.call('ZADD', KEYS[1], int(now_ms + tonumber(ARGV[3])), job.id .. ':' .. fence)
   ids[#ids + 1] = job.id
   reply[#reply + 1] = {job.id, redis.call('HGETALL', key), int(job.late)}

@@ -288,7 +288,7 @@ mod tests {
             plan(&before, Event::TaskCreated { attempt, task: "t1".parse().unwrap(), request_id: None }, 100);
         let key =
             |key: &str| plan.index_keys.iter().position(|known| known == key).unwrap() + FIRST_INDEX_KEY;
-        assert_eq!(plan.zrem, [(key("{i}:leases"), format!("{}:1", before.id))]);
+        assert_eq!(plan.zrem, [(key("{i}:leases"), format!("{}:10", before.id))]);
         assert!(plan.zadd.contains(&(key("{i}:due:poll:a"), "3100".into(), before.id.to_string())));
         assert!(
             plan.zadd

@@ -51,7 +51,10 @@ async fn a_zombie_can_neither_renew_nor_write() {
     let lost = world.queue.renew(&[Lease::of(&zombie), Lease::of(&rescued)]).await.unwrap();
     assert_eq!(lost, [Lease::of(&zombie)]);
     let late = world.queue.commit(&zombie, Event::NotSent, &world.rules, None).await;
-    assert!(matches!(late, Err(CommitError::Fenced { ours: 1, now: 2, .. })), "{late:?}");
+    assert!(
+        matches!(late, Err(CommitError::Fenced { ours, now, .. }) if ours == zombie.fence && now == rescued.fence),
+        "{late:?}"
+    );
     let settling = world.queue.commit(&rescued, Event::Rescued, &world.rules, None).await.unwrap().job;
     assert_eq!(settling.state_name(), StateName::Settling);
     let late = world.queue.commit(&zombie, Event::NotSent, &world.rules, None).await;
@@ -72,6 +75,6 @@ async fn a_rescue_whose_answer_was_lost_is_given_again() {
     .await;
     let again = world.queue.rescue(10, &nonce).await.unwrap();
     assert_eq!(again.jobs[0].0, first.0);
-    assert_eq!(first.0.fence, job.fence + 1);
+    assert!(first.0.fence > job.fence);
     assert_eq!(attempt(&first.0), attempt(&job));
 }
