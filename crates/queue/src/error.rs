@@ -44,7 +44,10 @@ impl From<RedisError> for QueueError {
         match error.kind() {
             ErrorKind::Io
             | ErrorKind::Server(
-                ServerErrorKind::BusyLoading | ServerErrorKind::MasterDown | ServerErrorKind::TryAgain,
+                ServerErrorKind::BusyLoading
+                | ServerErrorKind::MasterDown
+                | ServerErrorKind::TryAgain
+                | ServerErrorKind::ClusterDown,
             ) => Self::Unreachable(error),
             ErrorKind::Server(ServerErrorKind::ReadOnly) => Self::Refused(error),
             _ if error.is_connection_dropped() || error.is_timeout() || error.is_connection_refusal() => {
@@ -117,5 +120,52 @@ impl UnsafeRedis {
                 "set `appendonly yes` and `appendfsync always`, or pass --unsafe-redis to go on all the same"
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_retryable(answer: &str) -> bool {
+        use ServerErrorKind::{
+            BusyLoading, ClusterDown, MasterDown, NoPerm, ReadOnly, ResponseError, TryAgain,
+        };
+        let known = match answer {
+            "LOADING" => BusyLoading,
+            "READONLY" => ReadOnly,
+            "MASTERDOWN" => MasterDown,
+            "TRYAGAIN" => TryAgain,
+            "CLUSTERDOWN" => ClusterDown,
+            "NOPERM" => NoPerm,
+            "ERR" => ResponseError,
+            code => {
+                return QueueError::from(redis::make_extension_error(code.to_owned(), None)).is_retryable();
+            }
+        };
+        QueueError::from(RedisError::from((ErrorKind::Server(known), "it says so"))).is_retryable()
+    }
+
+    #[test]
+    fn what_may_pass_is_tried_again_and_what_will_not_is_not() {
+        let pass = [
+            "LOADING",
+            "READONLY",
+            "MASTERDOWN",
+            "TRYAGAIN",
+            "CLUSTERDOWN",
+            "OOM",
+            "NOREPLICAS",
+            "MISCONF",
+            "BUSY",
+        ];
+        for answer in pass {
+            assert!(is_retryable(answer), "{answer}");
+        }
+        for answer in ["NOPERM", "ERR", "WRONGTYPE"] {
+            assert!(!is_retryable(answer), "{answer}");
+        }
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        assert!(QueueError::from(RedisError::from(refused)).is_retryable());
     }
 }

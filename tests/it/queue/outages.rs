@@ -4,7 +4,7 @@ use job::{Event, StateName};
 use queue::UnsafeRedis;
 use tests::{Fsync, LossyProxy, RedisServer, eventually};
 
-use super::{World, attempt};
+use super::{World, attempt, name, spec};
 
 #[tokio::test]
 async fn a_commit_waits_for_as_long_as_redis_is_away() {
@@ -96,4 +96,52 @@ async fn a_redis_that_could_lose_jobs_is_refused() {
     assert!(matches!(evicts, Err(UnsafeRedis::Evicts { .. })), "{evicts:?}");
     let no_aof = unsafe_because(&["--appendonly", "no"]).await;
     assert!(matches!(no_aof, Err(UnsafeRedis::NoAof)), "{no_aof:?}");
+}
+
+#[tokio::test]
+async fn a_commit_waits_for_a_redis_that_is_read_only() {
+    let world = World::new().await;
+    world.enqueue("b", 1).await;
+    let job = world.claim().await.unwrap();
+    let mut connection = world.redis.connection().await.unwrap();
+    let replica_of = async |connection: &mut redis::aio::MultiplexedConnection, host: &str, port: &str| {
+        let mut command = redis::cmd("REPLICAOF");
+        let () = command.arg(host).arg(port).query_async(connection).await.unwrap();
+    };
+    replica_of(&mut connection, "127.0.0.1", "1").await;
+    let enqueued = world.queue.enqueue(Some(&name("b")), &[world.queue.new_job(spec("b", "late"))]).await;
+    assert!(matches!(enqueued, Err(queue::EnqueueError::Queue(error)) if error.is_retryable()));
+    let (queue, rules, created) = (world.queue.clone(), world.rules.clone(), attempt(&job));
+    let mut commit = tokio::spawn(async move {
+        let event = Event::TaskCreated { attempt: created, task: "paid".parse().unwrap(), request_id: None };
+        queue.commit(&job, event, &rules, None).await.map(|committed| committed.job)
+    });
+    // It is still trying after several refusals.
+    assert!(tokio::time::timeout(Duration::from_millis(500), &mut commit).await.is_err());
+    replica_of(&mut connection, "NO", "ONE").await;
+    let job = tokio::time::timeout(Duration::from_secs(30), commit).await.unwrap().unwrap().unwrap();
+    assert_eq!(job.state.task().unwrap().as_str(), "paid");
+    world.check().await;
+}
+
+#[tokio::test]
+async fn an_enqueue_whose_answer_was_lost_adds_nothing_twice() {
+    let mut world = World::new().await;
+    world.enqueue("b", 1).await;
+    let proxy = LossyProxy::start(world.redis.port()).await.unwrap();
+    let url = format!("redis://127.0.0.1:{}", proxy.port());
+    world.queue = world.redis.queue_with(2, |settings| settings.url = url).await.unwrap();
+    let jobs: Vec<_> = (0..10).map(|n| world.queue.new_job(spec("b", &format!("late-{n}")))).collect();
+    // Whichever answer is lost, that of the question before it or its own: the repetition counts each job once.
+    proxy.lose_answers(1);
+    let lost = world.queue.enqueue(Some(&name("b")), &jobs).await;
+    assert!(matches!(lost, Err(queue::EnqueueError::Queue(error)) if error.is_retryable()));
+    proxy.lose_answers(0);
+    let again = eventually("the repetition", Duration::from_secs(10), async || {
+        world.queue.enqueue(Some(&name("b")), &jobs).await
+    })
+    .await;
+    assert_eq!(again.len(), 10);
+    assert_eq!(world.queue.counts().await.unwrap()[&StateName::Queued], 11);
+    world.check().await;
 }
