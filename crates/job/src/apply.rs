@@ -185,10 +185,11 @@ impl Step<'_> {
         }
         let takes = match &self.job.state {
             JobState::Queued { .. } => true,
+            // A later attempt than the one in the record: the record is of an older Redis, and that attempt was over by then.
             JobState::Submitting { attempt: current } | JobState::Settling { attempt: current, .. } => {
-                current.number == attempt.number
+                current.number <= attempt.number
             }
-            JobState::Held { attempt: current, unsettled: true, .. } => current.number == attempt.number,
+            JobState::Held { attempt: current, unsettled: true, .. } => current.number <= attempt.number,
             _ => false,
         };
         if takes {

@@ -6,6 +6,10 @@
 -- The same nonce twice gives the same job. Through an open breaker goes one probe, once its wait is over, and the next only
 -- when that one was answered or its window has passed.
 --
+-- Each claim is counted. A worker that has seen a higher counter, or another incarnation, than Redis shows knows that Redis was
+-- restored from an older copy: what it lost may have been paid for, so nothing is claimed. After a start of Redis nothing is
+-- claimed for a while, so that every worker that lives has looked by then.
+--
 -- KEYS[1]  keys::permits(account, "create:<model>")
 -- KEYS[2]  keys::slots(account, model)
 -- KEYS[3]  keys::account(account)
@@ -16,6 +20,8 @@
 -- KEYS[8]  keys::reply(nonce)
 -- KEYS[9]  keys::ledger(today)
 -- KEYS[10] keys::virtual_time(model)
+-- KEYS[11] keys::claims()
+-- KEYS[12] keys::incarnation()
 -- ARGV[1]  key prefix                        {imagemill}:
 -- ARGV[2]  account                           singapore
 -- ARGV[3]  model                             wan2.7-image-pro
@@ -27,9 +33,15 @@
 -- ARGV[9]  images a day for this account, 0 = no limit
 -- ARGV[10] nonce
 -- ARGV[11] ms in which a probe is answered   65000
+-- ARGV[12] the highest counter of claims that this worker has seen
+-- ARGV[13] the incarnation that it knows, empty if none
+-- ARGV[14] ms in which nothing is claimed after a start of Redis
 --
--- Returns  {"claimed", time_us, job, spec, field, value, ...}   "probe" in place of "claimed": the job goes through an open breaker
---        | {"wait", time_us, why, wait_ms}   why: empty, permit, slots, paused (also: a breaker is open), day
+-- Returns  {"claimed", time_us, counter, incarnation, job, spec, field, value, ...}
+--          "probe" in place of "claimed": the job goes through an open breaker
+--        | {"wait", time_us, counter, incarnation, why, wait_ms}
+--          why: empty, permit, slots, paused (also: a breaker is open), day; restored: see recover.lua; recovering: that, or a
+--          start of Redis, is not long enough ago
 local clock = redis.call('TIME')
 local now_us = clock[1] * 1000000 + clock[2]
 local now_ms = math.floor(now_us / 1000)
@@ -37,14 +49,29 @@ local time_us = string.format('%.0f', now_us)
 local function int(number) return string.format('%.0f', number) end
 local prefix, account, model = ARGV[1], ARGV[2], ARGV[3]
 
+-- Every read comes before the first write.
+local claims = tonumber(redis.call('GET', KEYS[11]) or 0)
+local known = redis.call('HMGET', KEYS[12], 'word', 'held', 'run')
+local incarnation = known[1] or ''
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
+local function wait(why, wait_ms) return {'wait', time_us, int(claims), incarnation, why, wait_ms} end
+if claims < tonumber(ARGV[12]) or (ARGV[13] ~= '' and incarnation ~= ARGV[13]) then return wait('restored', -1) end
+if known[3] and known[3] ~= run then
+  local held = math.max(now_ms + tonumber(ARGV[14]), tonumber(known[2] or 0))
+  redis.call('HSET', KEYS[12], 'run', run, 'held', int(held))
+  return wait('recovering', held - now_ms)
+end
+-- A time beyond an hour is a clock that jumped.
+local held_ms = tonumber(known[2] or 0) - now_ms
+if held_ms > 0 and held_ms <= 3600000 then return wait('recovering', held_ms) end
+
 local calls = {'create', 'create:' .. model}
 local function answer(word, id)
-  local reply = {word, time_us, id, redis.call('GET', prefix .. 'spec:' .. id) or ''}
+  local reply = {word, time_us, int(claims), incarnation, id, redis.call('GET', prefix .. 'spec:' .. id) or ''}
   for _, item in ipairs(redis.call('HGETALL', prefix .. 'job:' .. id)) do reply[#reply + 1] = item end
   return reply
 end
 
--- Every read comes before the first write.
 local before = redis.call('GET', KEYS[8])
 if before then
   -- The same call again: the same job, if it still is where this call put it.
@@ -54,11 +81,11 @@ if before then
     local token = before .. ':' .. (record[2] or '0')
     return answer((probes[1] == token or probes[2] == token) and 'probe' or 'claimed', before)
   end
-  return {'wait', time_us, 'empty', 0}
+  return wait('empty', 0)
 end
 local paused = redis.call('HMGET', KEYS[3], 'pause:create', 'pause:create:' .. model, 'reserved', 'open:create', 'open:create:' .. model)
 local paused_until = math.max(tonumber(paused[1] or 0), tonumber(paused[2] or 0), tonumber(paused[4] or 0), tonumber(paused[5] or 0))
-if paused_until > now_ms then return {'wait', time_us, 'paused', paused_until - now_ms} end
+if paused_until > now_ms then return wait('paused', paused_until - now_ms) end
 -- Whose turn it is: the lane of the lowest score that has a job. A lane that ran empty keeps its place until its turn has come;
 -- coming back before, it has not gained a turn.
 local turns = {}
@@ -89,18 +116,18 @@ local function take_away()
 end
 if not turn then
   take_away()
-  return {'wait', time_us, 'empty', #turns >= 10 and 0 or -1}
+  return wait('empty', #turns >= 10 and 0 or -1)
 end
-if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[6]) then return {'wait', time_us, 'slots', -1} end
+if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[6]) then return wait('slots', -1) end
 -- GCRA: the key holds the time at which the allowance is full again. A time beyond a minute is a clock that jumped.
 local full_us = math.min(math.max(now_us, tonumber(redis.call('GET', KEYS[1]) or 0)), now_us + 60000000 + tonumber(ARGV[4]))
 local wait_us = full_us - tonumber(ARGV[5]) - now_us
-if wait_us > 0 then return {'wait', time_us, 'permit', math.ceil(wait_us / 1000)} end
+if wait_us > 0 then return wait('permit', math.ceil(wait_us / 1000)) end
 local job_key = prefix .. 'job:' .. id
 local record = redis.call('HMGET', job_key, 's', 'v', 'f', 'k', 'x', 'b')
 if record[1] ~= 'queued' then
   redis.call('ZREM', lane_key, id) -- a lane entry without its job: what the record says counts
-  return {'wait', time_us, 'empty', 0}
+  return wait('empty', 0)
 end
 local images = tonumber(record[5] or 1)
 local class = string.sub(turn.lane, 1, 1)
@@ -109,7 +136,7 @@ local day_max = tonumber(ARGV[9])
 if day_max > 0 then
   local billed = tonumber(redis.call('HGET', KEYS[9], 'images:' .. account) or 0)
   if billed + tonumber(paused[3] or 0) + images > day_max then
-    return {'wait', time_us, 'day', 86400000 - now_ms % 86400000}
+    return wait('day', 86400000 - now_ms % 86400000)
   end
 end
 
@@ -142,5 +169,12 @@ redis.call('HINCRBY', batch_key, 'queued', -1)
 redis.call('HINCRBY', batch_key, 'submitting', 1)
 redis.call('HINCRBY', KEYS[7], 'queued', -1)
 redis.call('HINCRBY', KEYS[7], 'submitting', 1)
+claims = claims + 1
+redis.call('SET', KEYS[11], int(claims))
+if incarnation == '' then
+  incarnation = ARGV[10]
+  redis.call('HSET', KEYS[12], 'word', incarnation, 'since', int(now_ms))
+end
+if not known[3] then redis.call('HSET', KEYS[12], 'run', run) end
 redis.call('SET', KEYS[8], id, 'PX', 600000)
 return answer(word, id)

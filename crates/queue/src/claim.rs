@@ -62,6 +62,10 @@ pub enum WhyWait {
     Paused,
     /// The account's images of the day are used up.
     Day,
+    /// Redis went back in time: see [`Queue::recover`].
+    Restored,
+    /// Redis was started, or went back in time, a moment ago: every worker gets to compare what it knows.
+    Recovering,
 }
 
 /// Jobs that were due.
@@ -125,7 +129,10 @@ impl Queue {
             keys.reply(nonce),
             keys.ledger(&day),
             keys.virtual_time(ask.model),
+            keys.claims(),
+            keys.incarnation(),
         ];
+        let (mark, incarnation) = self.memory().seen();
         let pace = Pace::of(ask.limits.create_per_second);
         let args = [
             keys.prefix().to_owned(),
@@ -139,12 +146,16 @@ impl Queue {
             ask.limits.images_per_day.unwrap_or(0).to_string(),
             nonce.to_owned(),
             ask.probe_window.as_millis().to_string(),
+            mark.to_string(),
+            incarnation,
+            self.lease_ms(),
         ];
         let mut reply = self.script("claim_submit", &CLAIM_SUBMIT, &key_names, &args, TimeAt::Second).await?;
         match reply.text()?.as_str() {
             word @ ("claimed" | "probe") => {
                 let probe = word == "probe";
                 reply.int()?;
+                self.memory().note(reply.int()?, &reply.text()?);
                 let id = parse_id(&reply.text()?)?;
                 let spec = reply.text()?;
                 let job = Box::new(from_fields(id, &reply.fields()?)?);
@@ -153,13 +164,19 @@ impl Queue {
             }
             "wait" => {
                 reply.int()?;
+                let (claims, incarnation) = (reply.int()?, reply.text()?);
                 let why = match reply.text()?.as_str() {
                     "permit" => WhyWait::Permit,
                     "slots" => WhyWait::Slots,
                     "paused" => WhyWait::Paused,
                     "day" => WhyWait::Day,
+                    "restored" => WhyWait::Restored,
+                    "recovering" => WhyWait::Recovering,
                     _ => WhyWait::Empty,
                 };
+                if why != WhyWait::Restored {
+                    self.memory().note(claims, &incarnation);
+                }
                 Ok(SubmitClaim::Wait { why, wait: reply.wait()? })
             }
             other => {

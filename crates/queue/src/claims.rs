@@ -189,7 +189,10 @@ impl Stage {
                     Some(SubmitClaim::Wait { why, wait }) => {
                         drop(permit);
                         // Only a permit or a pause has a time; what else is missing comes with a hint.
-                        let interruptible = !matches!(why, WhyWait::Permit | WhyWait::Paused);
+                        let interruptible = !!matches!(
+                            why,
+                            WhyWait::Permit | WhyWait::Paused | WhyWait::Restored | WhyWait::Recovering
+                        );
                         stage.pause(wait, interruptible.then_some(&mut woken)).await;
                     }
                     None => return,

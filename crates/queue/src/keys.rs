@@ -232,6 +232,23 @@ impl Keys {
         format!("imagemill:api_key:{digest}")
     }
 
+    /// STRING. How many claims for submit there were: a worker that has seen more knows that Redis went back in time.
+    pub fn claims(&self) -> String {
+        self.key("claims")
+    }
+
+    /// HASH. `word`, a random name that changes when Redis went back in time, and `since` ms; `run`, the Redis process that was
+    /// last claimed from; `held`, until when (ms) nothing is claimed for submit, be it after a start of Redis or (`until`) because it went back.
+    pub fn incarnation(&self) -> String {
+        self.key("incarnation")
+    }
+
+    /// HASH. The last time that Redis went back in time: `at` ms, and how many tasks were `written` down again, `taken` by their
+    /// jobs, `extra`.
+    pub fn restored(&self) -> String {
+        self.key("restored")
+    }
+
     /// STRING, 10 minutes. The first answer to a call, for its repetition.
     pub fn reply(&self, nonce: &str) -> String {
         self.key(&format!("reply:{nonce}"))

@@ -92,6 +92,13 @@ impl Leases {
         LeaseGuard { lease, lost, leases: self.clone() }
     }
 
+    /// Gives all of them up: Redis is an older one than the one that granted them.
+    pub fn lose_all(&self) {
+        for (_, held) in self.held().drain() {
+            held.lost.cancel();
+        }
+    }
+
     /// The boot clock now.
     pub fn boot_now(&self) -> Duration {
         (self.inner.boot)()

@@ -22,6 +22,7 @@ mod promote;
 mod read;
 mod record;
 mod reply;
+mod restore;
 mod retention;
 mod safety;
 mod scripts;
@@ -52,6 +53,8 @@ use rand::Rng;
 pub use read::{BatchSummary, Cursor, JobFilter, Page};
 pub use record::UnreadableRecord;
 pub use reply::Wait;
+use restore::Memory;
+pub use restore::{Recovery, RestoreNote, Rewritten};
 pub use retention::Retention;
 pub use safety::ServerFacts;
 pub use strays::StrayCreate;
@@ -66,6 +69,7 @@ struct Inner {
     link: Link,
     keys: Keys,
     lease: Duration,
+    memory: Memory,
 }
 
 impl Queue {
@@ -77,7 +81,7 @@ impl Queue {
     pub async fn connect(settings: &RedisSettings, rng: Box<dyn Rng + Send>) -> Result<Self, ConnectError> {
         let link = Link::open(settings, rng).await?;
         let keys = Keys::new(&settings.namespace);
-        Ok(Self { inner: Arc::new(Inner { link, keys, lease: settings.lease }) })
+        Ok(Self { inner: Arc::new(Inner { link, keys, lease: settings.lease, memory: Memory::default() }) })
     }
 
     /// Redis's time now, estimated from its last answer and our monotonic clock.
@@ -93,6 +97,10 @@ impl Queue {
     /// How long a claim lasts without renewal.
     pub fn lease(&self) -> Duration {
         self.inner.lease
+    }
+
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.inner.memory
     }
 
     pub(crate) fn link(&self) -> &Link {

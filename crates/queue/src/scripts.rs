@@ -22,6 +22,7 @@ scripts! {
     HOLD_KEY = "hold_key.lua";
     PAUSE_ACCOUNT = "pause_account.lua";
     PROMOTE = "promote.lua";
+    RECOVER = "recover.lua";
     RENEW = "renew.lua";
     RESCUE = "rescue.lua";
     RETAIN = "retain.lua";

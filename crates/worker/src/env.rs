@@ -11,6 +11,7 @@ use crate::archive_step::CopyTime;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::WorkerConfig;
+use crate::created::Created;
 use crate::place::Places;
 use crate::ports::{CommitFault, ImageApi, ImageArchive, Jobs, Written};
 use crate::silence::QueryProbes;
@@ -46,6 +47,8 @@ pub(crate) struct Env {
     pub(crate) on_the_wire: OnTheWire,
     /// How long a copy takes just now.
     pub(crate) copy_time: CopyTime,
+    /// The tasks that it wrote down lately, should Redis forget them.
+    pub(crate) created: Created,
     /// What this worker has done.
     pub(crate) tally: Tally,
 }
@@ -70,6 +73,7 @@ impl Env {
     /// Counts and logs the way from `before` to `after`.
     pub(crate) fn note(&self, before: &Job, after: &Job) {
         self.tally.count(before, after);
+        self.created.note(before, after, self.clock.elapsed());
         if after.state.due().is_some_and(|due| due > self.jobs.now()) {
             self.put_off.notify_one();
         }

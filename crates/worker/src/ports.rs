@@ -21,6 +21,7 @@ use job::{
     Outcome, StateName, StoredImage, TaskId, Timestamp,
 };
 use queue::TaskOwner;
+pub use queue::{Recovery, Rewritten};
 
 pub use queue::{Became, Permit, Turn};
 
@@ -91,6 +92,15 @@ pub trait Jobs: Leftovers {
 
     /// Takes over jobs whose lease has run out.
     async fn rescue(&self, max: usize) -> Result<Rescued, JobsFault>;
+
+    /// Whether the queue is an older one than it was: restored from a copy, flushed, or started without its last writes.
+    async fn went_back(&self) -> Result<bool, JobsFault>;
+
+    /// Gives up every lease that this process holds.
+    fn lose_leases(&self);
+
+    /// Works with the queue as it is now, after all that it forgot was written down again. Waits for as long as it is away.
+    async fn recover(&self, rewritten: Rewritten, hold: Duration) -> Result<Recovery, JobsFault>;
 
     /// Moves what has become due to where claims look; the time until the next is due, if that is known.
     async fn promote(&self, max: usize) -> Result<Option<Duration>, JobsFault>;

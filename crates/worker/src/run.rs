@@ -16,6 +16,7 @@ use crate::archive_step::CopyTime;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{ConfigError, WorkerConfig};
+use crate::created::Created;
 use crate::env::Env;
 use crate::keys_held::{HeldElsewhere, KeysHeld};
 use crate::place::Places;
@@ -24,7 +25,7 @@ use crate::stages::Stages;
 use crate::streaks::Streaks;
 use crate::tally::{Summary, Tally};
 use crate::wire::OnTheWire;
-use crate::{backlog, extras, idle, promote, release, rescue, retention, settle};
+use crate::{backlog, extras, idle, promote, release, rescue, restore, retention, settle};
 
 /// How long a worker that is told to stop takes to give its steps back. With Redis in reach it takes milliseconds; without, the
 /// jobs come back when their leases end.
@@ -114,6 +115,7 @@ pub async fn run(
         query_probes: QueryProbes::default(),
         on_the_wire: OnTheWire::new(),
         copy_time: CopyTime::default(),
+        created: Created::default(),
         tally: Tally::default(),
     });
     info!(worker = name, accounts = env.config.accounts.len(), "Worker {name} begins");
@@ -153,6 +155,8 @@ fn start_loops(env: &Arc<Env>, lease: Duration) -> JoinSet<()> {
     let mut loops = JoinSet::new();
     let of = env.clone();
     loops.spawn(async move { rescue::run(&of, lease).await });
+    let of = env.clone();
+    loops.spawn(async move { restore::run(&of, lease).await });
     let of = env.clone();
     loops.spawn(async move { promote::run(&of).await });
     let of = env.clone();

@@ -5,12 +5,12 @@ use tests::workload::{self, Sizes};
 use tests::{Imagemill, World, eventually};
 
 /// The binary with times that fit a test: what takes minutes by default takes seconds.
-fn hasty(imagemill: &Imagemill) -> Imagemill {
+pub(super) fn hasty(imagemill: &Imagemill) -> Imagemill {
     imagemill.with("IMAGEMILL_CONFIG", "hasty.toml")
 }
 
 /// Short leases and settling times. The properties do not depend on them.
-const HASTY: &str = r#"
+pub(super) const HASTY: &str = r#"
 [redis]
 lease = "2s"
 

@@ -10,6 +10,7 @@ mod lists;
 mod outages;
 mod permits;
 mod rescue;
+mod restore;
 
 use std::time::Duration;
 

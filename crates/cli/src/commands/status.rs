@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::output::batch::JobCounts;
 use crate::output::copies::{CopiesView, LostView};
 use crate::output::leftovers::LeftoversView;
-use crate::output::status::{AccountView, StatusView};
+use crate::output::status::{AccountView, RestoreView, StatusView};
 
 /// Says what is going on.
 pub(super) async fn run(app: &App) -> Result<u8, Failure> {
@@ -17,6 +17,7 @@ pub(super) async fn run(app: &App) -> Result<u8, Failure> {
     let delayed = queue.delayed().await.map_err(failed)?;
     let backlog = queue.copy_backlog().await.map_err(failed)?;
     let losses = queue.losses().await.map_err(failed)?;
+    let redis_went_back = queue.last_restore().await.map_err(failed)?.map(RestoreView::from);
     let mut accounts = Vec::with_capacity(settings.accounts().len());
     for account in settings.accounts() {
         let status = queue.account_status(account.name()).await.map_err(failed)?;
@@ -33,6 +34,7 @@ pub(super) async fn run(app: &App) -> Result<u8, Failure> {
         first_link_dies_at: backlog.first_link_dies_at,
         copies: CopiesView::new(&backlog),
         lost: LostView::new(losses, &settings.prices().currency),
+        redis_went_back,
         accounts,
     };
     if app.out.json {

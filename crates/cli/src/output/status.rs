@@ -29,8 +29,35 @@ pub(crate) struct StatusView {
     pub(crate) copies: CopiesView,
     /// Images that were billed and could not be had, since the beginning.
     pub(crate) lost: LostView,
+    /// The last time that Redis went back in time: restored from a copy, flushed, or started without its last writes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) redis_went_back: Option<RestoreView>,
     /// Each account of the settings.
     pub(crate) accounts: Vec<AccountView>,
+}
+
+/// What followed when Redis went back in time.
+#[derive(Debug, Serialize)]
+pub(crate) struct RestoreView {
+    /// When the first worker noticed.
+    pub(crate) at: Timestamp,
+    /// Tasks that the workers wrote down again.
+    pub(crate) tasks_written_again: u64,
+    /// Those of them that their jobs took.
+    pub(crate) tasks_taken: u64,
+    /// Those that are one too many: they may be paid for without need.
+    pub(crate) tasks_extra: u64,
+}
+
+impl From<queue::RestoreNote> for RestoreView {
+    fn from(note: queue::RestoreNote) -> Self {
+        Self {
+            at: note.at,
+            tasks_written_again: note.rewritten.written,
+            tasks_taken: note.rewritten.taken,
+            tasks_extra: note.rewritten.extra,
+        }
+    }
 }
 
 /// One account.
@@ -204,6 +231,18 @@ impl StatusView {
         if self.lost.images > 0 {
             rows.push(("lost", self.lost.render()));
         }
+        if let Some(restore) = &self.redis_went_back {
+            rows.push((
+                "redis",
+                format!(
+                    "went back in time {}: {} written down again, {} taken by their jobs, {} extra",
+                    relative(restore.at, self.now),
+                    counted(restore.tasks_written_again, "task"),
+                    count(restore.tasks_taken),
+                    count(restore.tasks_extra)
+                ),
+            ));
+        }
         let mut text = pairs(&rows);
         if let Some(warning) = self.copies.warning() {
             text.push_str(&format!("\n{warning}\n"));
@@ -311,6 +350,12 @@ mod tests {
             first_link_dies_at: None,
             copies: CopiesView::new(&Default::default()),
             lost: LostView::new(Default::default(), "USD"),
+            redis_went_back: Some(RestoreView {
+                at: at(40),
+                tasks_written_again: 12,
+                tasks_taken: 11,
+                tasks_extra: 1,
+            }),
             accounts: vec![account],
         };
         insta::assert_snapshot!(view.render(), @r"
@@ -322,6 +367,7 @@ mod tests {
           canceled   0
           expired    0
           held       1, see `imagemill job ls --held`
+        redis        went back in time 1m 00s ago: 12 tasks written down again, 11 taken by their jobs, 1 extra
 
         ACCOUNT    MODEL             SLOTS  TO POLL  NEXT POLL    IMAGES TODAY
         singapore  wan2.7-image-pro   7/10        7  2s ago     1,200 of 2,000

@@ -16,7 +16,7 @@ use queue::{
 use crate::config::WorkerConfig;
 use crate::ports::{
     Beat, Became, Claimed, CommitFault, Jobs, JobsFault, Lease, Leftovers, OpenAttempt, PausedCall, Permit,
-    Rescued, Turn, Written,
+    Recovery, Rescued, Rewritten, Turn, Written,
 };
 
 /// The most held jobs that are read for one question.
@@ -214,6 +214,18 @@ impl Jobs for QueueJobs {
     async fn rescue(&self, max: usize) -> Result<Rescued, JobsFault> {
         let rescued = self.queue.rescue(max, &self.queue.nonce()).await?;
         Ok(Rescued { jobs: rescued.jobs, more: rescued.more })
+    }
+
+    async fn went_back(&self) -> Result<bool, JobsFault> {
+        Ok(self.queue.went_back().await?)
+    }
+
+    fn lose_leases(&self) {
+        self.leases.lose_all();
+    }
+
+    async fn recover(&self, rewritten: Rewritten, hold: Duration) -> Result<Recovery, JobsFault> {
+        Ok(self.queue.recover(rewritten, hold).await?)
     }
 
     async fn promote(&self, max: usize) -> Result<Option<Duration>, JobsFault> {

@@ -6,6 +6,7 @@ use job::{Attempt, Event, Job, TaskId};
 use queue::ExtraTask;
 use tracing::{error, warn};
 
+use crate::created::KnownTask;
 use crate::env::Env;
 use crate::extras;
 use crate::ports::{CommitFault, Created, Written};
@@ -48,6 +49,29 @@ pub(crate) async fn keep(env: &Env, job: &Job, attempt: &Attempt, created: Creat
     if let Some(extra) = extra {
         extras::cancel(env, job.id, &attempt.account, &extra).await;
     }
+}
+
+/// Writes a task down once more that Redis forgot. `false`: its job is gone, or cannot take it.
+pub(crate) async fn keep_again(env: &Env, known: &KnownTask) -> bool {
+    let KnownTask { job, model, attempt, task, .. } = known;
+    let event = Event::TaskCreated { attempt: attempt.clone(), task: task.clone(), request_id: None };
+    match env.jobs.commit_unfenced(*job, event).await {
+        Ok(Written { extra_task: None, .. }) => return true,
+        Ok(_) => {}
+        Err(CommitFault::Missing) => {
+            let extra = ExtraTask::new(task.clone(), *job, attempt.number, *model, env.jobs.now());
+            extras::record(env, &attempt.account, &extra).await;
+        }
+        Err(fault) => {
+            error!(
+                job.id = %job, task.id = %task, account = %attempt.account, attempt = attempt.number,
+                error = &fault as &dyn std::error::Error, "Task {task} of job {job} cannot be written down again"
+            );
+            return false;
+        }
+    }
+    extras::cancel(env, *job, &attempt.account, task).await;
+    false
 }
 
 /// Waits for `commit`, and says so when that takes long.

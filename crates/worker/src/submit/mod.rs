@@ -23,6 +23,7 @@ use tracing::{debug, warn};
 use self::breakers::{Finding, turns};
 use self::gate::{GateFacts, Latch, may_send};
 use self::inputs::InputFault;
+pub(crate) use self::keep::keep_again;
 pub(crate) use self::table::failure_class;
 use self::table::{Consequence, Rest, consequence, trouble};
 use crate::env::Env;

@@ -13,8 +13,8 @@ use queue::{ExtraTask, Orphans, TaskOwner};
 use tokio::sync::Notify;
 
 use crate::ports::{
-    Beat, Became, Claimed, CommitFault, Jobs, JobsFault, Leftovers, OpenAttempt, PausedCall, Permit, Rescued,
-    Turn, Written,
+    Beat, Became, Claimed, CommitFault, Jobs, JobsFault, Leftovers, OpenAttempt, PausedCall, Permit,
+    Recovery, Rescued, Rewritten, Turn, Written,
 };
 
 pub(crate) struct FakeJobs {
@@ -41,6 +41,8 @@ struct State {
     turns: Vec<(PausedCall, Option<String>, Turn)>,
     events: Vec<&'static str>,
     permits: u32,
+    leases_lost: bool,
+    rewritten: Option<Rewritten>,
 }
 
 impl FakeJobs {
@@ -60,6 +62,8 @@ impl FakeJobs {
             turns: Vec::new(),
             events: Vec::new(),
             permits: 0,
+            leases_lost: false,
+            rewritten: None,
         };
         Self { rules, state: Mutex::new(state), counts_hang: Mutex::default(), counting: Notify::new() }
     }
@@ -149,6 +153,17 @@ impl FakeJobs {
     /// The names of the events that were committed, in order.
     pub(crate) fn events(&self) -> Vec<&'static str> {
         self.state.lock().unwrap().events.clone()
+    }
+
+    /// Whether all leases were given up, and what was then written down again.
+    pub(crate) fn recovered(&self) -> (bool, Option<Rewritten>) {
+        let state = self.state.lock().unwrap();
+        (state.leases_lost, state.rewritten)
+    }
+
+    /// Forgets that a task is owned, as an older Redis does.
+    pub(crate) fn disown(&self, task: &str) {
+        self.state.lock().unwrap().owned.remove(&task.parse::<TaskId>().unwrap());
     }
 
     pub(crate) fn permits(&self) -> u32 {
@@ -271,6 +286,20 @@ impl Jobs for FakeJobs {
 
     async fn rescue(&self, _: usize) -> Result<Rescued, JobsFault> {
         Ok(Rescued { jobs: Vec::new(), more: false })
+    }
+
+    async fn went_back(&self) -> Result<bool, JobsFault> {
+        Ok(false)
+    }
+
+    fn lose_leases(&self) {
+        self.state.lock().unwrap().leases_lost = true;
+    }
+
+    async fn recover(&self, rewritten: Rewritten, _: Duration) -> Result<Recovery, JobsFault> {
+        let mut state = self.state.lock().unwrap();
+        state.rewritten = Some(rewritten);
+        Ok(Recovery { first: true, held_until: state.now })
     }
 
     async fn promote(&self, _: usize) -> Result<Option<Duration>, JobsFault> {

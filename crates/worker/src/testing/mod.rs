@@ -26,6 +26,7 @@ use crate::archive_step::CopyTime;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{AccountConfig, WorkerConfig};
+use crate::created::Created;
 use crate::env::Env;
 use crate::ports::Lease;
 use crate::silence::QueryProbes;
@@ -110,6 +111,7 @@ impl World {
             query_probes: QueryProbes::default(),
             on_the_wire: OnTheWire::new(),
             copy_time: CopyTime::default(),
+            created: Created::default(),
             tally: Tally::default(),
         };
         Self { env, jobs, api, archive, clock }
