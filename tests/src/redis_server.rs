@@ -124,19 +124,6 @@ impl RedisServer {
         Ok(Queue::connect(&settings, Box::new(StdRng::seed_from_u64(seed))).await?)
     }
 
-    /// A copy of what it has on disk at this moment, as a backup tool makes it.
-    pub fn copy_data(&self) -> anyhow::Result<TempDir> {
-        let copy = TempDir::with_prefix("imagemill-redis-copy-")?;
-        copy_folder(self.dir.path(), copy.path())?;
-        Ok(copy)
-    }
-
-    /// Replaces what it has on disk. It must not run.
-    pub fn put_back(&self, copy: &TempDir) -> anyhow::Result<()> {
-        std::fs::remove_dir_all(self.dir.path().join("appendonlydir"))?;
-        copy_folder(copy.path(), self.dir.path())
-    }
-
     /// Kills it without warning.
     pub fn kill(&mut self) {
         self.process = None;
@@ -173,20 +160,6 @@ fn copy_folder(from: &Path, to: &Path) -> anyhow::Result<()> {
             copy_folder(&entry.path(), &to.join(entry.file_name()))?;
         } else {
             std::fs::copy(entry.path(), to.join(entry.file_name()))?;
-        }
-    }
-    Ok(())
-}
-
-fn copy_folder(from: &std::path::Path, to: &std::path::Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_folder(&entry.path(), &target)?;
-        } else {
-            std::fs::copy(entry.path(), target)?;
         }
     }
     Ok(())

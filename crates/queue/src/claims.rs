@@ -189,7 +189,7 @@ impl Stage {
                     Some(SubmitClaim::Wait { why, wait }) => {
                         drop(permit);
                         // Only a permit or a pause has a time; what else is missing comes with a hint.
-                        let interruptible = !!matches!(
+                        let interruptible = !matches!(
                             why,
                             WhyWait::Permit | WhyWait::Paused | WhyWait::Restored | WhyWait::Recovering
                         );

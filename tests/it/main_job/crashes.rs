@@ -5,12 +5,12 @@ use tests::workload::{self, Sizes};
 use tests::{Imagemill, World, eventually};
 
 /// The binary with times that fit a test: what takes minutes by default takes seconds.
-pub(super) fn hasty(imagemill: &Imagemill) -> Imagemill {
+fn hasty(imagemill: &Imagemill) -> Imagemill {
     imagemill.with("IMAGEMILL_CONFIG", "hasty.toml")
 }
 
 /// Short leases and settling times. The properties do not depend on them.
-pub(super) const HASTY: &str = r#"
+const HASTY: &str = r#"
 [redis]
 lease = "2s"
 

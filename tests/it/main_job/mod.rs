@@ -7,7 +7,6 @@ mod demo;
 mod expiry;
 mod failures;
 mod namespaces;
-mod restores;
 mod retries;
 mod shutdown;
 mod trials;
