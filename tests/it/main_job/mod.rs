@@ -8,6 +8,7 @@ mod expiry;
 mod failures;
 mod namespaces;
 mod retries;
+mod settling;
 mod shutdown;
 mod trials;
 mod whole;
