@@ -103,6 +103,9 @@ pub enum UnsafeRedis {
         /// The policy that is set.
         policy: String,
     },
+    /// It has just been started: what it keeps is not known until it has read its data.
+    #[error("Redis is still loading its data")]
+    Loading,
     /// A restart would lose everything since the last snapshot.
     #[error("the append-only file is off: a restart of Redis would lose jobs, and what they cost")]
     NoAof,
@@ -116,6 +119,7 @@ impl UnsafeRedis {
             Self::Evicts { .. } => {
                 "set `maxmemory-policy noeviction`, or pass --unsafe-redis to go on all the same"
             }
+            Self::Loading => "try again in a moment",
             Self::NoAof => {
                 "set `appendonly yes` and `appendfsync always`, or pass --unsafe-redis to go on all the same"
             }

@@ -20,8 +20,10 @@ pub struct ServerFacts {
     pub maxmemory_bytes: Option<u64>,
     /// Such as `noeviction`.
     pub maxmemory_policy: String,
-    /// Whether the append-only file is on.
+    /// Whether the append-only file is on. While it is being loaded, Redis says that it is not.
     pub aof_enabled: bool,
+    /// Whether it reads its data from disk, after a start, and answers nothing else meanwhile.
+    pub loading: bool,
     /// Replicas connected to it.
     pub connected_replicas: u64,
 }
@@ -60,6 +62,7 @@ impl Queue {
             maxmemory_bytes: number("maxmemory").filter(|&most| most > 0),
             maxmemory_policy: text("maxmemory_policy"),
             aof_enabled: text("aof_enabled") == "1",
+            loading: text("loading") == "1",
             connected_replicas: number("connected_slaves").unwrap_or(0),
         })
     }
@@ -73,6 +76,9 @@ impl Queue {
         let facts = self.server_facts().await.map_err(UnsafeRedis::Unknown)?;
         if facts.maxmemory_policy != "noeviction" {
             return Err(UnsafeRedis::Evicts { policy: facts.maxmemory_policy });
+        }
+        if facts.loading {
+            return Err(UnsafeRedis::Loading);
         }
         if !facts.aof_enabled {
             return Err(UnsafeRedis::NoAof);

@@ -145,3 +145,31 @@ async fn an_enqueue_whose_answer_was_lost_adds_nothing_twice() {
     assert_eq!(world.queue.counts().await.unwrap()[&StateName::Queued], 11);
     world.check().await;
 }
+
+#[tokio::test]
+async fn a_redis_that_loads_its_data_is_away_and_not_unsafe() {
+    // Half a millisecond for each command that it loads.
+    let mut redis = RedisServer::start_with(Fsync::EverySecond, &["--key-load-delay", "500"]).await.unwrap();
+    let mut pipeline = redis::pipe();
+    (0..4_000).for_each(|key| {
+        pipeline.set(format!("key-{key}"), 1).ignore();
+    });
+    let _: () = pipeline.query_async(&mut redis.connection().await.unwrap()).await.unwrap();
+    let queue = redis.queue(1).await.unwrap();
+    redis.kill();
+    let mut loading = 0;
+    let seen = async {
+        loop {
+            match queue.check_safety().await {
+                Ok(()) => break,
+                Err(UnsafeRedis::Loading) => loading += 1,
+                Err(UnsafeRedis::Unknown(_)) => {}
+                Err(other) => panic!("a Redis that loads its data is taken for unsafe: {other}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let (restarted, ()) = tokio::join!(redis.restart(), seen);
+    restarted.unwrap();
+    assert!(loading > 0, "it loaded before anybody asked");
+}

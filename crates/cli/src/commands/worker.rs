@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use job::StateName;
-use queue::Queue;
+use queue::{Queue, UnsafeRedis};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -108,6 +108,14 @@ fn code(held: u64, summary: &Summary) -> u8 {
 async fn refuse_unsafe(queue: &Queue, settings: &Settings, out: Output) -> Result<(), Failure> {
     match queue.check_safety().await {
         Ok(()) => Ok(()),
+        // A restart of Redis and of its workers at the same time is no fault of the settings.
+        Err(loading @ UnsafeRedis::Loading) => {
+            let hint = loading.hint();
+            Err(Failure::new(loading)
+                .context("Redis cannot be used yet")
+                .exit(exit_code::UNAVAILABLE)
+                .hint(hint))
+        }
         Err(unsafe_redis) if settings.unsafe_redis() => {
             out.note(&format!("warning: {unsafe_redis}; going on all the same"));
             Ok(())
