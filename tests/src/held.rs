@@ -30,7 +30,7 @@ pub async fn resolve_all(world: &World, imagemill: &Imagemill) -> anyhow::Result
         let mut arguments = vec!["job", "resolve", id.as_str()];
         match task {
             Some(task) => arguments.extend(["--adopt", *task]),
-            None => arguments.push("--resubmit"),
+            None => arguments.extend(["--resubmit", "--yes"]),
         }
         let output = imagemill.run(&arguments).await?;
         ensure!(output.code == 0, "{arguments:?}: {}", output.stderr);

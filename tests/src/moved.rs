@@ -15,6 +15,9 @@ pub struct Moved {
     pub job: String,
     /// `poll` or `archive`.
     pub step: String,
+    /// Whether the job had been taken over before, and nothing of it written down since: then it waits longer and longer, so that
+    /// what kills its workers does not kill them all.
+    pub again: bool,
     /// From the kill to the next claim of the job by anybody; `None`: there was none.
     pub after: Option<Duration>,
 }
@@ -26,10 +29,12 @@ pub struct Moved {
 pub fn moved(logs: &[WorkerLog], kills: &[Kill], outages: &[(Timestamp, Timestamp)]) -> Vec<Moved> {
     let mut claims: BTreeMap<String, Vec<Timestamp>> = BTreeMap::new();
     let mut rescues: BTreeMap<String, Vec<Timestamp>> = BTreeMap::new();
+    let mut ends: BTreeMap<String, Vec<Timestamp>> = BTreeMap::new();
     let mut held: BTreeMap<&str, Vec<Step>> = BTreeMap::new();
     for log in logs {
         for step in log.steps() {
             claims.entry(step.job.clone()).or_default().push(step.began);
+            ends.entry(step.job.clone()).or_default().extend(step.ended);
             if step.ended.is_none() && step.step != "submit" {
                 held.entry(&log.name).or_default().push(step);
             }
@@ -42,6 +47,9 @@ pub fn moved(logs: &[WorkerLog], kills: &[Kill], outages: &[(Timestamp, Timestam
     }
     let first_after = |times: &BTreeMap<String, Vec<Timestamp>>, job: &str, at: Timestamp| {
         times.get(job).into_iter().flatten().copied().filter(|time| *time > at).min()
+    };
+    let last_before = |times: &BTreeMap<String, Vec<Timestamp>>, job: &str, at: Timestamp| {
+        times.get(job).into_iter().flatten().copied().filter(|time| *time <= at).max()
     };
     let mut moved = Vec::new();
     for kill in kills {
@@ -56,8 +64,10 @@ pub fn moved(logs: &[WorkerLog], kills: &[Kill], outages: &[(Timestamp, Timestam
             if outages.iter().any(|(from, to)| kill.at <= *to && until >= *from) {
                 continue;
             }
+            let before = last_before(&rescues, &step.job, kill.at);
+            let again = before.is_some() && before >= last_before(&ends, &step.job, kill.at);
             let after = claim.map(|claim| claim.duration_since(kill.at).unsigned_abs());
-            moved.push(Moved { job: step.job.clone(), step: step.step.clone(), after });
+            moved.push(Moved { job: step.job.clone(), step: step.step.clone(), again, after });
         }
     }
     moved
@@ -99,9 +109,26 @@ mod tests {
         let logs = [WorkerLog::new("a", first), WorkerLog::new("b", second)];
         let kills = [Kill { worker: "a".to_owned(), at: at(1) }];
         let found = moved(&logs, &kills, &[(at(20), at(30))]);
-        let taken =
-            Moved { job: "taken".to_owned(), step: "poll".to_owned(), after: Some(Duration::from_secs(9)) };
+        let taken = Moved {
+            job: "taken".to_owned(),
+            step: "poll".to_owned(),
+            again: false,
+            after: Some(Duration::from_secs(9)),
+        };
         assert_eq!(found, [taken]);
         assert_eq!(moved(&logs, &kills, &[]).len(), 2);
+    }
+
+    #[test]
+    fn a_job_that_loses_its_second_worker_in_the_same_step_is_told_apart() {
+        let logs = [
+            WorkerLog::new("a", begins(0, "j", 1)),
+            WorkerLog::new("b", [rescue(3, "j"), begins(4, "j", 3)].concat()),
+            WorkerLog::new("c", [rescue(8, "j"), begins(18, "j", 5)].concat()),
+        ];
+        let kill = |worker: &str, second| Kill { worker: worker.to_owned(), at: at(second) };
+        let found = moved(&logs, &[kill("a", 1), kill("b", 5)], &[]);
+        let again: Vec<_> = found.iter().map(|moved| (moved.again, moved.after.unwrap().as_secs())).collect();
+        assert_eq!(again, [(false, 3), (true, 13)]);
     }
 }
