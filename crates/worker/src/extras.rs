@@ -48,12 +48,15 @@ pub(crate) async fn round(env: &Env) {
 }
 
 async fn look(env: &Env, account: &AccountName) -> Result<(), JobsFault> {
-    for (task, job) in env.jobs.taken_tasks(account).await? {
-        take_back(env, account, &task, job).await?;
-    }
     let (extras, now) = (env.jobs.extras(account).await?, env.jobs.now());
+    // Read after the extra tasks: one that both name was written by one commit, and its adopter's bill comes before a second one.
+    let taken = env.jobs.taken_tasks(account).await?;
+    for (task, job) in &taken {
+        take_back(env, account, task, *job).await?;
+    }
     let is_open = |extra: &&ExtraTask| extra.state == ExtraState::Open;
-    for extra in extras.iter().filter(is_open) {
+    let is_taken = |extra: &ExtraTask| taken.iter().any(|(task, _)| *task == extra.task);
+    for extra in extras.iter().filter(|extra| is_open(extra) && !is_taken(extra)) {
         ask(env, account, extra).await?;
     }
     let old = |extra: &&ExtraTask| !is_open(extra) && extra.at + KEPT < now;
@@ -66,9 +69,16 @@ async fn take_back(env: &Env, account: &AccountName, task: &TaskId, id: JobId) -
     if let Some(job) = env.jobs.job(id).await?.filter(|job| job.state.task() == Some(task)) {
         if job.state_name().is_final() {
             error!(job.id = %id, task.id = %task, account = %account, "Task {task} was delivered for job {id}, and is another job's");
-            let mut extra = ExtraTask::new(task.clone(), id, job.attempts, job.model, env.jobs.now());
-            extra.state = ExtraState::DeliveredTwice;
-            env.jobs.record_extra(account, &extra).await?;
+            let mut twice = ExtraTask::new(task.clone(), id, job.attempts, job.model, env.jobs.now());
+            twice.state = ExtraState::DeliveredTwice;
+            // Where its own job could not take it either it stands as open, and would be asked for, and booked, once more.
+            match env.jobs.extras(account).await?.iter().find(|extra| extra.task == *task) {
+                None => env.jobs.record_extra(account, &twice).await?,
+                Some(open) if open.state == ExtraState::Open => {
+                    env.jobs.close_extra(account, open, &twice).await?;
+                }
+                Some(_) => {}
+            }
         } else {
             match env.jobs.commit_unfenced(id, Event::TaskTakenBack { task: task.clone() }).await {
                 Ok(written) => env.note(&job, &written.job),
@@ -250,6 +260,43 @@ mod tests {
         round(&world.env).await;
         let after = world.jobs.job(adopter.id);
         (world, after)
+    }
+
+    #[tokio::test]
+    async fn a_late_task_that_was_delivered_for_its_adopter_is_not_booked_a_second_time() {
+        let world = World::new();
+        let task: TaskId = "t1".parse().unwrap();
+        let adopter =
+            world.in_state(1, |_| JobState::Succeeded { task: task.clone(), at: start(), partial: false });
+        world.jobs.own_for("t1", adopter.id, None);
+        // Its own job went on with another task meanwhile, and cannot take it.
+        let (other, spec) = world.submitting(1);
+        let late = other.state.attempt().unwrap().clone();
+        let other = job::Job { id: JobId::fresh(3, 3), ..world.polling(1, job::TaskPhase::Running) };
+        let state = match other.state.clone() {
+            JobState::Polling { attempt, created_at, due, polls, unknowns, phase, .. } => JobState::Polling {
+                attempt,
+                task: "t2".parse().unwrap(),
+                created_at,
+                due,
+                polls,
+                unknowns,
+                phase,
+            },
+            state => state,
+        };
+        world.jobs.put(job::Job { state, ..other.clone() }, (*spec).clone());
+        world.jobs.put(adopter.clone(), (*spec).clone());
+        let answered = Event::TaskCreated { attempt: late, task, request_id: None };
+        env_commit(&world, other.id, answered).await;
+        assert_eq!(world.jobs.extra("t1").unwrap().state, ExtraState::Open);
+
+        for _ in 0..2 {
+            round(&world.env).await;
+            let extra = world.jobs.extra("t1").unwrap();
+            assert_eq!((extra.state, extra.images), (ExtraState::DeliveredTwice, 0));
+        }
+        assert!(world.api.log().is_empty(), "it was billed with the adopter: {:?}", world.api.log());
     }
 
     async fn env_commit(world: &World, id: JobId, event: Event) -> job::Job {
