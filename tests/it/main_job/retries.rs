@@ -41,6 +41,8 @@ async fn failed_jobs_run_again_by_class_once_somebody_agrees_to_the_cost() {
         (&180_000.into(), &0.into()),
         "{counted}"
     );
+    let counted = run(&["batch", "retry", "b", "--dry-run"]).await.expect_code(0).stdout;
+    assert_eq!(counted, "3 jobs (3 failed) would run again: at most 6 images for 0.18 USD.\n");
     let refused = run(&["batch", "retry", "b"]).await.expect_code(2);
     assert!(
         refused.stderr.contains("3 jobs (3 failed) would run again: at most 6 images for 0.18 USD"),

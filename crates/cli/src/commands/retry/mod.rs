@@ -112,7 +112,7 @@ pub(super) async fn batch(app: &App, args: RetryBatch) -> Result<u8, Failure> {
         let nothing = if choice.missing { "No images are missing." } else { "No job is to run again." };
         app.out.print(nothing)?;
     } else if args.dry_run {
-        app.out.print(&format!("{}.", question(&estimate, what, &prices.currency)))?;
+        app.out.print(&question(&estimate, what, &prices.currency))?;
     } else if choice.missing {
         app.out.print(&format!("{} enqueued for missing images", counted(done.retried, "job")))?;
     } else {
