@@ -1,11 +1,12 @@
 //! Resolves held jobs as a person would who can look into the provider's books.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use sha2::{Digest, Sha256};
 
-use crate::{Imagemill, World};
+use crate::{Fleet, Imagemill, World};
 
 /// How many held jobs were resolved, and how.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -16,8 +17,32 @@ pub struct Resolved {
     pub resubmitted: u64,
 }
 
-/// Resolves every held job with the command line: with the task of its own prompt, where there is one, else by sending it again.
-pub async fn resolve_all(world: &World, imagemill: &Imagemill) -> anyhow::Result<Resolved> {
+/// Rounds of resolving: a create that is sent again may lose its answer again.
+const ROUNDS_MAX: usize = 5;
+
+/// Resolves every held job with the command line, lets a worker do what follows, and does so again for what is held by then.
+///
+/// # Errors
+///
+/// Jobs that are held again after every round.
+pub async fn resolve_all(world: &World, fleet: &mut Fleet) -> anyhow::Result<Resolved> {
+    let mut resolved = Resolved::default();
+    for _ in 0..ROUNDS_MAX {
+        let round = resolve_once(world, &fleet.imagemill().clone()).await?;
+        if round == Resolved::default() {
+            return Ok(resolved);
+        }
+        resolved.adopted += round.adopted;
+        resolved.resubmitted += round.resubmitted;
+        fleet.finish(Duration::from_secs(120)).await?;
+    }
+    let held = world.redis.queue(97).await?.held_jobs(100_000).await?;
+    ensure!(held.is_empty(), "still held after {ROUNDS_MAX} rounds: {held:?}");
+    Ok(resolved)
+}
+
+/// Each with the task of its own prompt, where there is one, else by sending it again.
+async fn resolve_once(world: &World, imagemill: &Imagemill) -> anyhow::Result<Resolved> {
     let queue = world.redis.queue(97).await?;
     let ledger = world.simulator.ledger();
     let tasks: BTreeMap<&str, &str> =

@@ -139,8 +139,7 @@ async fn run(
     movement(plan, fleet, &kills, &[outages, cuts].concat(), &mut report)?;
     nothing_amiss(world, fleet, &mut report).await?;
 
-    let resolved = resolve_all(world, imagemill).await?;
-    fleet.finish(Duration::from_secs(120)).await?;
+    let resolved = resolve_all(world, fleet).await?;
     report.say(
         "held jobs resolved",
         format_args!("{} adopted, {} sent again", resolved.adopted, resolved.resubmitted),

@@ -160,8 +160,7 @@ async fn run(
     report.say("jobs", format_args!("{:?}", checked.jobs));
     let all: u64 = checked.jobs.values().sum();
     report.bound(all == plan.jobs as u64, format!("{all} jobs of {} are there", plan.jobs));
-    let resolved = resolve_all(world, imagemill).await?;
-    fleet.finish(Duration::from_secs(120)).await?;
+    let resolved = resolve_all(world, fleet).await?;
     report.say(
         "held jobs resolved",
         format_args!("{} adopted, {} sent again", resolved.adopted, resolved.resubmitted),

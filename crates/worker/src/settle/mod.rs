@@ -128,7 +128,8 @@ async fn look(env: &Env, group: Option<(AccountName, Model)>, members: &[Claimed
             && let JobState::Settling { attempt, looks, .. } = &job.state
         {
             places.push(place);
-            asked.push(Asked { job: job.id, attempt: attempt.clone(), looks: *looks });
+            let (attempt, sent_unseen) = (attempt.clone(), job.state.sent_unseen());
+            asked.push(Asked { job: job.id, attempt, looks: *looks, sent_unseen });
         }
     }
     if asked.is_empty() {

@@ -209,7 +209,7 @@ fn another(world: &World, number: u128, seconds: i64) -> Job {
     let mut attempt = job.state.attempt().unwrap().clone();
     let later = SignedDuration::from_secs(seconds);
     (attempt.claimed_at, attempt.send_by) = (attempt.claimed_at + later, attempt.send_by + later);
-    let state = JobState::Settling { attempt, due: start(), looks: 0, cause: "reset".into() };
+    let state = JobState::Settling { attempt, due: start(), looks: 0, cause: "worker_vanished".into() };
     let job = Job { id: JobId::fresh(number as u64, number), state, ..job };
     world.jobs.put(job.clone(), (*spec).clone());
     job
@@ -229,26 +229,32 @@ fn teachers(world: &World) -> Vec<ListedTask> {
 }
 
 #[tokio::test]
-async fn creates_of_one_killed_worker_are_told_apart_from_one_reading_of_the_list() {
+async fn creates_of_one_killed_worker_that_lie_apart_are_settled_from_one_reading_of_the_list_and_another() {
     let world = World::new();
-    let jobs = [another(&world, 1, 0), another(&world, 2, 1), another(&world, 3, 2)];
+    let jobs = [another(&world, 1, 0), another(&world, 2, 6), another(&world, 3, 12)];
     world.jobs.advance(Duration::from_secs(400));
     // The first and the third made a task, the second made none.
     let mut rows = teachers(&world);
-    rows.extend([row("x1", 0, None), row("x3", 2, None)]);
+    rows.extend([row("x1", 0, None), row("x3", 12, None)]);
     for row in rows.iter_mut().filter(|row| row.task_id.as_str().starts_with('x')) {
         row.created_at = row.created_at.map(|at| at + SignedDuration::from_millis(210));
     }
-    world.api.on_list(Ok(page(1, 1, rows.len() as u64, rows)));
-    let lease = || Box::new(FakeLease(Some(Duration::ZERO)));
-    settle(&world.env, jobs.iter().map(|job| Claimed { job: job.clone(), lease: lease() }).collect()).await;
+    for _ in 0..2 {
+        world.api.on_list(Ok(page(1, 1, rows.len() as u64, rows.clone())));
+    }
+    let claim =
+        |job: &Job| Claimed { job: world.jobs.job(job.id), lease: Box::new(FakeLease(Some(Duration::ZERO))) };
+    settle(&world.env, jobs.iter().map(claim).collect()).await;
 
     let after = |n: usize| world.jobs.job(jobs[n].id);
     assert_eq!(after(0).state.task().unwrap().as_str(), "x1");
+    assert_eq!(after(1).state_name(), StateName::Settling, "two tasks had no owner yet");
+    world.jobs.advance(Duration::from_secs(120));
+    settle(&world.env, vec![claim(&jobs[1])]).await;
     assert_eq!(after(1).state_name(), StateName::Queued);
     assert_eq!(after(2).state.task().unwrap().as_str(), "x3");
     assert!(after(0).adopted && !after(1).adopted);
-    assert_eq!(world.api.log(), ["list 1"]);
+    assert_eq!(world.api.log(), ["list 1", "list 1"]);
 }
 
 #[tokio::test]

@@ -89,12 +89,15 @@ impl Learned {
     }
 }
 
-/// Two windows of an attempt.
+/// Three windows of an attempt, each within the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Windows {
     /// Outside of it nothing is the attempt's, whatever happened to the request on its way.
     pub(crate) hard: Span,
-    /// Inside of it its task was created, unless the request was held up somewhere.
+    /// Inside of it its task was created, unless the provider's gateway held the request: its worker may stand still for as long as
+    /// it may still send.
+    pub(crate) possible: Span,
+    /// Inside of it its task was created, unless its worker stood still as well.
     pub(crate) narrow: Span,
 }
 
@@ -114,19 +117,23 @@ pub(crate) fn windows(
     let Some(learned) = learned else {
         let margin =
             COULD_BE_OURS.max(SignedDuration::try_from(config.clock_margin).unwrap_or(COULD_BE_OURS));
-        return Windows { hard: Span { from: attempt.claimed_at - margin, to: last + margin }, narrow: wide };
+        let hard = Span { from: attempt.claimed_at - margin, to: last + margin };
+        return Windows { hard, possible: wide, narrow: wide };
     };
     let narrow = Span {
         from: attempt.claimed_at + learned.least - learned.margin(),
         to: attempt.claimed_at + learned.most + learned.margin(),
     };
     let narrower = narrow.to.duration_since(narrow.from) <= wide.to.duration_since(wide.from);
+    let narrow = if narrower { narrow } else { wide };
+    let sent_last = attempt.send_by + learned.most + learned.margin();
     Windows {
         hard: Span {
             from: attempt.claimed_at + learned.least - OFFSET_FLOOR.max(learned.margin()),
             to: last + learned.most.max(SignedDuration::ZERO) + OFFSET_FLOOR,
         },
-        narrow: if narrower { narrow } else { wide },
+        possible: Span { from: narrow.from, to: narrow.to.max(sent_last) },
+        narrow,
     }
 }
 
