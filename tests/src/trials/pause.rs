@@ -61,7 +61,10 @@ struct Sleeper {
     stopped: Option<Instant>,
     /// The same by the wall clock.
     stopped_at: Option<Timestamp>,
-    woken: bool,
+    /// When it went on, or was no longer waited for.
+    woken: Option<Instant>,
+    /// Whether it was told to stop for good.
+    told: bool,
 }
 
 impl Sleeper {
@@ -139,7 +142,15 @@ async fn run(
         }
         let name = fleet.start_as(&one, &["worker"])?.name.clone();
         fast.extend((at % 2 == 1).then(|| name.clone()));
-        sleepers.push(Sleeper { name, place, pause, stopped: None, stopped_at: None, woken: false });
+        sleepers.push(Sleeper {
+            name,
+            place,
+            pause,
+            stopped: None,
+            stopped_at: None,
+            woken: None,
+            told: false,
+        });
     }
     let (slept, fed) = tokio::join!(
         sleep_and_wake(plan, fleet, &mut sleepers),
@@ -184,25 +195,30 @@ fn clock_ahead(imagemill: &Imagemill, ahead: Duration) -> anyhow::Result<Imagemi
         .with("DONT_FAKE_MONOTONIC", 1))
 }
 
+/// Until each has stood still and gone on again. Who has done that leaves soon after: with fewer workers about, those steps come to
+/// the others that only one of them takes at a time.
 async fn sleep_and_wake(plan: &PausePlan, fleet: &mut Fleet, sleepers: &mut [Sleeper]) -> anyhow::Result<()> {
     let started = Instant::now();
-    while sleepers.iter().any(|sleeper| !sleeper.woken) {
+    let late_writes = plan.haste.lease * 2;
+    while sleepers.iter().any(|sleeper| sleeper.woken.is_none()) {
         tokio::time::sleep(Duration::from_millis(20)).await;
-        for sleeper in sleepers.iter_mut().filter(|sleeper| !sleeper.woken) {
+        for sleeper in sleepers.iter_mut().filter(|sleeper| !sleeper.told) {
             let member = fleet.members().iter_mut().find(|member| member.name == sleeper.name);
             let member = member.context("every sleeper is a member")?;
-            match sleeper.stopped {
-                None if member.running.is_stopped() => {
+            match (sleeper.stopped, sleeper.woken) {
+                (_, Some(woken)) if woken.elapsed() >= late_writes => {
+                    member.running.signal(Signal::TERM);
+                    sleeper.told = true;
+                }
+                (None, None) if member.running.is_stopped() => {
                     sleeper.stopped = Some(Instant::now());
                     sleeper.stopped_at = Some(wall_now());
                 }
-                None if started.elapsed() > plan.reach_within => {
-                    // It never came there; what it does from here on is a plain worker's work.
-                    sleeper.woken = true;
-                }
-                Some(stopped) if stopped.elapsed() >= sleeper.pause => {
+                // It never came there; what it does from here on is a plain worker's work.
+                (None, None) if started.elapsed() > plan.reach_within => sleeper.woken = Some(Instant::now()),
+                (Some(stopped), None) if stopped.elapsed() >= sleeper.pause => {
                     member.running.signal(Signal::CONT);
-                    sleeper.woken = true;
+                    sleeper.woken = Some(Instant::now());
                 }
                 _ => {}
             }
