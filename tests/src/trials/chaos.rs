@@ -25,6 +25,8 @@ pub struct ChaosPlan {
     pub run: Duration,
     /// Jobs, enqueued over that time.
     pub jobs: usize,
+    /// Creates in a second, of all workers together.
+    pub create_per_second: u32,
     /// Workers at once.
     pub workers: usize,
     /// The shortest time between two kills.
@@ -53,6 +55,9 @@ impl ChaosPlan {
             seed: 1,
             run: Duration::from_secs(60 * minutes),
             jobs: if short { 600 * minutes } else { 520 * minutes } as usize,
+            // Four times what the API page grants an account, so that the jobs get through in that time. Without a limit all creates of
+            // a batch would come within a moment, and no account lets them.
+            create_per_second: 20,
             workers: 4,
             kill_from: Duration::from_millis(500),
             kill_to: Duration::from_secs(3),
@@ -86,6 +91,7 @@ pub async fn chaos(plan: &ChaosPlan) -> anyhow::Result<Report> {
     let lines = workload::mixed(plan.seed, plan.jobs, Sizes::Small);
     let feed = Feed::write(&world, "batch", &lines, 30)?;
     let imagemill = world.imagemill.with("IMAGEMILL_CONFIG", "haste.toml");
+    let imagemill = imagemill.with("IMAGEMILL_CREATE_PER_SECOND", plan.create_per_second);
     imagemill.run(&["--version"]).await?; // builds it, where that is needed
     let mut fleet = Fleet::new(&world, &imagemill);
     let outcome = run(plan, &mut world, &mut fleet, feed, &imagemill).await;
