@@ -65,16 +65,22 @@ pub struct TaskOwner {
     pub attempt: u32,
     /// When the attempt was claimed, where that was written down.
     pub claimed_at: Option<Timestamp>,
+    /// Whether the task was taken for the attempt's by its time, from the provider's list, where no create was answered with it.
+    pub found: bool,
 }
 
 impl TaskOwner {
-    /// Reads `<job>:<attempt>:<claimed ms>`; older entries end after the attempt.
+    /// What stands in place of the time of the claim where the task was found.
+    pub(crate) const FOUND: &str = "found";
+
+    /// Reads `<job>:<attempt>:<claimed ms>` or `<job>:<attempt>:found`; without a job's attempt it ends after the number.
     pub(crate) fn parse(text: &str) -> Result<Self, QueueError> {
         let mut parts = text.split(':');
         let job = parse_id(parts.next().unwrap_or_default())?;
         let attempt = parts.next().and_then(|number| number.parse().ok()).unwrap_or(0);
-        let claimed_at = parts.next().and_then(|ms| Timestamp::from_millisecond(ms.parse().ok()?).ok());
-        Ok(Self { job, attempt, claimed_at })
+        let how = parts.next();
+        let claimed_at = how.and_then(|ms| Timestamp::from_millisecond(ms.parse().ok()?).ok());
+        Ok(Self { job, attempt, claimed_at, found: how == Some(Self::FOUND) })
     }
 }
 

@@ -6,6 +6,7 @@
 use job::{AccountName, BatchName, Job, JobState, Micros, Outcome, StateName, TaskId, Timestamp, Transition};
 use serde::Serialize;
 
+use crate::account::TaskOwner;
 use crate::copies::pace_step;
 use crate::extras::ExtraTask;
 use crate::keys::Keys;
@@ -217,6 +218,7 @@ impl Plan {
         if let (Some((task, attempt)), Some(account)) = (new, account) {
             let (tasks, by_time) = (self.key(keys.tasks(&account)), self.key(keys.tasks_by_time(&account)));
             let owner = match after.state.attempt().filter(|current| current.number == attempt) {
+                Some(_) if found => format!("{}:{attempt}:{}", after.id, TaskOwner::FOUND),
                 Some(current) => format!("{}:{attempt}:{}", after.id, current.claimed_at.as_millisecond()),
                 None => format!("{}:{attempt}", after.id),
             };

@@ -70,11 +70,13 @@ async fn the_job_whose_create_is_answered_takes_its_task_from_the_one_that_adopt
     let (owner, adopter) = (world.claim().await.unwrap(), settling(&world).await);
     let found = Event::TaskFound { task: task("t") };
     world.queue.commit_unfenced(adopter.id, found, &world.rules).await.unwrap();
+    let by_its_time = world.queue.task_owners(&account(), &[task("t")]).await.unwrap().remove(0).unwrap();
+    assert_eq!((by_its_time.job, by_its_time.found, by_its_time.claimed_at), (adopter.id, true, None));
 
     let answered = world.created(&owner, "t").await;
     assert_eq!(answered.state_name(), StateName::Polling);
     let owners = world.queue.task_owners(&account(), &[task("t")]).await.unwrap();
-    assert_eq!(owners[0].as_ref().unwrap().job, owner.id);
+    assert_eq!(owners[0].as_ref().map(|owner| (owner.job, owner.found)), Some((owner.id, false)));
     assert_eq!(world.queue.taken_tasks(&account()).await.unwrap(), [(task("t"), adopter.id)]);
 
     let back = Event::TaskTakenBack { task: task("t") };

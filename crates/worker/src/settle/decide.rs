@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use dashscope::TaskStatus;
 use dashscope::limits::LIST_WINDOW_MAX;
-use job::{Attempt, Candidate, Doubt, HeldReason, Rules, TaskId, Timestamp};
+use job::{Attempt, Candidate, Doubt, HeldReason, JobId, Rules, TaskId, Timestamp};
 
 use super::explain::{Graph, Told};
 use super::window::{Learned, Windows, windows};
@@ -87,6 +87,8 @@ pub(crate) struct Listed {
 pub(crate) enum Owner {
     /// A job of ours owns it; its attempt was claimed then, where that is known.
     Ours(Option<Timestamp>),
+    /// It was taken for this job's by its time: another create without an answer may have made it all the same.
+    Found(JobId),
     /// Nobody here owns it, and one of our keys may have created it.
     Nobody,
     /// Another key created it.
@@ -123,6 +125,7 @@ enum Unclear {
     FitsNobody,
     FitsSeveral,
     Stranger(TaskId),
+    MayBeMine { task: TaskId, taken_for: JobId },
     NotAllowed,
     Forgotten,
 }
@@ -145,6 +148,9 @@ impl Unclear {
             }
             Self::Stranger(task) => format!(
                 "task {task} has a key of ours, and no create here can have made it: somebody else uses the key, or an older backup of Redis was restored"
+            ),
+            Self::MayBeMine { task, taken_for } => format!(
+                "task {task} was taken for job {taken_for}'s by its time, and this create can have made it, if the provider held the request"
             ),
             Self::NotAllowed => "a task fits, and `adopt = \"never\"` is set".to_owned(),
             Self::Forgotten => "the provider's list no longer covers the time of the create".to_owned(),
@@ -225,7 +231,10 @@ impl<'a> Weighing<'a> {
         let (makers, tasks) = self.bound_with(open);
         if tasks.is_empty() {
             // Whatever was created from the claim on, even late, even at an unknown time, could be this attempt's; nothing was.
-            return if self.is_up_to_date(open) { Ok(Verdict::NotCreated) } else { Err(Unclear::NoControl) };
+            if !self.is_up_to_date(open) {
+                return Err(Unclear::NoControl);
+            }
+            return self.taken_for_another(open).map_or(Ok(Verdict::NotCreated), Err);
         }
         if makers.iter().any(|maker| self.round.open[*maker].on_the_way) {
             return Err(Unclear::OnTheWay);
@@ -263,6 +272,15 @@ impl<'a> Weighing<'a> {
             // that this attempt can have made at all, it is not sent again.
             Told::Nothing | Told::Differs => Err(Unclear::FitsSeveral),
         }
+    }
+
+    /// A task that was taken for another attempt's, and that this one made if the provider held its request.
+    fn taken_for_another(&self, open: usize) -> Option<Unclear> {
+        self.round.listing.tasks.iter().find_map(|task| {
+            let Owner::Found(taken_for) = task.owner else { return None };
+            let may_be_mine = task.created_at.is_none_or(|created| self.windows[open].late.holds(created));
+            may_be_mine.then(|| Unclear::MayBeMine { task: task.task.clone(), taken_for })
+        })
     }
 
     /// Whether the attempt can have made the task at all.
@@ -332,7 +350,13 @@ impl<'a> Weighing<'a> {
     fn is_up_to_date(&self, open: usize) -> bool {
         let (attempt, config) = (&self.round.open[open].attempt, self.config);
         let lag = config.settle_lag.max(self.round.held_for);
-        let ours = || self.round.listing.tasks.iter().filter(|task| matches!(task.owner, Owner::Ours(_)));
+        let ours = || {
+            self.round
+                .listing
+                .tasks
+                .iter()
+                .filter(|task| matches!(task.owner, Owner::Ours(_) | Owner::Found(_)))
+        };
         let idle_long_enough =
             self.round.now >= attempt.send_by + config.idle_control.max(lag + config.settle_lag);
         if idle_long_enough && ours().next().is_some() {

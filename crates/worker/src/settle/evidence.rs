@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use dashscope::response::ListedTask;
 use job::{AccountName, Attempt, JobId, Model, TaskId, Timestamp};
+use queue::TaskOwner;
 use tracing::debug;
 
 use super::decide::{Case, Listed, Listing, Open, Owner, Round};
@@ -129,7 +130,7 @@ async fn mark(
         .zip(owners)
         .map(|(row, owner)| {
             let owner = match (owner, &row.api_key_id, &our_key) {
-                (Some(owner), ..) => Owner::Ours(owner.claimed_at),
+                (Some(owner), ..) => owner_of(&owner),
                 (None, Some(key), Some(our_key)) if key != our_key => Owner::Foreign,
                 (None, ..) => Owner::Nobody,
             };
@@ -158,6 +159,10 @@ fn key_of<'a>(
     number.filter(|_| before && after)
 }
 
+fn owner_of(owner: &TaskOwner) -> Owner {
+    if owner.found { Owner::Found(owner.job) } else { Owner::Ours(owner.claimed_at) }
+}
+
 /// Looks once more who owns what nobody owned.
 async fn own_again(env: &Env, account: &AccountName, listing: &mut Listing) -> Result<(), NoEvidence> {
     let mut doubtful: Vec<&mut Listed> =
@@ -166,7 +171,7 @@ async fn own_again(env: &Env, account: &AccountName, listing: &mut Listing) -> R
     let owners = env.jobs.owners(account, &ids).await?;
     for (task, owner) in doubtful.iter_mut().zip(owners) {
         if let Some(owner) = owner {
-            task.owner = Owner::Ours(owner.claimed_at);
+            task.owner = owner_of(&owner);
         }
     }
     Ok(())

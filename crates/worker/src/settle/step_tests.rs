@@ -228,33 +228,53 @@ fn teachers(world: &World) -> Vec<ListedTask> {
         .collect()
 }
 
-#[tokio::test]
-async fn creates_of_one_killed_worker_that_lie_apart_are_settled_from_one_reading_of_the_list_and_another() {
+/// Looks twice at attempts that were claimed after these seconds; those named made a task. Returns the jobs after each look.
+async fn two_looks(claimed: [i64; 3], made: [bool; 3]) -> (World, [Vec<Job>; 2]) {
     let world = World::new();
-    let jobs = [another(&world, 1, 0), another(&world, 2, 6), another(&world, 3, 12)];
+    let jobs: Vec<Job> = (0..3).map(|n| another(&world, n as u128 + 1, claimed[n])).collect();
     world.jobs.advance(Duration::from_secs(400));
-    // The first and the third made a task, the second made none.
     let mut rows = teachers(&world);
-    rows.extend([row("x1", 0, None), row("x3", 12, None)]);
-    for row in rows.iter_mut().filter(|row| row.task_id.as_str().starts_with('x')) {
-        row.created_at = row.created_at.map(|at| at + SignedDuration::from_millis(210));
+    for n in (0..3).filter(|n| made[*n]) {
+        let task = row(&format!("x{n}"), claimed[n], None);
+        rows.push(ListedTask {
+            created_at: task.created_at.map(|at| at + SignedDuration::from_millis(210)),
+            ..task
+        });
     }
     for _ in 0..2 {
         world.api.on_list(Ok(page(1, 1, rows.len() as u64, rows.clone())));
     }
-    let claim =
-        |job: &Job| Claimed { job: world.jobs.job(job.id), lease: Box::new(FakeLease(Some(Duration::ZERO))) };
-    settle(&world.env, jobs.iter().map(claim).collect()).await;
+    let mut looks = Vec::new();
+    for _ in 0..2 {
+        let now = || jobs.iter().map(|job| world.jobs.job(job.id));
+        let open = now().filter(|job| job.state_name() == StateName::Settling);
+        let claim = |job| Claimed { job, lease: Box::new(FakeLease(Some(Duration::ZERO))) };
+        settle(&world.env, open.map(claim).collect()).await;
+        looks.push(now().collect());
+        world.jobs.advance(Duration::from_secs(120));
+    }
+    let second = looks.pop().unwrap();
+    (world, [looks.pop().unwrap(), second])
+}
 
-    let after = |n: usize| world.jobs.job(jobs[n].id);
-    assert_eq!(after(0).state.task().unwrap().as_str(), "x1");
-    assert_eq!(after(1).state_name(), StateName::Settling, "two tasks had no owner yet");
-    world.jobs.advance(Duration::from_secs(120));
-    settle(&world.env, vec![claim(&jobs[1])]).await;
-    assert_eq!(after(1).state_name(), StateName::Queued);
-    assert_eq!(after(2).state.task().unwrap().as_str(), "x3");
-    assert!(after(0).adopted && !after(1).adopted);
+#[tokio::test]
+async fn creates_of_one_killed_worker_that_lie_apart_are_settled_from_one_reading_of_the_list_and_another() {
+    let (world, [first, second]) = two_looks([0, 6, 12], [true, true, false]).await;
+    let task = |job: &Job| job.state.task().map(ToString::to_string);
+    assert_eq!(task(&first[0]).as_deref(), Some("x0"));
+    assert_eq!(task(&first[1]).as_deref(), Some("x1"));
+    assert_eq!(first[2].state_name(), StateName::Settling, "two tasks had no owner yet");
+    assert_eq!(second[2].state_name(), StateName::Queued, "both are older than its claim");
+    assert!(second[0].adopted && !second[2].adopted);
     assert_eq!(world.api.log(), ["list 1", "list 1"]);
+}
+
+#[tokio::test]
+async fn a_create_that_made_nothing_is_not_sent_again_while_a_later_task_was_taken_for_another_by_its_time() {
+    let (_, [_, second]) = two_looks([0, 6, 12], [true, false, true]).await;
+    // The gateway may have held its request for those six seconds, and the third have made none.
+    assert_eq!(second[1].state_name(), StateName::Settling);
+    assert!(second[2].adopted);
 }
 
 #[tokio::test]

@@ -89,11 +89,13 @@ impl Learned {
     }
 }
 
-/// Three windows of an attempt, each within the next.
+/// Four windows of an attempt, each within the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Windows {
     /// Outside of it nothing is the attempt's, whatever happened to the request on its way.
     pub(crate) hard: Span,
+    /// The same, where the provider's clock is what the list has taught: the request may have been held for as long as that can be.
+    pub(crate) late: Span,
     /// Inside of it its task was created, unless the provider's gateway held the request: its worker may stand still for as long as
     /// it may still send.
     pub(crate) possible: Span,
@@ -118,7 +120,7 @@ pub(crate) fn windows(
         let margin =
             COULD_BE_OURS.max(SignedDuration::try_from(config.clock_margin).unwrap_or(COULD_BE_OURS));
         let hard = Span { from: attempt.claimed_at - margin, to: last + margin };
-        return Windows { hard, possible: wide, narrow: wide };
+        return Windows { hard, late: hard, possible: wide, narrow: wide };
     };
     let narrow = Span {
         from: attempt.claimed_at + learned.least - learned.margin(),
@@ -127,11 +129,13 @@ pub(crate) fn windows(
     let narrower = narrow.to.duration_since(narrow.from) <= wide.to.duration_since(wide.from);
     let narrow = if narrower { narrow } else { wide };
     let sent_last = attempt.send_by + learned.most + learned.margin();
+    let hard = Span {
+        from: attempt.claimed_at + learned.least - OFFSET_FLOOR.max(learned.margin()),
+        to: last + learned.most.max(SignedDuration::ZERO) + OFFSET_FLOOR,
+    };
     Windows {
-        hard: Span {
-            from: attempt.claimed_at + learned.least - OFFSET_FLOOR.max(learned.margin()),
-            to: last + learned.most.max(SignedDuration::ZERO) + OFFSET_FLOOR,
-        },
+        hard,
+        late: Span { from: narrow.from, to: last + learned.most + learned.margin() },
         possible: Span { from: narrow.from, to: narrow.to.max(sent_last) },
         narrow,
     }

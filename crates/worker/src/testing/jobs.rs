@@ -92,7 +92,7 @@ impl FakeJobs {
 
     /// The task is this job's, whose attempt was claimed then.
     pub(crate) fn own_for(&self, task: &str, job: JobId, claimed_at: Option<Timestamp>) {
-        let owner = TaskOwner { job, attempt: 1, claimed_at };
+        let owner = TaskOwner { job, attempt: 1, claimed_at, found: false };
         self.state.lock().unwrap().owned.insert(task.parse().unwrap(), owner);
     }
 
@@ -205,7 +205,10 @@ impl FakeJobs {
                 None => {}
             }
             let claimed_at = after.state.attempt().map(|attempt| attempt.claimed_at);
-            state.owned.insert(task.clone(), TaskOwner { job: id, attempt: after.attempts, claimed_at });
+            state.owned.insert(
+                task.clone(),
+                TaskOwner { job: id, attempt: after.attempts, claimed_at, found: after.adopted },
+            );
             if transition.extra_task.is_some() {
                 let extra = ExtraTask::new(task.clone(), id, after.attempts, after.model, now);
                 state.extras.entry(task).or_insert(extra);
