@@ -56,15 +56,6 @@ local incarnation = known[1] or ''
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
 local function wait(why, wait_ms) return {'wait', time_us, int(claims), incarnation, why, wait_ms} end
 if claims < tonumber(ARGV[12]) or (ARGV[13] ~= '' and incarnation ~= ARGV[13]) then return wait('restored', -1) end
-if known[3] and known[3] ~= run then
-  local held = math.max(now_ms + tonumber(ARGV[14]), tonumber(known[2] or 0))
-  redis.call('HSET', KEYS[12], 'run', run, 'held', int(held))
-  return wait('recovering', held - now_ms)
-end
--- A time beyond an hour is a clock that jumped.
-local held_ms = tonumber(known[2] or 0) - now_ms
-if held_ms > 0 and held_ms <= 3600000 then return wait('recovering', held_ms) end
-
 local calls = {'create', 'create:' .. model}
 local function answer(word, id)
   local reply = {word, time_us, int(claims), incarnation, id, redis.call('GET', prefix .. 'spec:' .. id) or ''}
@@ -74,7 +65,8 @@ end
 
 local before = redis.call('GET', KEYS[8])
 if before then
-  -- The same call again: the same job, if it still is where this call put it.
+  -- The same call again: the same job, if it still is where this call put it. Also after a start of Redis: the claim is there,
+  -- and whoever made it knows best whether it may still be sent.
   local record = redis.call('HMGET', prefix .. 'job:' .. before, 'n', 'k')
   if record[1] == ARGV[10] then
     local probes = redis.call('HMGET', KEYS[3], 'probe:' .. calls[1], 'probe:' .. calls[2])
@@ -83,6 +75,15 @@ if before then
   end
   return wait('empty', 0)
 end
+if known[3] and known[3] ~= run then
+  local held = math.max(now_ms + tonumber(ARGV[14]), tonumber(known[2] or 0))
+  redis.call('HSET', KEYS[12], 'run', run, 'held', int(held))
+  return wait('recovering', held - now_ms)
+end
+-- A time beyond an hour is a clock that jumped.
+local held_ms = tonumber(known[2] or 0) - now_ms
+if held_ms > 0 and held_ms <= 3600000 then return wait('recovering', held_ms) end
+
 local paused = redis.call('HMGET', KEYS[3], 'pause:create', 'pause:create:' .. model, 'reserved', 'open:create', 'open:create:' .. model)
 local paused_until = math.max(tonumber(paused[1] or 0), tonumber(paused[2] or 0), tonumber(paused[4] or 0), tonumber(paused[5] or 0))
 if paused_until > now_ms then return wait('paused', paused_until - now_ms) end

@@ -148,7 +148,8 @@ impl Queue {
             ask.probe_window.as_millis().to_string(),
             mark.to_string(),
             incarnation,
-            self.lease_ms(),
+            // A worker whose connection died without a word notices that only when an answer is overdue.
+            (self.lease() + self.link().response_timeout()).as_millis().to_string(),
         ];
         let mut reply = self.script("claim_submit", &CLAIM_SUBMIT, &key_names, &args, TimeAt::Second).await?;
         match reply.text()?.as_str() {

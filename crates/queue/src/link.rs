@@ -113,6 +113,11 @@ impl Link {
         self.rng.lock().unwrap_or_else(std::sync::PoisonError::into_inner).random()
     }
 
+    /// After how long an answer is overdue.
+    pub(crate) fn response_timeout(&self) -> Duration {
+        self.response_timeout
+    }
+
     /// Runs a script once. Its first item, where it stands alone, is Redis's time.
     pub(crate) async fn call(
         &self,

@@ -155,13 +155,22 @@ pub(crate) async fn record(env: &Env, account: &AccountName, extra: &ExtraTask) 
     }
 }
 
-/// A task that no job can take, as it is noticed: while it is PENDING it costs nothing.
-pub(crate) async fn cancel(env: &Env, job: JobId, account: &AccountName, task: &TaskId) {
+/// A task that no job can take, as it is noticed.
+pub(crate) fn notice(env: &Env, job: JobId, account: &AccountName, task: &TaskId) {
     env.tally.count_extra();
     error!(
         job.id = %job, task.id = %task, account = %account,
         "Task {task} is one too many for job {job}: it may be paid for without need"
     );
+}
+
+/// Cancels a task that no job can take: while it is PENDING it costs nothing.
+pub(crate) async fn cancel(env: &Env, account: &AccountName, task: &TaskId) {
+    // A job that has adopted it has to be told first: it would take it for cancelled by the provider, and end.
+    match env.jobs.taken_tasks(account).await {
+        Ok(taken) if taken.iter().all(|(other, _)| other != task) => {}
+        _ => return,
+    }
     // Even without a permit: one call too many costs less than a task too many.
     let _ = query_permit(env, account).await;
     cancel_call(env, account, task).await;

@@ -10,19 +10,19 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use job::AccountName;
+use job::{AccountName, JobId, Timestamp};
 use tracing::{debug, error, warn};
 
 use crate::created::KnownTask;
 use crate::env::Env;
-use crate::ports::Rewritten;
+use crate::ports::{JobsFault, Rewritten};
 use crate::submit::keep_again;
 
 /// How many tasks are written down at once. Source: ours; enough to hide a round trip, few enough for a Redis that just began.
 const AT_ONCE: usize = 16;
 
-/// How long nothing is claimed for submit once a worker has taken note: every worker that lives has written its own down by
-/// then, and whatever was on the wire is answered.
+/// How long nothing is claimed for submit once a worker has taken note: every worker that lives has taken note as well and
+/// written its own down by then, and whatever was on the wire is answered.
 fn hold(env: &Env, lease: Duration) -> Duration {
     (lease + lease / 2).max(env.config.rules.create_timeout + env.config.send_within)
 }
@@ -55,36 +55,67 @@ pub(crate) async fn recover(env: &Env, lease: Duration) {
         "Redis went back in time: what it accepted lately is lost. Nothing is created until every worker has written down again what it knows"
     );
     env.jobs.lose_leases();
-    let rewritten = rewrite(env, known).await;
-    match env.jobs.recover(rewritten, hold(env, lease)).await {
-        Ok(recovery) => warn!(
+    // What is written down is money: a worker that is told to stop waits for it.
+    let _guard = env.on_the_wire.goes_out();
+    let lost = match forgotten(env, known).await {
+        Ok(lost) => lost,
+        Err(fault) => {
+            // Nothing was told to Redis, so that the next look finds it as old as it is.
+            warn!(error = &fault as &dyn std::error::Error, "What Redis has forgotten cannot be read yet");
+            return;
+        }
+    };
+    // Before anything is written down as well, so that nobody claims meanwhile.
+    if tell(env, Rewritten::default(), lease).await.is_none() {
+        return;
+    }
+    let rewritten = rewrite(env, lost).await;
+    if let Some(held_until) = tell(env, rewritten, lease).await {
+        warn!(
             written = rewritten.written,
             taken = rewritten.taken,
             extra = rewritten.extra,
-            "{} tasks that Redis had forgotten were written down again; creates go on at {}",
-            rewritten.written,
-            recovery.held_until
-        ),
+            "{} tasks that Redis had forgotten were written down again; creates go on at {held_until}",
+            rewritten.written
+        );
+    }
+}
+
+/// Tells Redis that it went back in time. Until when nothing is claimed.
+async fn tell(env: &Env, rewritten: Rewritten, lease: Duration) -> Option<Timestamp> {
+    match env.jobs.recover(rewritten, hold(env, lease)).await {
+        Ok(recovery) => Some(recovery.held_until),
         Err(fault) => {
-            error!(error = &fault as &dyn std::error::Error, "Redis cannot be told that it went back in time")
+            error!(error = &fault as &dyn std::error::Error, "Redis cannot be told that it went back in time");
+            None
         }
     }
 }
 
-async fn rewrite(env: &Env, known: Vec<KnownTask>) -> Rewritten {
-    let lost = forgotten(env, known).await;
+/// Writes them down again: many jobs at once, of each job the latest first. An earlier task of it had come to nothing by then.
+async fn rewrite(env: &Env, lost: Vec<KnownTask>) -> Rewritten {
     let written = lost.len() as u64;
-    let taken = futures::stream::iter(lost)
-        .map(async |known| keep_again(env, &known).await)
+    let mut by_job: BTreeMap<JobId, Vec<KnownTask>> = BTreeMap::new();
+    for known in lost {
+        by_job.entry(known.job).or_default().push(known);
+    }
+    let taken: u64 = futures::stream::iter(by_job.into_values())
+        .map(async |mut tasks| {
+            tasks.sort_by_key(|known| std::cmp::Reverse(known.attempt.number));
+            let mut taken = 0;
+            for known in tasks {
+                taken += u64::from(keep_again(env, &known).await);
+            }
+            taken
+        })
         .buffer_unordered(AT_ONCE)
-        .filter(|taken| std::future::ready(*taken))
-        .count()
+        .fold(0, async |sum, taken| sum + taken)
         .await;
-    Rewritten { written, taken: taken as u64, extra: written - taken as u64 }
+    Rewritten { written, taken, extra: written - taken }
 }
 
 /// Those that Redis does not know to be ours. What it knows came back with the copy, and is where it belongs.
-async fn forgotten(env: &Env, known: Vec<KnownTask>) -> Vec<KnownTask> {
+async fn forgotten(env: &Env, known: Vec<KnownTask>) -> Result<Vec<KnownTask>, JobsFault> {
     let mut by_account: BTreeMap<AccountName, Vec<KnownTask>> = BTreeMap::new();
     for known in known {
         by_account.entry(known.attempt.account.clone()).or_default().push(known);
@@ -92,15 +123,10 @@ async fn forgotten(env: &Env, known: Vec<KnownTask>) -> Vec<KnownTask> {
     let mut lost = Vec::new();
     for (account, known) in by_account {
         let tasks: Vec<_> = known.iter().map(|known| known.task.clone()).collect();
-        match env.jobs.owners(&account, &tasks).await {
-            Ok(owners) => lost.extend(
-                known.into_iter().zip(owners).filter(|(_, owner)| owner.is_none()).map(|(known, _)| known),
-            ),
-            // Then all of them: what is known already is not written twice.
-            Err(_) => lost.extend(known),
-        }
+        let owners = env.jobs.owners(&account, &tasks).await?;
+        lost.extend(known.into_iter().zip(owners).filter(|(_, owner)| owner.is_none()).map(|(known, _)| known));
     }
-    lost
+    Ok(lost)
 }
 
 #[cfg(test)]
@@ -156,7 +182,27 @@ mod tests {
         recover(&world.env, LEASE).await;
         let all = Rewritten { written: 1, taken: 0, extra: 1 };
         assert_eq!(world.jobs.recovered().1, Some(all));
-        assert_eq!(world.api.log(), ["cancel t1"]);
+        // It is cancelled with the other extra tasks: while Redis is brought up to date nothing waits for the provider.
+        assert!(world.api.log().is_empty());
+    }
+
+    #[tokio::test]
+    async fn of_two_tasks_of_a_job_the_later_one_is_taken_whoever_remembers_which() {
+        let (world, job, spec) = created().await;
+        let first = world.jobs.job(job.id);
+        let second = job::Attempt { number: 2, ..job.state.attempt().unwrap().clone() };
+        let event = job::Event::TaskCreated { attempt: second, task: "t2".parse().unwrap(), request_id: None };
+        // The first task failed, the second was created. Then Redis goes back to before both, or to between them.
+        for before in [queued(&job), first] {
+            let again = job::Job { attempts: 2, ..queued(&job) };
+            world.jobs.put(again.clone(), (*spec).clone());
+            world.env.commit(&again, event.clone(), None).await.unwrap();
+            world.jobs.put(before, (*spec).clone());
+            world.jobs.disown("t1");
+            world.jobs.disown("t2");
+            recover(&world.env, LEASE).await;
+            assert_eq!(world.jobs.job(job.id).state.task().unwrap().as_str(), "t2");
+        }
     }
 
     #[tokio::test]

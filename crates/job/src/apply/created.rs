@@ -22,11 +22,14 @@ impl Step<'_> {
                 current.number <= attempt.number
             }
             JobState::Held { attempt: current, unsettled: true, .. } => current.number <= attempt.number,
+            // An earlier attempt's task had come to nothing when the later one was claimed: again the record is of an older Redis.
+            JobState::Polling { attempt: current, .. } => current.number < attempt.number,
             _ => false,
         };
         if takes {
             let mut transition = self.polling(&attempt, task.clone());
             transition.job.attempts = self.job.attempts.max(attempt.number);
+            transition.job.adopted = false;
             return self.noted_task(transition, "created", attempt, task, request_id);
         }
         let unchanged = Transition { job: self.job.clone(), note: None, extra_task: Some(task.clone()) };

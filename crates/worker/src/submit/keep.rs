@@ -37,7 +37,7 @@ pub(crate) async fn keep(env: &Env, job: &Job, attempt: &Attempt, created: Creat
                 error = &fault as &dyn std::error::Error,
                 "Task {task} was created for job {} and cannot be written down", job.id
             );
-            if matches!(fault, CommitFault::Missing) {
+            if matches!(fault, CommitFault::Missing | CommitFault::Broken(_)) {
                 let extra = ExtraTask::new(task, job.id, attempt.number, job.model, env.jobs.now());
                 extras::record(env, &attempt.account, &extra).await;
                 Some(extra.task)
@@ -47,31 +47,37 @@ pub(crate) async fn keep(env: &Env, job: &Job, attempt: &Attempt, created: Creat
         }
     };
     if let Some(extra) = extra {
-        extras::cancel(env, job.id, &attempt.account, &extra).await;
+        extras::notice(env, job.id, &attempt.account, &extra);
+        extras::cancel(env, &attempt.account, &extra).await;
     }
 }
 
-/// Writes a task down once more that Redis forgot. `false`: its job is gone, or cannot take it.
+/// Writes a task down once more that Redis forgot. `false`: its job is gone, or cannot take it; then the look at the extra tasks
+/// sees to it.
 pub(crate) async fn keep_again(env: &Env, known: &KnownTask) -> bool {
     let KnownTask { job, model, attempt, task, .. } = known;
     let event = Event::TaskCreated { attempt: attempt.clone(), task: task.clone(), request_id: None };
     match env.jobs.commit_unfenced(*job, event).await {
-        Ok(Written { extra_task: None, .. }) => return true,
-        Ok(_) => {}
-        Err(CommitFault::Missing) => {
+        Ok(Written { extra_task, .. }) => {
+            if let Some(extra) = &extra_task {
+                extras::notice(env, *job, &attempt.account, extra);
+            }
+            extra_task.is_none()
+        }
+        Err(CommitFault::Missing | CommitFault::Broken(_)) => {
             let extra = ExtraTask::new(task.clone(), *job, attempt.number, *model, env.jobs.now());
             extras::record(env, &attempt.account, &extra).await;
+            extras::notice(env, *job, &attempt.account, task);
+            false
         }
         Err(fault) => {
             error!(
                 job.id = %job, task.id = %task, account = %attempt.account, attempt = attempt.number,
                 error = &fault as &dyn std::error::Error, "Task {task} of job {job} cannot be written down again"
             );
-            return false;
+            false
         }
     }
-    extras::cancel(env, *job, &attempt.account, task).await;
-    false
 }
 
 /// Waits for `commit`, and says so when that takes long.
