@@ -37,7 +37,7 @@ impl Haste {
         // Looks are worth their while until the list has shown what it has to, and a control after it.
         let give_up = held + 12_000;
         format!(
-            "[redis]\nlease = \"{lease}ms\"\n\n\
+            "[redis]\nlease = \"{lease}ms\"\nresponse_timeout = \"3s\"\n\n\
              [worker]\nrenew_every = \"{renew}ms\"\nrenewal_age_max = \"{age_max}ms\"\nrescue_every = \"250ms\"\n\
              send_within = \"{send_within}ms\"\ncreate_timeout = \"{create}ms\"\nheld_request_timeout = \"{held}ms\"\n\n\
              [settle]\nlag = \"1s\"\nidle_control = \"5s\"\nclock_margin = \"500ms\"\nfirst = \"1s\"\ncap = \"2s\"\n\

@@ -86,7 +86,10 @@ async fn tell(env: &Env, rewritten: Rewritten, lease: Duration) -> Option<Timest
     match env.jobs.recover(rewritten, hold(env, lease)).await {
         Ok(recovery) => Some(recovery.held_until),
         Err(fault) => {
-            error!(error = &fault as &dyn std::error::Error, "Redis cannot be told that it went back in time");
+            error!(
+                error = &fault as &dyn std::error::Error,
+                "Redis cannot be told that it went back in time"
+            );
             None
         }
     }
@@ -124,7 +127,9 @@ async fn forgotten(env: &Env, known: Vec<KnownTask>) -> Result<Vec<KnownTask>, J
     for (account, known) in by_account {
         let tasks: Vec<_> = known.iter().map(|known| known.task.clone()).collect();
         let owners = env.jobs.owners(&account, &tasks).await?;
-        lost.extend(known.into_iter().zip(owners).filter(|(_, owner)| owner.is_none()).map(|(known, _)| known));
+        lost.extend(
+            known.into_iter().zip(owners).filter(|(_, owner)| owner.is_none()).map(|(known, _)| known),
+        );
     }
     Ok(lost)
 }
@@ -191,7 +196,8 @@ mod tests {
         let (world, job, spec) = created().await;
         let first = world.jobs.job(job.id);
         let second = job::Attempt { number: 2, ..job.state.attempt().unwrap().clone() };
-        let event = job::Event::TaskCreated { attempt: second, task: "t2".parse().unwrap(), request_id: None };
+        let event =
+            job::Event::TaskCreated { attempt: second, task: "t2".parse().unwrap(), request_id: None };
         // The first task failed, the second was created. Then Redis goes back to before both, or to between them.
         for before in [queued(&job), first] {
             let again = job::Job { attempts: 2, ..queued(&job) };

@@ -33,7 +33,12 @@ impl World {
 
     async fn with_lease(lease: Duration) -> Self {
         let redis = RedisServer::start().await.unwrap();
-        let queue = redis.queue_with(1, |settings| settings.lease = lease).await.unwrap();
+        let settings = |settings: &mut queue::RedisSettings| {
+            settings.lease = lease;
+            // Nothing is claimed for so long after a start of Redis.
+            settings.response_timeout = lease.min(settings.response_timeout);
+        };
+        let queue = redis.queue_with(1, settings).await.unwrap();
         Self { redis, queue, rules: Rules::default() }
     }
 

@@ -140,7 +140,7 @@ async fn a_second_worker_learns_of_it_by_the_incarnation_and_adds_what_it_wrote(
 }
 
 #[tokio::test]
-async fn after_a_start_of_redis_nothing_is_claimed_for_one_lease() {
+async fn after_a_start_of_redis_nothing_is_claimed_until_a_worker_whose_connection_died_has_noticed() {
     let mut world = World::with_lease(Duration::from_millis(600)).await;
     world.enqueue("b", 2).await;
     // A fresh Redis is no reason to wait.

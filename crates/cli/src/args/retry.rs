@@ -55,7 +55,7 @@ pub(crate) struct RetryBatch {
     #[arg(value_name = "BATCH")]
     pub(crate) name: BatchName,
 
-    /// Only jobs of which this is true; may be repeated
+    /// Only jobs of which this is true; may be repeated. Jobs that a person gave up are meant only with class=by_person
     #[arg(long = "where", value_name = "KEY=VALUE")]
     pub(crate) conditions: Vec<Where>,
 

@@ -371,7 +371,7 @@ fn the_help_of_a_retry_explains_what_it_costs_and_what_missing_images_are() {
 
     Options:
           --where <KEY=VALUE>
-              Only jobs of which this is true; may be repeated
+              Only jobs of which this is true; may be repeated. Jobs that a person gave up are meant only with class=by_person
 
           --missing
               Ask for the images that ended jobs did not deliver, as new jobs

@@ -28,10 +28,18 @@ pub(super) async fn resolve(app: &App, args: ResolveJob) -> Result<u8, Failure> 
     let queue = app.queue(&settings).await?;
     let job = queue.job(id).await.map_err(|error| queue_failure(error, "read the job"))?;
     let job = job.ok_or_else(|| Failure::message(format!("there is no job `{}`", args.name.id)))?;
+    let not_held = |state| {
+        Failure::message(format!("job `{}` is {state}, not held", args.name.id))
+            .hint("`imagemill job ls --held` lists the jobs that wait for a person")
+    };
+    // Also what is held a moment later is not what the person looked at.
+    if job.state_name() != StateName::Held {
+        return Err(not_held(job.state_name()));
+    }
     let event = match args.adopt {
         Some(task) => adoption(&queue, &job, task).await?,
         None if args.resubmit => {
-            if job.state_name() == StateName::Held && !agreed(app.out, args.yes, &job, &settings.prices())? {
+            if !agreed(app.out, args.yes, &job, &settings.prices())? {
                 app.out.note(&format!("Job {id} stays held."));
                 return Ok(exit_code::FAILED);
             }
@@ -44,10 +52,7 @@ pub(super) async fn resolve(app: &App, args: ResolveJob) -> Result<u8, Failure> 
             let text = "a task cannot be adopted for this job: it is held for another reason than an unknown create";
             Failure::message(text).hint(format!("`imagemill job show {id}` says why it is held"))
         }
-        CommitError::Illegal(illegal) => {
-            Failure::message(format!("job `{}` is {}, not held", args.name.id, illegal.state))
-                .hint("`imagemill job ls --held` lists the jobs that wait for a person")
-        }
+        CommitError::Illegal(illegal) => not_held(illegal.state),
         CommitError::TaskOwned { task, owner } => {
             Failure::message(format!("task {task} is owned by job {owner} already"))
                 .hint(format!("`imagemill job show {id}` names the tasks that may be this job's"))

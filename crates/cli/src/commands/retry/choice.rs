@@ -53,7 +53,7 @@ impl Choice {
         Ok(Self { batch: args.name.clone(), missing: args.missing, states, classes, codes })
     }
 
-    /// Whether this job is meant.
+    /// Whether this job is meant. What a person gave up may have been made after all: it is meant only where that class is named.
     pub(super) fn fits(&self, job: &Job) -> bool {
         if !self.states.contains(&job.state_name()) {
             return false;
@@ -61,7 +61,9 @@ impl Choice {
         let JobState::Failed { class, code, .. } = &job.state else {
             return self.classes.is_empty() && self.codes.is_empty();
         };
-        self.classes.iter().all(|wanted| wanted.contains(class))
+        let by_person = *class == FailureClass::ByPerson;
+        (!by_person || !self.classes.is_empty())
+            && self.classes.iter().all(|wanted| wanted.contains(class))
             && self.codes.iter().all(|wanted| wanted.iter().any(|one| one.eq_ignore_ascii_case(code)))
     }
 }
@@ -114,6 +116,9 @@ mod tests {
         assert_eq!(fitting(&["class=service", "class=moderation"]), [false, false, false]);
         assert_eq!(fitting(&["class=service,moderation"]), [true, true, true]);
         assert_eq!(fitting(&["state=canceled,expired"]), [false, false, false]);
+        let given_up = failed(FailureClass::ByPerson, "ByPerson");
+        assert!(!choice(false, &[]).unwrap().fits(&given_up));
+        assert!(choice(false, &["class=by_person"]).unwrap().fits(&given_up));
     }
 
     #[test]

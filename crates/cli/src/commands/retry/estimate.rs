@@ -1,8 +1,8 @@
 //! What a retry may cost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use job::{Job, Micros, Prices, StateName};
+use job::{Job, JobId, Micros, Prices, StateName};
 
 use crate::output::status::at_most;
 use crate::output::words::{count, counted};
@@ -10,7 +10,9 @@ use crate::output::words::{count, counted};
 /// What would be done, and what it may cost.
 #[derive(Debug, Default)]
 pub(super) struct Estimate {
-    /// Jobs that it is about.
+    /// Jobs that it is about: what is agreed to is agreed for these.
+    pub(super) ids: BTreeSet<JobId>,
+    /// How many they are, by state.
     pub(super) by_state: BTreeMap<StateName, u64>,
     /// The most images that may come of it.
     pub(super) images: u64,
@@ -23,6 +25,7 @@ pub(super) struct Estimate {
 impl Estimate {
     /// One more, of which so many images may come.
     pub(super) fn add(&mut self, job: &Job, images: u8, prices: &Prices) {
+        self.ids.insert(job.id);
         *self.by_state.entry(job.state_name()).or_default() += 1;
         self.images += u64::from(images);
         self.cost.0 = self.cost.0.saturating_add(prices.per_image(job.model).times(images.into()).0);

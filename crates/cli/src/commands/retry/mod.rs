@@ -1,7 +1,7 @@
 //! `job retry` and `batch retry`: ended jobs run again, or their missing images are asked for.
 //!
-//! A batch is gone through twice, a page at a time: once to count what it may cost, which is asked about, and once to do it.
-//! Jobs that come into the batch meanwhile are not looked at.
+//! A batch is gone through twice, a page at a time: once to count what it may cost, which is asked about, and once to do it, for
+//! those jobs that were counted: what ends meanwhile was not agreed to.
 
 mod choice;
 mod estimate;
@@ -73,7 +73,7 @@ pub(super) async fn batch(app: &App, args: RetryBatch) -> Result<u8, Failure> {
     let summary =
         queue.batch(Some(&args.name)).await.map_err(|error| queue_failure(error, "read the batch"))?;
     let summary = summary.ok_or_else(|| no_batch(&args.name))?;
-    let work = Work { queue: &queue, rules: &rules, prices: &prices, choice: &choice, begun: queue.now() };
+    let work = Work { queue: &queue, rules: &rules, prices: &prices, choice: &choice };
 
     let mut estimate = Estimate::default();
     work.each_page(async |jobs| work.estimate(jobs, &mut estimate).await).await?;
@@ -85,13 +85,19 @@ pub(super) async fn batch(app: &App, args: RetryBatch) -> Result<u8, Failure> {
     }
     let mut done = Done::default();
     if agreed {
-        work.each_page(async |jobs| work.carry_out(jobs, &mut done).await).await?;
-        if choice.missing {
-            queue.seal(&args.name).await.map_err(|error| {
-                queue_failure(error, "end the batch")
-                    .hint("run the same command again: nothing is asked for twice")
-            })?;
-        }
+        let counted = |job: &Job| estimate.ids.contains(&job.id);
+        let carry_out = async |jobs: Vec<Job>| {
+            work.carry_out(jobs.into_iter().filter(counted).collect(), &mut done).await
+        };
+        work.each_page(carry_out).await?;
+    }
+    // New jobs open a batch again. One that was open before is its producer's to seal, unless it is this command that left it open.
+    let ours_to_seal = choice.missing && !args.dry_run && (summary.sealed || estimate.asked_before > 0);
+    if ours_to_seal && estimate.jobs() + estimate.asked_before > 0 {
+        queue.seal(&args.name).await.map_err(|error| {
+            queue_failure(error, "end the batch")
+                .hint("run the same command again: nothing is asked for twice")
+        })?;
     }
     let view = RetryView {
         batch: Some(args.name.to_string()),
@@ -204,8 +210,6 @@ struct Work<'a> {
     rules: &'a Rules,
     prices: &'a Prices,
     choice: &'a Choice,
-    /// Jobs that were enqueued later are not looked at: those for missing images are among them.
-    begun: job::Timestamp,
 }
 
 impl Work<'_> {
@@ -220,8 +224,7 @@ impl Work<'_> {
         loop {
             let page = self.queue.jobs(&filter, cursor.as_ref(), PAGE).await;
             let page = page.map_err(|error| queue_failure(error, "list the jobs"))?;
-            let chosen = |job: &Job| self.choice.fits(job) && job.enqueued_at <= self.begun;
-            act(page.items.into_iter().filter(chosen).collect()).await?;
+            act(page.items.into_iter().filter(|job| self.choice.fits(job)).collect()).await?;
             cursor = page.next;
             if cursor.is_none() {
                 return Ok(());
