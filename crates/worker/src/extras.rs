@@ -52,7 +52,10 @@ async fn look(env: &Env, account: &AccountName) -> Result<(), JobsFault> {
     // Read after the extra tasks: one that both name was written by one commit, and its adopter's bill comes before a second one.
     let taken = env.jobs.taken_tasks(account).await?;
     for (task, job) in &taken {
-        take_back(env, account, task, *job).await?;
+        // One job that cannot be told keeps nobody else from being seen to.
+        if let Err(fault) = take_back(env, account, task, *job).await {
+            warn!(job.id = %job, task.id = %task, error = &fault as &dyn std::error::Error, "Job {job} cannot be told that its task is another's");
+        }
     }
     let is_open = |extra: &&ExtraTask| extra.state == ExtraState::Open;
     let is_taken = |extra: &ExtraTask| taken.iter().any(|(task, _)| *task == extra.task);
