@@ -17,6 +17,7 @@ const EVERY: Duration = Duration::from_secs(60);
 pub(crate) async fn run(env: &Env) {
     loop {
         tokio::select! {
+            biased;
             () = env.stop.cancelled() => return,
             () = tokio::time::sleep(EVERY) => {}
         }

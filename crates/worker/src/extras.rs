@@ -31,6 +31,7 @@ const KEPT: Duration = Duration::from_secs(30 * 24 * 3_600);
 pub(crate) async fn run(env: &Env) {
     loop {
         tokio::select! {
+            biased;
             () = env.stop.cancelled() => return,
             () = async { round(env).await; tokio::time::sleep(EVERY).await } => {}
         }

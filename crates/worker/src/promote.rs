@@ -30,6 +30,7 @@ pub(crate) async fn run(env: &Env) {
             }
         };
         tokio::select! {
+            biased;
             () = env.stop.cancelled() => return,
             // A burst of put-off jobs is one reason to look.
             () = async { env.put_off.notified().await; tokio::time::sleep(PAUSE_MIN).await } => {}

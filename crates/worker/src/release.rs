@@ -30,6 +30,7 @@ fn keeps_without_need(job: &Job, now: Timestamp) -> bool {
 pub(crate) async fn run(env: &Env) {
     loop {
         tokio::select! {
+            biased;
             () = env.stop.cancelled() => return,
             () = async { release(env).await; tokio::time::sleep(EVERY).await } => {}
         }

@@ -83,6 +83,7 @@ pub(crate) async fn run(env: &Env, lease: Duration) {
     let mut contact = Contact::new(lease);
     loop {
         tokio::select! {
+            biased;
             () = env.stop.cancelled() => return,
             () = tokio::time::sleep(env.config.rescue_every) => {}
         }

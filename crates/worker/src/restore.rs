@@ -31,6 +31,7 @@ fn hold(env: &Env, lease: Duration) -> Duration {
 pub(crate) async fn run(env: &Env, lease: Duration) {
     loop {
         tokio::select! {
+            biased;
             () = env.stop.cancelled() => return,
             () = tokio::time::sleep(env.config.rescue_every) => {}
         }

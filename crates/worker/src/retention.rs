@@ -10,6 +10,7 @@ use crate::env::Env;
 pub(crate) async fn run(env: &Env) {
     loop {
         tokio::select! {
+            biased;
             () = env.stop.cancelled() => return,
             () = tokio::time::sleep(env.config.retain_every) => {}
         }

@@ -59,6 +59,7 @@ pub(crate) async fn run(env: &Env) {
         }
         if idle {
             tokio::select! {
+                biased;
                 () = env.stop.cancelled() => return,
                 () = tokio::time::sleep(EVERY) => {}
             }

@@ -20,6 +20,7 @@ const NAMED_MAX: usize = 20;
 pub(crate) async fn run(env: &Env) {
     loop {
         tokio::select! {
+            biased;
             () = env.stop.cancelled() => return,
             () = async {
                 for account in &env.config.accounts {

@@ -91,6 +91,7 @@ async fn create(
     let spec = spec.map_err(|fault| Fruitless::unasked(local_failure("UnreadableSpec", fault)))?;
     let left = env.config.send_within.saturating_sub(env.clock.elapsed().saturating_sub(claimed_at));
     let prepared = tokio::select! {
+        biased;
         () = env.stop.cancelled() => return Err(Fruitless::unasked(Event::GivenBack)),
         prepared = tokio::time::timeout(left, inputs::prepare(env, &attempt.account, job.model, &spec.images)) => prepared,
     };
