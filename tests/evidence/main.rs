@@ -21,7 +21,10 @@ use tests::trials::{
 };
 
 #[derive(Parser)]
-#[command(about = "The long measurements, against real servers on this machine")]
+#[command(
+    about = "The long measurements, against real servers on this machine",
+    after_help = "Without any server: scripts/evidence faults [--seeds N] [--row WORDS] [--from SEED] [--timeline]"
+)]
 struct Arguments {
     #[command(subcommand)]
     what: What,

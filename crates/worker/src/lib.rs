@@ -28,8 +28,8 @@ mod stages;
 mod streaks;
 mod submit;
 mod tally;
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod wire;
 
 pub use chance::Chance;

@@ -1,0 +1,336 @@
+//! One worker's way to the queue's twin: [`Jobs`], and the claims of the stages.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use job::{
+    AccountName, CopyBacklog, Event, Job, JobId, JobSpec, Model, Outcome, StateName, TaskId, Timestamp,
+};
+use queue::TaskOwner;
+
+use super::{Due, DueClaimed, Seen, SubmitAsk, SubmitClaimed, TwinQueue, away};
+use crate::chance::Chance;
+use crate::ports::{
+    Beat, Became, Claimed, CommitFault, Jobs, JobsFault, OpenAttempt, PausedCall, Permit, Recovery, Rescued,
+    Rewritten, Turn, Written,
+};
+use crate::testing::fault::{Act, Faults, Hook};
+use crate::testing::leases::TwinLeases;
+use crate::testing::process::Process;
+
+/// One way between a worker and the queue. Source: ours; a Redis in the same network.
+const WAY: Duration = Duration::from_millis(1);
+
+/// The response timeout of the queue's client.
+const NO_ANSWER_AFTER: Duration = Duration::from_secs(10);
+
+/// The wait between two tries while the queue is away.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// [`Jobs`] behind a [`TwinQueue`], for one worker.
+pub(crate) struct TwinJobs {
+    pub(crate) queue: Arc<TwinQueue>,
+    pub(crate) process: Arc<Process>,
+    pub(crate) faults: Arc<Faults>,
+    pub(crate) leases: TwinLeases,
+    pub(crate) chance: Chance,
+    pub(crate) seen: Mutex<Seen>,
+}
+
+impl TwinJobs {
+    /// Is there at once: for calls that are made every second, and change nothing or take a way back.
+    pub(super) async fn reach(&self) -> Result<(), JobsFault> {
+        self.process.runs().await;
+        if self.queue.is_away() { Err(away()) } else { Ok(()) }
+    }
+
+    /// On the way to the queue.
+    pub(super) async fn ask(&self) -> Result<(), JobsFault> {
+        self.process.runs().await;
+        tokio::time::sleep(WAY).await;
+        if self.queue.is_away() { Err(away()) } else { Ok(()) }
+    }
+
+    /// On the way back.
+    pub(super) async fn answer(&self) {
+        tokio::time::sleep(WAY).await;
+        self.process.runs().await;
+    }
+
+    /// On the way back with a claim, which may be lost there. `false`: it is.
+    async fn answer_claim(&self) -> bool {
+        match self.faults.at(Hook::Claimed) {
+            Some(Act::Crash | Act::CrashAfter) => self.process.kill(),
+            Some(Act::Pause(pause)) => self.process.pause(pause),
+            Some(_) => {
+                tokio::time::sleep(NO_ANSWER_AFTER).await;
+                return false;
+            }
+            None => {}
+        }
+        self.answer().await;
+        true
+    }
+
+    async fn write(
+        &self,
+        id: JobId,
+        fence: Option<u64>,
+        event: Event,
+        outcome: Option<&Outcome>,
+    ) -> Result<Written, CommitFault> {
+        let (nonce, chance) = (self.queue.store().nonce(), self.chance.draw());
+        loop {
+            if self.ask().await.is_err() {
+                tokio::time::sleep(RETRY).await;
+                continue;
+            }
+            let act = self.faults.at(Hook::Commit);
+            match &act {
+                Some(Act::Crash) => self.process.kill(),
+                Some(Act::Lose) => {
+                    tokio::time::sleep(NO_ANSWER_AFTER).await;
+                    continue;
+                }
+                _ => {}
+            }
+            if self.process.is_dead() {
+                std::future::pending::<()>().await;
+            }
+            let written = self.queue.write(id, fence, event.clone(), outcome, nonce, chance);
+            match act {
+                Some(Act::CrashAfter) => self.process.kill(),
+                Some(Act::LoseAnswer) => {
+                    tokio::time::sleep(NO_ANSWER_AFTER).await;
+                    continue;
+                }
+                Some(Act::Pause(pause)) => self.process.pause(pause),
+                _ => {}
+            }
+            self.answer().await;
+            return written;
+        }
+    }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A new nonce, for one claim and its repeats.
+    pub(crate) fn nonce(&self) -> u64 {
+        self.queue.store().nonce()
+    }
+
+    /// Claims one job for submit.
+    ///
+    /// # Errors
+    ///
+    /// The queue is away, or its answer was lost: the same nonce asks again.
+    pub(crate) async fn claim_submit(&self, ask: &SubmitAsk, nonce: u64) -> Result<SubmitClaimed, JobsFault> {
+        self.ask().await?;
+        let (now, limits) = (self.now(), &self.queue.limits);
+        let claimed = {
+            let (mut store, mut seen) = (self.queue.store(), self.seen());
+            let claimed = store.claim_submit(ask, *seen, limits, nonce, now);
+            if !store.lineage.is_older(*seen) {
+                seen.note(&store.lineage);
+            }
+            claimed
+        };
+        if matches!(claimed, SubmitClaimed::Claimed { .. }) && !self.answer_claim().await {
+            return Err(away());
+        }
+        Ok(claimed)
+    }
+
+    /// Claims jobs that are due.
+    ///
+    /// # Errors
+    ///
+    /// The queue is away, or its answer was lost: the same nonce asks again.
+    pub(crate) async fn claim_due(&self, what: Due, max: usize, nonce: u64) -> Result<DueClaimed, JobsFault> {
+        self.ask().await?;
+        let now = self.now();
+        let claimed = self.queue.store().claim_due(what, max, &self.queue.limits, nonce, now);
+        if !claimed.jobs.is_empty() && !self.answer_claim().await {
+            return Err(away());
+        }
+        Ok(claimed)
+    }
+}
+
+#[async_trait]
+impl Jobs for TwinJobs {
+    fn now(&self) -> Timestamp {
+        self.queue.time.now()
+    }
+
+    async fn commit(
+        &self,
+        job: &Job,
+        event: Event,
+        outcome: Option<&Outcome>,
+    ) -> Result<Written, CommitFault> {
+        self.write(job.id, Some(job.fence), event, outcome).await
+    }
+
+    async fn commit_unfenced(&self, id: JobId, event: Event) -> Result<Written, CommitFault> {
+        self.write(id, None, event, None).await
+    }
+
+    async fn spec(&self, id: JobId) -> Result<Option<JobSpec>, JobsFault> {
+        self.ask().await?;
+        let spec = self.queue.store().records.get(&id).map(|record| record.spec.clone());
+        self.answer().await;
+        Ok(spec)
+    }
+
+    async fn query_permit(&self, _: &AccountName) -> Result<Permit, JobsFault> {
+        self.ask().await?;
+        let now = self.now();
+        let permit = self.queue.store().query_permit(now, &self.queue.limits, "permit");
+        self.answer().await;
+        Ok(permit)
+    }
+
+    async fn pause(
+        &self,
+        _: &AccountName,
+        call: PausedCall,
+        pause: Duration,
+        _: &str,
+    ) -> Result<(), JobsFault> {
+        self.ask().await?;
+        let over = self.now() + pause;
+        self.queue.store().holds.pause(call, over);
+        self.answer().await;
+        Ok(())
+    }
+
+    async fn turn_breaker(
+        &self,
+        _: &AccountName,
+        call: PausedCall,
+        probe: Option<&str>,
+        turn: &Turn,
+    ) -> Result<Became, JobsFault> {
+        self.ask().await?;
+        let now = self.now();
+        let became = self.queue.store().holds.turn(call, probe, turn, &self.queue.rules.breaker, now);
+        self.queue.ring();
+        self.answer().await;
+        Ok(became)
+    }
+
+    async fn owners(&self, _: &AccountName, tasks: &[TaskId]) -> Result<Vec<Option<TaskOwner>>, JobsFault> {
+        self.ask().await?;
+        let owners = {
+            let books = &self.queue.store().books;
+            tasks.iter().map(|task| books.owners.get(task).cloned()).collect()
+        };
+        self.answer().await;
+        Ok(owners)
+    }
+
+    async fn placed(&self, account: &AccountName, model: Model) -> Result<Vec<Job>, JobsFault> {
+        self.ask().await?;
+        let placed = self.queue.store().placed(account, model);
+        self.answer().await;
+        Ok(placed)
+    }
+
+    async fn open_attempts(
+        &self,
+        account: &AccountName,
+        model: Model,
+    ) -> Result<Vec<OpenAttempt>, JobsFault> {
+        self.ask().await?;
+        let open = self.queue.store().open_attempts(account, model);
+        self.answer().await;
+        Ok(open)
+    }
+
+    async fn claim_settles(&self, max: usize) -> Result<Vec<Claimed>, JobsFault> {
+        // Asked every second, and almost always in vain.
+        if !self.queue.store().is_any_due(Due::Settle, self.now()) {
+            self.reach().await?;
+            return Ok(Vec::new());
+        }
+        let asked_at = self.leases.boot_now();
+        let nonce = self.nonce();
+        let claimed = self.claim_due(Due::Settle, max, nonce).await?;
+        let hold = |job: Job| Claimed { lease: Box::new(self.leases.guard(&job, asked_at)), job };
+        Ok(claimed.jobs.into_iter().map(|(job, _)| hold(job)).collect())
+    }
+
+    async fn beat(&self) -> Result<Beat, JobsFault> {
+        self.reach().await?;
+        let time = self.now();
+        let run_id = self.queue.store().run.to_string();
+        Ok(Beat { run_id, time })
+    }
+
+    async fn rescue(&self, max: usize) -> Result<Rescued, JobsFault> {
+        self.reach().await?;
+        let now = self.now();
+        let jobs = self.queue.store().rescue(max, now);
+        let more = jobs.len() == max;
+        if !jobs.is_empty() && !self.answer_claim().await {
+            return Err(away());
+        }
+        Ok(Rescued { jobs, more })
+    }
+
+    async fn went_back(&self) -> Result<bool, JobsFault> {
+        // Looked up before: what is noted while the question is under way is no contradiction.
+        let seen = *self.seen();
+        self.reach().await?;
+        Ok(self.queue.store().lineage.is_older(seen))
+    }
+
+    fn lose_leases(&self) {
+        self.leases.lose_all();
+    }
+
+    async fn recover(&self, _: Rewritten, hold: Duration) -> Result<Recovery, JobsFault> {
+        let nonce = self.nonce();
+        while self.ask().await.is_err() {
+            tokio::time::sleep(RETRY).await;
+        }
+        let now = self.now();
+        let (first, held_until) = {
+            let (mut store, mut seen) = (self.queue.store(), self.seen());
+            let recovery = store.lineage.recover(*seen, nonce, hold, now);
+            seen.accept(&store.lineage);
+            recovery
+        };
+        self.answer().await;
+        Ok(Recovery { first, held_until })
+    }
+
+    async fn promote(&self, _: usize) -> Result<Option<Duration>, JobsFault> {
+        self.reach().await?;
+        let now = self.now();
+        let wait = self.queue.store().promote(now);
+        if wait == Some(Duration::ZERO) {
+            self.queue.ring();
+        }
+        Ok(wait)
+    }
+
+    async fn retain(&self) -> Result<u64, JobsFault> {
+        Ok(0)
+    }
+
+    async fn copy_backlog(&self) -> Result<CopyBacklog, JobsFault> {
+        self.reach().await?;
+        Ok(CopyBacklog { now: self.now(), ..CopyBacklog::default() })
+    }
+
+    async fn counts(&self) -> Result<BTreeMap<StateName, u64>, JobsFault> {
+        self.ask().await?;
+        Ok(self.queue.store().counts())
+    }
+}

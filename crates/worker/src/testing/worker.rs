@@ -1,0 +1,207 @@
+//! A worker in virtual time: the real steps and loops on the twins, each as a task of one process.
+//!
+//! What `stages` does with apalis and Redis is done here with a loop for each stage: claim, hand out, wait for a change.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use dashscope::Model;
+use job::AccountName;
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::bucket::{Bucket, TwinArchive};
+use super::fault::{Faults, FaultyPlaces};
+use super::leases::TwinLeases;
+use super::process::Process;
+use super::provider::{Provider, TwinApi};
+use super::queue::{Due, LEASE, SubmitAsk, SubmitClaimed, TwinJobs, TwinQueue};
+use super::time::VirtualTime;
+use crate::archive_step::{self, ArchiveClaim, CopyTime};
+use crate::chance::Chance;
+use crate::config::WorkerConfig;
+use crate::created::Created;
+use crate::env::Env;
+use crate::poll::{self, PollClaim};
+use crate::silence::QueryProbes;
+use crate::streaks::Streaks;
+use crate::submit::{self, SubmitClaim};
+use crate::tally::Tally;
+use crate::wire::OnTheWire;
+use crate::{backlog, extras, promote, release, rescue, restore, settle};
+
+/// The longest wait of a stage that nobody wakes.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// The wait of a stage while the queue is away.
+const RETRY: Duration = Duration::from_millis(700);
+
+/// Jobs that one claim takes.
+const CLAIM_MAX: usize = 10;
+
+/// What all workers of a run share.
+pub(crate) struct Shared {
+    pub(crate) time: VirtualTime,
+    pub(crate) queue: Arc<TwinQueue>,
+    pub(crate) provider: Arc<Provider>,
+    pub(crate) bucket: Arc<Bucket>,
+    pub(crate) faults: Arc<Faults>,
+    pub(crate) config: WorkerConfig,
+}
+
+/// A worker.
+pub(crate) struct TestWorker {
+    pub(crate) env: Arc<Env>,
+    pub(crate) process: Arc<Process>,
+}
+
+/// What a stage needs.
+#[derive(Clone)]
+struct Stage {
+    env: Arc<Env>,
+    jobs: Arc<TwinJobs>,
+    process: Arc<Process>,
+}
+
+impl TestWorker {
+    /// Starts one.
+    pub(crate) fn start(shared: &Arc<Shared>, seed: u64) -> Self {
+        let chance = |salt: u64| Chance::new(Box::new(ChaCha8Rng::seed_from_u64(seed ^ (salt << 56))));
+        let process = Arc::new(Process::default());
+        let leases = TwinLeases::new(shared.time);
+        let (queue, faults) = (shared.queue.clone(), shared.faults.clone());
+        let jobs = Arc::new(TwinJobs {
+            queue: queue.clone(),
+            process: process.clone(),
+            faults: faults.clone(),
+            leases: leases.clone(),
+            chance: chance(1),
+            seen: Mutex::default(),
+        });
+        let api =
+            TwinApi { provider: shared.provider.clone(), process: process.clone(), faults: faults.clone() };
+        let archive = TwinArchive {
+            bucket: shared.bucket.clone(),
+            provider: shared.provider.clone(),
+            process: process.clone(),
+            faults: faults.clone(),
+        };
+        let stop = CancellationToken::new();
+        let env = Arc::new(Env {
+            jobs: jobs.clone(),
+            api: Arc::new(api),
+            archive: Arc::new(archive),
+            clock: Arc::new(shared.time),
+            chance: chance(2),
+            config: shared.config.clone(),
+            stop: stop.clone(),
+            places: Arc::new(FaultyPlaces { faults, process: process.clone(), stop }),
+            put_off: Notify::new(),
+            streaks: Streaks::default(),
+            query_probes: QueryProbes::default(),
+            on_the_wire: OnTheWire::new(),
+            copy_time: CopyTime::default(),
+            created: Created::default(),
+            tally: Tally::default(),
+        });
+        process.spawn(leases.renew(queue, process.clone(), shared.config.renew_every));
+        let stage = Stage { env: env.clone(), jobs, process: process.clone() };
+        for account in &shared.config.accounts {
+            for model in account.limits.keys() {
+                process.spawn(stage.clone().submits(account.name.clone(), *model));
+            }
+        }
+        process.spawn(stage.clone().due(Due::Poll));
+        process.spawn(stage.due(Due::Archive));
+        let of = env.clone();
+        process.spawn(async move { rescue::run(&of, LEASE).await });
+        let of = env.clone();
+        process.spawn(async move { restore::run(&of, LEASE).await });
+        let of = env.clone();
+        process.spawn(async move { promote::run(&of).await });
+        let of = env.clone();
+        process.spawn(async move { release::run(&of).await });
+        let of = env.clone();
+        process.spawn(async move { settle::run(&of).await });
+        let of = env.clone();
+        process.spawn(async move { settle::count_orphans(&of).await });
+        let of = env.clone();
+        process.spawn(async move { extras::run(&of).await });
+        let of = env.clone();
+        process.spawn(async move { backlog::run(&of).await });
+        Self { env, process }
+    }
+}
+
+impl Stage {
+    async fn submits(self, account: AccountName, model: Model) {
+        let mut seen = 0;
+        let config = &self.env.config;
+        let (send_within, probe_window) = (config.send_within, config.probe_window());
+        let ask = SubmitAsk { account, model, send_within, probe_window };
+        while !self.env.stop.is_cancelled() {
+            let (asked_at, nonce) = (self.env.clock.elapsed(), self.jobs.nonce());
+            let claimed = loop {
+                match self.jobs.claim_submit(&ask, nonce).await {
+                    Ok(claimed) => break claimed,
+                    Err(_) if self.env.stop.is_cancelled() => return,
+                    Err(_) => tokio::time::sleep(RETRY).await,
+                }
+            };
+            match claimed {
+                SubmitClaimed::Claimed { claim, probe } => {
+                    let (job, spec) = *claim;
+                    let lease = Arc::new(self.jobs.leases.guard(&job, asked_at));
+                    let spec = Ok(Arc::new(spec));
+                    let claim = SubmitClaim { job, spec, lease, claimed_at: asked_at, probe };
+                    let env = self.env.clone();
+                    self.process.spawn(async move { submit::run(&env, claim).await });
+                }
+                SubmitClaimed::Wait(wait) => self.wait(wait, &mut seen).await,
+            }
+        }
+    }
+
+    async fn due(self, what: Due) {
+        let mut seen = 0;
+        while !self.env.stop.is_cancelled() {
+            let (asked_at, nonce) = (self.env.clock.elapsed(), self.jobs.nonce());
+            let claimed = loop {
+                match self.jobs.claim_due(what, CLAIM_MAX, nonce).await {
+                    Ok(claimed) => break claimed,
+                    Err(_) if self.env.stop.is_cancelled() => return,
+                    Err(_) => tokio::time::sleep(RETRY).await,
+                }
+            };
+            let (found, probe) = (!claimed.jobs.is_empty(), claimed.probe);
+            for (job, outcome) in claimed.jobs {
+                let (env, lease) = (self.env.clone(), self.jobs.leases.guard(&job, asked_at));
+                self.process.spawn(async move {
+                    match what {
+                        Due::Poll => poll::run(&env, PollClaim { job, lease: Box::new(lease), probe }).await,
+                        _ => {
+                            let lease = Arc::new(lease);
+                            let claim = ArchiveClaim { job, outcome, lease, claimed_at: asked_at };
+                            archive_step::run(&env, claim).await;
+                        }
+                    }
+                });
+            }
+            if !found {
+                self.wait(claimed.wait, &mut seen).await;
+            }
+        }
+    }
+
+    async fn wait(&self, wait: Option<Duration>, seen: &mut u64) {
+        let most = wait.unwrap_or(IDLE).clamp(Duration::from_millis(5), IDLE);
+        tokio::select! {
+            biased;
+            () = self.env.stop.cancelled() => {}
+            () = async { self.jobs.queue.changes.since(seen).await; tokio::time::sleep(Duration::from_millis(5)).await } => {}
+            () = tokio::time::sleep(most) => {}
+        }
+    }
+}
