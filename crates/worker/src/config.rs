@@ -218,7 +218,8 @@ pub struct SettleConfig {
     pub ambiguous: Ambiguous,
     /// Whether a task may be adopted.
     pub adopt: Adopt,
-    /// How much later than the attempt a task of ours must have been created to show that the list is up to date. Default 30 s.
+    /// How late the provider's list may show a task. To show that the list is up to date, a task of ours must have been created so
+    /// much later than the last moment at which the attempt's request may be acted upon. Default 30 s.
     pub settle_lag: Duration,
     /// On an account that creates nothing: how long after the attempt an older task of ours is proof enough. Default 10 min.
     pub idle_control: Duration,

@@ -46,7 +46,8 @@ section! {
         ambiguous: Ambiguous = Ambiguous::Settle;
         /// Whether a task that fits may be taken for the job's: `auto` or `never`.
         adopt: Adopt = Adopt::Auto;
-        /// How much younger than the call a task of ours must be to show that the list is up to date.
+        /// How late the provider's list may show a task: one of ours that was created so much later than the provider may still act
+        /// on the call shows that the list is up to date.
         lag: Span<0> = Span(SettleConfig::default().settle_lag);
         /// On an account that creates nothing else: how long after the call an older task of ours is proof enough.
         idle_control: Span<0> = Span(SettleConfig::default().idle_control);

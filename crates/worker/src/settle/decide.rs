@@ -349,7 +349,8 @@ impl<'a> Weighing<'a> {
     /// that creates nothing it is enough that it shows an older one of ours, long after the attempt.
     fn is_up_to_date(&self, open: usize) -> bool {
         let (attempt, config) = (&self.round.open[open].attempt, self.config);
-        let lag = config.settle_lag.max(self.round.held_for);
+        // The request may be acted upon until the last moment for which it may be held, and its task be listed so much later.
+        let lag = self.round.held_for + config.settle_lag;
         let ours = || {
             self.round
                 .listing
@@ -357,8 +358,7 @@ impl<'a> Weighing<'a> {
                 .iter()
                 .filter(|task| matches!(task.owner, Owner::Ours(_) | Owner::Found(_)))
         };
-        let idle_long_enough =
-            self.round.now >= attempt.send_by + config.idle_control.max(lag + config.settle_lag);
+        let idle_long_enough = self.round.now >= attempt.send_by + config.idle_control.max(lag);
         if idle_long_enough && ours().next().is_some() {
             return true;
         }

@@ -125,7 +125,7 @@ async fn a_key_that_may_have_been_changed_makes_nobody_a_stranger() {
 
 #[tokio::test]
 async fn whatever_cut_the_create_short_a_request_at_the_gateway_is_waited_for() {
-    for (seconds, state) in [(314, StateName::Settling), (315, StateName::Queued)] {
+    for (seconds, state) in [(344, StateName::Settling), (345, StateName::Queued)] {
         let world = World::new();
         let job = settling(&world);
         world.jobs.own("o");
