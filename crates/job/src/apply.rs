@@ -9,7 +9,6 @@ mod poll;
 
 use std::time::Duration;
 
-use crate::state::WORKER_VANISHED;
 use crate::{
     Attempt, CanceledBy, Doubt, Event, Failure, HeldReason, IllegalTransition, Job, JobState, Refusal, Rules,
     TaskId, TaskPhase, Timestamp, Transition, Try,
@@ -197,7 +196,7 @@ impl Step<'_> {
     fn rescued(&self) -> Option<Transition> {
         match self.job.state.clone() {
             // Whether the vanished worker had sent it is unknown.
-            JobState::Submitting { attempt } => Some(self.settling(&attempt, WORKER_VANISHED)),
+            JobState::Submitting { attempt } => Some(self.settling(&attempt, "worker_vanished")),
             mut
             state @ (JobState::Settling { .. } | JobState::Polling { .. } | JobState::Archiving { .. }) => {
                 let rescues = self.job.rescues.saturating_add(1);

@@ -77,9 +77,6 @@ impl HeldReason {
     }
 }
 
-/// The cause of a settling whose worker vanished before it could say anything.
-pub(crate) const WORKER_VANISHED: &str = "worker_vanished";
-
 /// The state of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobState {
@@ -292,15 +289,6 @@ impl JobState {
             }
             Self::Held { attempt, unsettled: true, slot_free: false, .. } => Some(attempt),
             _ => None,
-        }
-    }
-
-    /// Whether an attempt is open of which nobody here knows when it was sent, if it was: its worker has not said what became of it.
-    pub fn sent_unseen(&self) -> bool {
-        match self {
-            Self::Settling { cause, .. } => cause == WORKER_VANISHED,
-            Self::Submitting { .. } | Self::Held { unsettled: true, .. } => true,
-            _ => false,
         }
     }
 

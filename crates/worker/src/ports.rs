@@ -124,8 +124,6 @@ pub struct OpenAttempt {
     pub attempt: Attempt,
     /// Whether it may yet be answered.
     pub on_the_way: bool,
-    /// Whether nobody knows when it was sent: its worker vanished, or was not asked.
-    pub sent_unseen: bool,
 }
 
 /// A held lease.

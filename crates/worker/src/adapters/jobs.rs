@@ -172,12 +172,11 @@ impl Jobs for QueueJobs {
         jobs.extend(held.into_iter().filter(|job| here(job) && !known.contains(&job.id)));
         let open = |job: Job| {
             let on_the_way = matches!(job.state, JobState::Submitting { .. });
-            let sent_unseen = job.state.sent_unseen();
             match job.state {
                 JobState::Submitting { attempt }
                 | JobState::Settling { attempt, .. }
                 | JobState::Held { attempt, unsettled: true, task: None, .. } => {
-                    Some(OpenAttempt { job: job.id, attempt, on_the_way, sent_unseen })
+                    Some(OpenAttempt { job: job.id, attempt, on_the_way })
                 }
                 _ => None,
             }
@@ -186,13 +185,13 @@ impl Jobs for QueueJobs {
         // A create that belongs to no job, and whose outcome nobody told, may have made what is found as well.
         for at in self.queue.stray_creates(account, model).await? {
             let attempt = Attempt { number: 0, account: account.clone(), claimed_at: at, send_by: at };
-            open.push(OpenAttempt { job: JobId::fresh(0, 0), attempt, on_the_way: false, sent_unseen: true });
+            open.push(OpenAttempt { job: JobId::fresh(0, 0), attempt, on_the_way: false });
         }
         if !all {
             // Any time may be that of one which was not read: nothing is weighed.
             let (account, send_by) = (account.clone(), self.queue.now());
             let attempt = Attempt { number: 0, account, claimed_at: Timestamp::UNIX_EPOCH, send_by };
-            open.push(OpenAttempt { job: JobId::fresh(0, 0), attempt, on_the_way: true, sent_unseen: true });
+            open.push(OpenAttempt { job: JobId::fresh(0, 0), attempt, on_the_way: true });
         }
         Ok(open)
     }

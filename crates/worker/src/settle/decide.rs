@@ -2,8 +2,8 @@
 //!
 //! Two mistakes cost money: sending again what was created (paid twice), and taking a task that belongs to somebody else. So
 //! "not created" needs a list that proves itself up to date and holds nothing without an owner that could be the attempt's task;
-//! and a task is taken only if it is the attempt's in every explanation, those with it in which another attempt's worker stood
-//! still before it sent. Anything else waits, and in the end a person decides.
+//! and a task is taken only if it is the attempt's in every explanation, those with it in which the provider's gateway held another
+//! attempt's request for as long as it may. Anything else waits, and in the end a person decides.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -47,8 +47,6 @@ pub(crate) struct Open {
     pub(crate) attempt: Attempt,
     /// Whether it may yet be told: nothing that it can have made is weighed before.
     pub(crate) on_the_way: bool,
-    /// Whether nobody knows when it was sent: its worker vanished, and others may have stood still at that time as well.
-    pub(crate) sent_unseen: bool,
 }
 
 /// An attempt to decide on.
@@ -245,15 +243,9 @@ impl<'a> Weighing<'a> {
         if makers.len() > MAKERS_MAX || tasks.len() > TASKS_MAX {
             return Err(Unclear::TooMany);
         }
-        // Of a time at which a worker vanished, no worker is believed to have sent at once.
-        let cautious = makers.iter().any(|maker| self.round.open[*maker].sent_unseen);
-        let window = |maker: usize| {
-            let windows = &self.windows[maker];
-            if cautious { windows.possible } else { windows.narrow }
-        };
         let graph = Graph::new(tasks.len(), makers.len(), |maker, task| {
             let created = self.nobodys[tasks[task]].created_at;
-            created.is_some_and(|created| window(makers[maker]).holds(created))
+            created.is_some_and(|created| self.windows[makers[maker]].late.holds(created))
         });
         let told = graph.tell().ok_or(Unclear::FitsNobody)?;
         let mine = makers.iter().position(|maker| *maker == open).map_or(Told::Differs, |place| told[place]);
@@ -268,8 +260,8 @@ impl<'a> Weighing<'a> {
                     Err(Unclear::FitsNobody)
                 }
             }
-            // A request that the gateway held makes its task outside of what is possible otherwise: as long as a task has no owner
-            // that this attempt can have made at all, it is not sent again.
+            // As long as a task has no owner that this attempt can have made at all, it is not sent again: the clocks may differ by
+            // more than was learned.
             Told::Nothing | Told::Differs => Err(Unclear::FitsSeveral),
         }
     }

@@ -42,8 +42,6 @@ pub(crate) struct Asked {
     pub(crate) attempt: Attempt,
     /// Looks so far.
     pub(crate) looks: u16,
-    /// Whether nobody knows when it was sent.
-    pub(crate) sent_unseen: bool,
 }
 
 /// The evidence about attempts of one account and model, and the place of each in it.
@@ -64,22 +62,19 @@ pub(crate) async fn gather(
     let (first, last) = (times().min().unwrap_or(Timestamp::MAX), times().max().unwrap_or(Timestamp::MIN));
     let mut listing = Listing { whole, tasks: mark(env, account, (first, last), rows).await? };
 
-    let mut open: Vec<Open> = asked
-        .iter()
-        .map(|asked| Open {
-            attempt: asked.attempt.clone(),
-            on_the_way: false,
-            sent_unseen: asked.sent_unseen,
-        })
-        .collect();
+    let mut open: Vec<Open> =
+        asked.iter().map(|asked| Open { attempt: asked.attempt.clone(), on_the_way: false }).collect();
     if listing.tasks.iter().any(|task| task.owner == Owner::Nobody) {
         let is_asked = |job: JobId, attempt: &Attempt| {
             asked.iter().any(|asked| (asked.job, asked.attempt.number) == (job, attempt.number))
         };
         let others = env.jobs.open_attempts(account, model).await?;
-        open.extend(others.into_iter().filter(|other| !is_asked(other.job, &other.attempt)).map(|other| {
-            Open { attempt: other.attempt, on_the_way: other.on_the_way, sent_unseen: other.sent_unseen }
-        }));
+        open.extend(
+            others
+                .into_iter()
+                .filter(|other| !is_asked(other.job, &other.attempt))
+                .map(|other| Open { attempt: other.attempt, on_the_way: other.on_the_way }),
+        );
         own_again(env, account, &mut listing).await?;
     }
     let cases = asked.iter().enumerate().map(|(open, asked)| Case { open, looks: asked.looks }).collect();

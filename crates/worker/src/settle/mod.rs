@@ -129,8 +129,7 @@ async fn look(env: &Env, group: Option<(AccountName, Model)>, members: &[Claimed
             && let JobState::Settling { attempt, looks, .. } = &job.state
         {
             places.push(place);
-            let (attempt, sent_unseen) = (attempt.clone(), job.state.sent_unseen());
-            asked.push(Asked { job: job.id, attempt, looks: *looks, sent_unseen });
+            asked.push(Asked { job: job.id, attempt: attempt.clone(), looks: *looks });
         }
     }
     if asked.is_empty() {

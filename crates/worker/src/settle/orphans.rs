@@ -73,10 +73,7 @@ async fn look_at_model(env: &Env, account: &AccountName, model: Model) -> Result
     let held = holders(env, account, model).await?;
     let asked: Vec<Asked> = held
         .iter()
-        .filter_map(|job| {
-            let (attempt, sent_unseen) = (job.state.attempt()?.clone(), job.state.sent_unseen());
-            Some(Asked { job: job.id, attempt, looks: 0, sent_unseen })
-        })
+        .filter_map(|job| Some(Asked { job: job.id, attempt: job.state.attempt()?.clone(), looks: 0 }))
         .collect();
     let (round, cases) = gather(env, account, model, &asked).await?;
     let weighing = Weighing::new(&round, config, rules);

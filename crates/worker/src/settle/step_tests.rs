@@ -270,11 +270,28 @@ async fn creates_of_one_killed_worker_that_lie_apart_are_settled_from_one_readin
 }
 
 #[tokio::test]
-async fn a_create_that_made_nothing_is_not_sent_again_while_a_later_task_was_taken_for_another_by_its_time() {
+async fn a_task_that_an_earlier_request_held_by_the_gateway_may_have_made_is_given_to_nobody() {
     let (_, [_, second]) = two_looks([0, 6, 12], [true, false, true]).await;
-    // The gateway may have held its request for those six seconds, and the third have made none.
+    // The gateway may have held the second request for those six seconds, and the third have made none.
+    assert!(second[0].adopted);
     assert_eq!(second[1].state_name(), StateName::Settling);
-    assert!(second[2].adopted);
+    assert_eq!(second[2].state_name(), StateName::Settling);
+}
+
+#[tokio::test]
+async fn a_create_is_not_sent_again_where_a_task_of_its_time_was_taken_for_another() {
+    let world = World::new();
+    let jobs = [another(&world, 1, 0), another(&world, 2, 6)];
+    world.jobs.advance(Duration::from_secs(400));
+    // As it looked by what was known then.
+    let found = job::Event::TaskFound { task: "x".parse().unwrap() };
+    world.env.jobs.commit_unfenced(jobs[1].id, found).await.unwrap();
+    let mut rows = teachers(&world);
+    rows.push(row("x", 7, None));
+    world.api.on_list(Ok(page(1, 1, rows.len() as u64, rows)));
+    let job = world.jobs.job(jobs[0].id);
+    settle(&world.env, vec![Claimed { job, lease: Box::new(FakeLease(Some(Duration::ZERO))) }]).await;
+    assert_eq!(world.jobs.job(jobs[0].id).state_name(), StateName::Settling);
 }
 
 #[tokio::test]

@@ -45,7 +45,7 @@ fn evidence(now: i64, tasks: Vec<Listed>) -> Evidence {
 }
 
 fn decide(evidence: &Evidence, config: &SettleConfig) -> Outcome {
-    let open = |on_the_way| Open { attempt: attempt(), on_the_way, sent_unseen: false };
+    let open = |on_the_way| Open { attempt: attempt(), on_the_way };
     let round = Round {
         now: at(evidence.now),
         held_for: evidence.held_for,

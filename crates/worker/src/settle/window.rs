@@ -89,17 +89,15 @@ impl Learned {
     }
 }
 
-/// Four windows of an attempt, each within the one before.
+/// Three windows of an attempt, each within the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Windows {
     /// Outside of it nothing is the attempt's, whatever happened to the request on its way.
     pub(crate) hard: Span,
-    /// The same, where the provider's clock is what the list has taught: the request may have been held for as long as that can be.
+    /// The same, where the provider's clock is what the list has taught: its worker may have stood still before it sent, and the
+    /// request have been held, for as long as that can be.
     pub(crate) late: Span,
-    /// Inside of it its task was created, unless the provider's gateway held the request: its worker may stand still for as long as
-    /// it may still send.
-    pub(crate) possible: Span,
-    /// Inside of it its task was created, unless its worker stood still as well.
+    /// Inside of it its task was created, unless one of the two happened.
     pub(crate) narrow: Span,
 }
 
@@ -120,23 +118,20 @@ pub(crate) fn windows(
         let margin =
             COULD_BE_OURS.max(SignedDuration::try_from(config.clock_margin).unwrap_or(COULD_BE_OURS));
         let hard = Span { from: attempt.claimed_at - margin, to: last + margin };
-        return Windows { hard, late: hard, possible: wide, narrow: wide };
+        return Windows { hard, late: hard, narrow: wide };
     };
-    let narrow = Span {
-        from: attempt.claimed_at + learned.least - learned.margin(),
-        to: attempt.claimed_at + learned.most + learned.margin(),
-    };
+    let earliest = attempt.claimed_at + learned.least - learned.margin();
+    let narrow = Span { from: earliest, to: attempt.claimed_at + learned.most + learned.margin() };
     let narrower = narrow.to.duration_since(narrow.from) <= wide.to.duration_since(wide.from);
     let narrow = if narrower { narrow } else { wide };
-    let sent_last = attempt.send_by + learned.most + learned.margin();
     let hard = Span {
         from: attempt.claimed_at + learned.least - OFFSET_FLOOR.max(learned.margin()),
         to: last + learned.most.max(SignedDuration::ZERO) + OFFSET_FLOOR,
     };
     Windows {
         hard,
-        late: Span { from: narrow.from, to: last + learned.most + learned.margin() },
-        possible: Span { from: narrow.from, to: narrow.to.max(sent_last) },
+        // What delays a create makes its task later, and never earlier.
+        late: Span { from: earliest.min(narrow.from), to: last + learned.most + learned.margin() },
         narrow,
     }
 }

@@ -115,22 +115,12 @@ impl FakeJobs {
     }
 
     pub(crate) fn open(&self, job: JobId, attempt: Attempt) {
-        self.state.lock().unwrap().open.push(OpenAttempt {
-            job,
-            attempt,
-            on_the_way: false,
-            sent_unseen: false,
-        });
+        self.state.lock().unwrap().open.push(OpenAttempt { job, attempt, on_the_way: false });
     }
 
     /// The attempt's create may yet be answered.
     pub(crate) fn on_the_way(&self, job: JobId, attempt: Attempt) {
-        self.state.lock().unwrap().open.push(OpenAttempt {
-            job,
-            attempt,
-            on_the_way: true,
-            sent_unseen: true,
-        });
+        self.state.lock().unwrap().open.push(OpenAttempt { job, attempt, on_the_way: true });
     }
 
     /// From now on the job is among those that hold a place, for as long as it says so.

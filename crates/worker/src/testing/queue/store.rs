@@ -352,8 +352,7 @@ impl Store {
                 if job.model == model && attempt.account == *account =>
             {
                 let on_the_way = matches!(job.state, JobState::Submitting { .. });
-                let sent_unseen = job.state.sent_unseen();
-                Some(OpenAttempt { job: job.id, attempt: attempt.clone(), on_the_way, sent_unseen })
+                Some(OpenAttempt { job: job.id, attempt: attempt.clone(), on_the_way })
             }
             _ => None,
         };
