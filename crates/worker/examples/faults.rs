@@ -8,17 +8,54 @@ use std::process::ExitCode;
 
 use worker::testing::sweep::{Matrix, Row, rows, run};
 
+const USAGE: &str = "\
+Every fault over whole lives of jobs, in virtual time: what came of it, by row.
+
+  --seeds N     runs of each row, 200 by default
+  --from SEED   the first seed, 0 by default
+  --row WORDS   only rows whose names hold these words
+  --timeline    every commit of one run of each row, instead of the matrix
+
+The same row and seed are the same run. It fails when a job is lost or a prompt is paid twice where the row does not allow it.";
+
+/// What is asked for.
+#[derive(Default)]
+struct Asked {
+    seeds: Option<u64>,
+    from: u64,
+    words: String,
+    timeline: bool,
+}
+
+/// Reads the arguments; `None` if they cannot be read, or help is wanted.
+fn asked() -> Option<Asked> {
+    let mut asked = Asked::default();
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--seeds" => asked.seeds = Some(arguments.next()?.parse().ok()?),
+            "--from" => asked.from = arguments.next()?.parse().ok()?,
+            "--row" => asked.words = arguments.next()?,
+            "--timeline" => asked.timeline = true,
+            _ => return None,
+        }
+    }
+    Some(asked)
+}
+
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let value = |name: &str| {
-        let at = arguments.iter().position(|argument| argument == name)?;
-        arguments.get(at + 1).cloned()
+    let Some(Asked { seeds, from, words, timeline }) = asked() else {
+        println!("{USAGE}");
+        let wanted = std::env::args().any(|argument| argument == "--help" || argument == "-h");
+        return if wanted { ExitCode::SUCCESS } else { ExitCode::from(2) };
     };
-    let number = |name: &str, default: u64| value(name).and_then(|text| text.parse().ok()).unwrap_or(default);
-    let (seeds, from) = (number("--seeds", 200), number("--from", 0));
-    let words = value("--row").unwrap_or_default();
+    let seeds = seeds.unwrap_or(200);
     let rows: Vec<Row> = rows().into_iter().filter(|row| row.name.contains(&words)).collect();
-    if arguments.iter().any(|argument| argument == "--timeline") {
+    if rows.is_empty() {
+        println!("No row's name holds `{words}`.");
+        return ExitCode::from(2);
+    }
+    if timeline {
         for row in &rows {
             let run = run(row, from);
             println!("{}, seed {from}\n{}\n{:#?}", row.name, run.timeline(), run.verdict);

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dashscope::Model;
+use jiff::SignedDuration;
 use job::AccountName;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
@@ -49,6 +50,17 @@ pub(crate) struct Shared {
     pub(crate) bucket: Arc<Bucket>,
     pub(crate) faults: Arc<Faults>,
     pub(crate) config: WorkerConfig,
+    /// The clocks of the workers, in the order in which they begin, over and over.
+    pub(crate) clocks: Vec<WorkerClock>,
+}
+
+/// What a worker knows of the time.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct WorkerClock {
+    /// How long its machine had run when the run began.
+    pub(crate) booted: Duration,
+    /// How far its idea of the queue's time is ahead.
+    pub(crate) ahead: SignedDuration,
 }
 
 /// A worker.
@@ -66,11 +78,13 @@ struct Stage {
 }
 
 impl TestWorker {
-    /// Starts one.
-    pub(crate) fn start(shared: &Arc<Shared>, seed: u64) -> Self {
+    /// Starts one, the how manieth of the run.
+    pub(crate) fn start(shared: &Arc<Shared>, number: usize, seed: u64) -> Self {
+        let clocks = shared.clocks.get(number % shared.clocks.len().max(1)).copied().unwrap_or_default();
+        let time = shared.time.booted(clocks.booted);
         let chance = |salt: u64| Chance::new(Box::new(ChaCha8Rng::seed_from_u64(seed ^ (salt << 56))));
         let process = Arc::new(Process::default());
-        let leases = TwinLeases::new(shared.time);
+        let leases = TwinLeases::new(time);
         let (queue, faults) = (shared.queue.clone(), shared.faults.clone());
         let jobs = Arc::new(TwinJobs {
             queue: queue.clone(),
@@ -79,6 +93,7 @@ impl TestWorker {
             leases: leases.clone(),
             chance: chance(1),
             seen: Mutex::default(),
+            ahead: clocks.ahead,
         });
         let api =
             TwinApi { provider: shared.provider.clone(), process: process.clone(), faults: faults.clone() };
@@ -93,7 +108,7 @@ impl TestWorker {
             jobs: jobs.clone(),
             api: Arc::new(api),
             archive: Arc::new(archive),
-            clock: Arc::new(shared.time),
+            clock: Arc::new(time),
             chance: chance(2),
             config: shared.config.clone(),
             stop: stop.clone(),

@@ -44,6 +44,7 @@ pub fn twin_jobs() -> impl JobsBench {
         leases: TwinLeases::new(time),
         chance: Chance::new(Box::new(rng(1))),
         seen: Mutex::default(),
+        ahead: SignedDuration::ZERO,
     })
 }
 

@@ -8,7 +8,7 @@ use job::{AccountName, Job, JobId, TaskId, Timestamp, Transition};
 use queue::{ExtraTask, Orphans, TaskOwner};
 
 use super::TwinJobs;
-use crate::ports::{CommitFault, Jobs as _, JobsFault, Leftovers};
+use crate::ports::{CommitFault, JobsFault, Leftovers};
 
 /// The books.
 #[derive(Debug, Clone, Default)]
@@ -123,7 +123,7 @@ impl Leftovers for TwinJobs {
 
     async fn take_orphans_turn(&self, _: &AccountName, hold: Duration) -> Result<bool, JobsFault> {
         self.reach().await?;
-        let now = self.now();
+        let now = self.queue.time.now();
         let books = &mut self.queue.store().books;
         let free = books.turn_until.is_none_or(|until| until <= now);
         if free {

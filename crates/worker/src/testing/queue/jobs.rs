@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::SignedDuration;
 use job::{
     AccountName, CopyBacklog, Event, Job, JobId, JobSpec, Model, Outcome, StateName, TaskId, Timestamp,
 };
 use queue::TaskOwner;
 
-use super::{Due, DueClaimed, Seen, SubmitAsk, SubmitClaimed, TwinQueue, away};
+use super::{Call, Due, DueClaimed, Seen, SubmitAsk, SubmitClaimed, TwinQueue, away};
 use crate::chance::Chance;
 use crate::ports::{
     Beat, Became, Claimed, CommitFault, Jobs, JobsFault, OpenAttempt, PausedCall, Permit, Recovery, Rescued,
@@ -37,6 +38,8 @@ pub(crate) struct TwinJobs {
     pub(crate) leases: TwinLeases,
     pub(crate) chance: Chance,
     pub(crate) seen: Mutex<Seen>,
+    /// How far the worker's idea of the queue's time is ahead of it.
+    pub(crate) ahead: SignedDuration,
 }
 
 impl TwinJobs {
@@ -99,7 +102,8 @@ impl TwinJobs {
             if self.process.is_dead() {
                 std::future::pending::<()>().await;
             }
-            let written = self.queue.write(id, fence, event.clone(), outcome, nonce, chance);
+            let call = Call { nonce, chance, now: Jobs::now(self) };
+            let written = self.queue.write(id, fence, event.clone(), outcome, call);
             match act {
                 Some(Act::CrashAfter) => self.process.kill(),
                 Some(Act::LoseAnswer) => {
@@ -130,7 +134,7 @@ impl TwinJobs {
     /// The queue is away, or its answer was lost: the same nonce asks again.
     pub(crate) async fn claim_submit(&self, ask: &SubmitAsk, nonce: u64) -> Result<SubmitClaimed, JobsFault> {
         self.ask().await?;
-        let (now, limits) = (self.now(), &self.queue.limits);
+        let (now, limits) = (self.queue.time.now(), &self.queue.limits);
         let claimed = {
             let (mut store, mut seen) = (self.queue.store(), self.seen());
             let claimed = store.claim_submit(ask, *seen, limits, nonce, now);
@@ -152,7 +156,7 @@ impl TwinJobs {
     /// The queue is away, or its answer was lost: the same nonce asks again.
     pub(crate) async fn claim_due(&self, what: Due, max: usize, nonce: u64) -> Result<DueClaimed, JobsFault> {
         self.ask().await?;
-        let now = self.now();
+        let now = self.queue.time.now();
         let claimed = self.queue.store().claim_due(what, max, &self.queue.limits, nonce, now);
         if !claimed.jobs.is_empty() && !self.answer_claim().await {
             return Err(away());
@@ -164,7 +168,7 @@ impl TwinJobs {
 #[async_trait]
 impl Jobs for TwinJobs {
     fn now(&self) -> Timestamp {
-        self.queue.time.now()
+        self.queue.time.now() + self.ahead
     }
 
     async fn commit(
@@ -189,7 +193,7 @@ impl Jobs for TwinJobs {
 
     async fn query_permit(&self, _: &AccountName) -> Result<Permit, JobsFault> {
         self.ask().await?;
-        let now = self.now();
+        let now = self.queue.time.now();
         let permit = self.queue.store().query_permit(now, &self.queue.limits, "permit");
         self.answer().await;
         Ok(permit)
@@ -203,7 +207,7 @@ impl Jobs for TwinJobs {
         _: &str,
     ) -> Result<(), JobsFault> {
         self.ask().await?;
-        let over = self.now() + pause;
+        let over = self.queue.time.now() + pause;
         self.queue.store().holds.pause(call, over);
         self.answer().await;
         Ok(())
@@ -217,7 +221,7 @@ impl Jobs for TwinJobs {
         turn: &Turn,
     ) -> Result<Became, JobsFault> {
         self.ask().await?;
-        let now = self.now();
+        let now = self.queue.time.now();
         let became = self.queue.store().holds.turn(call, probe, turn, &self.queue.rules.breaker, now);
         self.queue.ring();
         self.answer().await;
@@ -254,7 +258,7 @@ impl Jobs for TwinJobs {
 
     async fn claim_settles(&self, max: usize) -> Result<Vec<Claimed>, JobsFault> {
         // Asked every second, and almost always in vain.
-        if !self.queue.store().is_any_due(Due::Settle, self.now()) {
+        if !self.queue.store().is_any_due(Due::Settle, self.queue.time.now()) {
             self.reach().await?;
             return Ok(Vec::new());
         }
@@ -267,14 +271,14 @@ impl Jobs for TwinJobs {
 
     async fn beat(&self) -> Result<Beat, JobsFault> {
         self.reach().await?;
-        let time = self.now();
+        let time = self.queue.time.now();
         let run_id = self.queue.store().run.to_string();
         Ok(Beat { run_id, time })
     }
 
     async fn rescue(&self, max: usize) -> Result<Rescued, JobsFault> {
         self.reach().await?;
-        let now = self.now();
+        let now = self.queue.time.now();
         let jobs = self.queue.store().rescue(max, now);
         let more = jobs.len() == max;
         if !jobs.is_empty() && !self.answer_claim().await {
@@ -299,7 +303,7 @@ impl Jobs for TwinJobs {
         while self.ask().await.is_err() {
             tokio::time::sleep(RETRY).await;
         }
-        let now = self.now();
+        let now = self.queue.time.now();
         let (first, held_until) = {
             let (mut store, mut seen) = (self.queue.store(), self.seen());
             let recovery = store.lineage.recover(*seen, nonce, hold, now);
@@ -312,7 +316,7 @@ impl Jobs for TwinJobs {
 
     async fn promote(&self, _: usize) -> Result<Option<Duration>, JobsFault> {
         self.reach().await?;
-        let now = self.now();
+        let now = self.queue.time.now();
         let wait = self.queue.store().promote(now);
         if wait == Some(Duration::ZERO) {
             self.queue.ring();
@@ -326,7 +330,7 @@ impl Jobs for TwinJobs {
 
     async fn copy_backlog(&self) -> Result<CopyBacklog, JobsFault> {
         self.reach().await?;
-        Ok(CopyBacklog { now: self.now(), ..CopyBacklog::default() })
+        Ok(CopyBacklog { now: self.queue.time.now(), ..CopyBacklog::default() })
     }
 
     async fn counts(&self) -> Result<BTreeMap<StateName, u64>, JobsFault> {

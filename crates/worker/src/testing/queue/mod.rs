@@ -98,7 +98,8 @@ impl TwinQueue {
     /// A person's request, or anything else that needs no fence.
     pub(crate) fn write_unfenced(&self, id: JobId, event: Event) -> Result<Written, CommitFault> {
         let nonce = self.store().nonce();
-        self.write(id, None, event, None, nonce, 0.5)
+        let call = Call { nonce, chance: 0.5, now: self.time.now() };
+        self.write(id, None, event, None, call)
     }
 
     pub(crate) fn write(
@@ -107,11 +108,10 @@ impl TwinQueue {
         fence: Option<u64>,
         event: Event,
         outcome: Option<&Outcome>,
-        nonce: u64,
-        chance: f64,
+        call: Call,
     ) -> Result<Written, CommitFault> {
         let mut store = self.store();
-        let written = store.write(id, fence, event, outcome, nonce, chance, self.time.now(), &self.rules);
+        let written = store.write(id, fence, event, outcome, call, &self.rules);
         if written.is_ok() {
             let onlooker = self.onlooker.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(onlooker) = &*onlooker {
@@ -122,6 +122,17 @@ impl TwinQueue {
         self.ring();
         written
     }
+}
+
+/// What a worker adds to a commit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Call {
+    /// Names it: a repeat gets the first answer.
+    pub(crate) nonce: u64,
+    /// Places what follows inside its jitter.
+    pub(crate) chance: f64,
+    /// What the worker takes for the queue's time: it computes what follows from the event.
+    pub(crate) now: Timestamp,
 }
 
 /// A claim for submit, or what it has to wait for.

@@ -11,7 +11,7 @@ use queue::AccountLimits;
 use super::books::Books;
 use super::breaker::Holds;
 use super::lineage::{Lineage, Seen};
-use super::{Due, DueClaimed, LEASE, SubmitAsk, SubmitClaimed, until};
+use super::{Call, Due, DueClaimed, LEASE, SubmitAsk, SubmitClaimed, until};
 use crate::ports::{CommitFault, OpenAttempt, PausedCall, Permit, Written};
 
 /// How long after its permit a query that probes is answered at the latest. Source: that of the real queue.
@@ -83,21 +83,16 @@ impl Store {
     }
 
     /// `commit.lua`, with what the client does around it.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "they are the arguments of the script, and there is one caller"
-    )]
     pub(crate) fn write(
         &mut self,
         id: JobId,
         fence: Option<u64>,
         event: Event,
         outcome: Option<&Outcome>,
-        nonce: u64,
-        chance: f64,
-        now: Timestamp,
+        call: Call,
         rules: &Rules,
     ) -> Result<Written, CommitFault> {
+        let Call { nonce, chance, now } = call;
         let record = self.records.get_mut(&id).ok_or(CommitFault::Missing)?;
         if record.nonce == nonce {
             return Ok(Written { job: record.job.clone(), extra_task: record.extra.clone() });

@@ -118,8 +118,10 @@ impl fmt::Display for Matrix {
             StateName::Expired,
             StateName::Held,
         ];
-        let width = self.lines.iter().map(|line| line.name.len() + 2).max().unwrap_or_default();
-        write!(f, "{:width$} {:>6} {:>6}", "what goes wrong (* beyond the settings)", "seeds", "hit")?;
+        let title = "what goes wrong (* beyond the settings)";
+        let width =
+            self.lines.iter().map(|line| line.name.len() + 2).max().unwrap_or_default().max(title.len());
+        write!(f, "{title:width$} {:>6} {:>6}", "seeds", "hit")?;
         for column in columns {
             write!(f, " {:>9}", column.as_str())?;
         }

@@ -79,10 +79,12 @@ async fn run_here(row: &Row, seed: u64) -> Run {
     let bucket = Bucket::new(time, setup.store_outages.clone(), setup.slow_store);
     let faults = Faults::new(setup.faults.clone());
     let config = setup.config.clone();
-    let shared = Arc::new(Shared { time, queue, provider, bucket, faults, config });
+    let shared =
+        Arc::new(Shared { time, queue, provider, bucket, faults, config, clocks: setup.clocks.clone() });
     let places = super::verdict::watch_places(&shared);
 
-    let mut world = World { setup, shared, ids: Vec::new(), workers: Vec::new(), stopping: Vec::new(), seed };
+    let mut world =
+        World { setup, shared, ids: Vec::new(), workers: Vec::new(), stopping: Vec::new(), started: 0, seed };
     let over = world.go_on().await;
     for worker in &world.workers {
         worker.env.stop.cancel();
@@ -110,6 +112,8 @@ struct World {
     workers: Vec<TestWorker>,
     /// Told to stop; when they must be gone.
     stopping: Vec<(Duration, TestWorker)>,
+    /// How many workers were started.
+    started: usize,
     seed: u64,
 }
 
@@ -184,7 +188,8 @@ impl World {
         self.workers.retain(|worker| !worker.process.is_dead());
         while self.workers.len() < self.setup.workers {
             self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            self.workers.push(TestWorker::start(&self.shared, self.seed));
+            self.workers.push(TestWorker::start(&self.shared, self.started, self.seed));
+            self.started += 1;
         }
     }
 

@@ -13,6 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::config::{AccountConfig, WorkerConfig};
 use crate::testing::fault::{Act, Armed, Hook};
 use crate::testing::provider::{Habits, ListLag};
+use crate::testing::worker::WorkerClock;
 
 /// A job that will be asked for.
 #[derive(Debug, Clone)]
@@ -61,6 +62,8 @@ pub(crate) struct Setup {
     pub(crate) queue_outages: Vec<(Duration, Duration)>,
     pub(crate) store_outages: Vec<(Duration, Duration)>,
     pub(crate) slow_store: u32,
+    /// The clocks of the workers, in the order in which they begin, over and over.
+    pub(crate) clocks: Vec<WorkerClock>,
     /// When a worker is told to stop; another one begins.
     pub(crate) stops: Vec<Duration>,
     pub(crate) people: Vec<(Duration, Person)>,
@@ -150,6 +153,7 @@ impl Setup {
             queue_outages: Vec::new(),
             store_outages: Vec::new(),
             slow_store: 1,
+            clocks: Vec::new(),
             stops: Vec::new(),
             people: Vec::new(),
             deadline: Duration::from_secs(5 * 3600),

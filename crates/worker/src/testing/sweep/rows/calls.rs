@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
-
 use super::{Allow, HELD, Row, SUCCESS, at, row, secs, wide};
 use crate::config::Adopt;
 use crate::place::Place;
@@ -58,14 +56,6 @@ pub(super) fn on_the_wire() -> Vec<Row> {
         row("three creates without a connection", SUCCESS, |setup, dice| {
             let nth = setup.passing(dice).min(2);
             setup.arm_at(Hook::Create, Act::NoConnection, nth, 3);
-        }),
-        row("clocks 60 s apart, create acted upon, no answer", HELD, |setup, dice| {
-            setup.arm(dice, Hook::Create, Act::LoseAnswer);
-            setup.habits.clock_offset = SignedDuration::from_secs(if dice.coin() { 60 } else { -60 });
-        }),
-        row("clocks 60 s apart, create never received", HELD, |setup, dice| {
-            setup.arm(dice, Hook::Create, Act::Lose);
-            setup.habits.clock_offset = SignedDuration::from_secs(if dice.coin() { 60 } else { -60 });
         }),
         row("adopt = never, create acted upon, no answer", HELD, |setup, dice| {
             setup.arm(dice, Hook::Create, Act::LoseAnswer);

@@ -2,6 +2,8 @@
 
 mod beyond;
 mod calls;
+mod clocks;
+mod incidents;
 mod people;
 
 use std::time::Duration;
@@ -74,6 +76,8 @@ pub fn rows() -> Vec<Row> {
     let mut rows = vec![row("nothing goes wrong", SUCCESS, |_, _| {})];
     rows.extend(Place::ALL.into_iter().flat_map(at_place));
     rows.extend(calls::on_the_wire());
+    rows.extend(incidents::incidents());
+    rows.extend(clocks::clocks());
     rows.extend(calls::at_the_queue());
     rows.extend(calls::at_the_store());
     rows.extend(people::tasks());

@@ -104,14 +104,18 @@ pub(super) fn people() -> Vec<Row> {
                 setup.people.push((secs(900), Person::Retries(job)));
             }
         }),
-        row("expired jobs are run again", Allow { expired: true, twice: true, ..HELD }, |setup, _| {
-            wide(setup);
-            setup.arm_at(Hook::Fetch, Act::SayUnknown, 1, 60);
-            forget_early(setup);
-            for job in 0..setup.jobs.len() {
-                setup.people.push((secs(1_200), Person::Retries(job)));
-            }
-        }),
+        row(
+            "a person runs expired jobs again, and pays again",
+            Allow { expired: true, twice: true, ..HELD },
+            |setup, _| {
+                wide(setup);
+                setup.arm_at(Hook::Fetch, Act::SayUnknown, 1, 60);
+                forget_early(setup);
+                for job in 0..setup.jobs.len() {
+                    setup.people.push((secs(1_200), Person::Retries(job)));
+                }
+            },
+        ),
         row("a held job keeps the only place for hours", HELD, |setup, _| {
             let mut limits = setup.config.accounts[0].limits[&MODEL];
             (limits.in_flight, limits.queue_ahead) = (1, 0);
