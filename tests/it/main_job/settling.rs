@@ -62,7 +62,7 @@ async fn show(imagemill: &Imagemill, custom_id: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_creates_whose_answers_are_lost_are_told_apart_and_none_waits_for_a_person() {
-    let (world, imagemill) = world(4.0, 0, "").await;
+    let (world, imagemill) = world(2.0, 0, "").await;
     let faults = world.simulator.faults();
     faults.add(Fault::new(On::Create, Act::AcceptThenCut).prompt_contains("lost").times(8)).unwrap();
     // These make nothing, and it does not show from outside. They come last: before a task that is found by its time they could have

@@ -1,6 +1,6 @@
 //! Gathers what is known about creates without an answer. Decides nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dashscope::response::ListedTask;
 use job::{AccountName, Attempt, JobId, Model, TaskId, Timestamp};
@@ -8,6 +8,7 @@ use queue::TaskOwner;
 use tracing::debug;
 
 use super::decide::{Case, Listed, Listing, Open, Owner, Round};
+use super::window::COULD_BE_OURS;
 use crate::env::Env;
 use crate::permit::{NoPermit, query_permit};
 use crate::ports::{CallFault, JobsFault};
@@ -60,11 +61,13 @@ pub(crate) async fn gather(
     let times = || asked.iter().map(|asked| asked.attempt.claimed_at);
     // Where no attempt is asked about, any time will do.
     let (first, last) = (times().min().unwrap_or(Timestamp::MAX), times().max().unwrap_or(Timestamp::MIN));
+    let keys: BTreeMap<TaskId, String> =
+        rows.iter().filter_map(|row| Some((row.task_id.clone(), row.api_key_id.clone()?))).collect();
     let mut listing = Listing { whole, tasks: mark(env, account, (first, last), rows).await? };
 
     let mut open: Vec<Open> =
         asked.iter().map(|asked| Open { attempt: asked.attempt.clone(), on_the_way: false }).collect();
-    if listing.tasks.iter().any(|task| task.owner == Owner::Nobody) {
+    if listing.tasks.iter().any(|task| matches!(task.owner, Owner::Nobody | Owner::Foreign)) {
         let is_asked = |job: JobId, attempt: &Attempt| {
             asked.iter().any(|asked| (asked.job, asked.attempt.number) == (job, attempt.number))
         };
@@ -75,6 +78,8 @@ pub(crate) async fn gather(
                 .filter(|other| !is_asked(other.job, &other.attempt))
                 .map(|other| Open { attempt: other.attempt, on_the_way: other.on_the_way }),
         );
+        let since = open.iter().map(|open| open.attempt.claimed_at).min().unwrap_or(Timestamp::MAX);
+        doubt_new_keys(&mut listing, &keys, since);
         own_again(env, account, &mut listing).await?;
     }
     let cases = asked.iter().enumerate().map(|(open, asked)| Case { open, looks: asked.looks }).collect();
@@ -156,6 +161,25 @@ fn key_of<'a>(
 
 fn owner_of(owner: &TaskOwner) -> Owner {
     if owner.found { Owner::Found(owner.job) } else { Owner::Ours(owner.claimed_at) }
+}
+
+/// Another key is a stranger's if it made a task that no open attempt can have made, since it is older than all of them. One that
+/// did not may be a key that a worker of ours was given a moment ago, and with which nothing was answered yet.
+fn doubt_new_keys(listing: &mut Listing, keys: &BTreeMap<TaskId, String>, since: Timestamp) {
+    let before = since.checked_sub(COULD_BE_OURS).unwrap_or(Timestamp::MIN);
+    let old: BTreeSet<&String> = listing
+        .tasks
+        .iter()
+        .filter(|task| {
+            task.owner == Owner::Foreign && task.created_at.is_some_and(|created| created < before)
+        })
+        .filter_map(|task| keys.get(&task.task))
+        .collect();
+    for task in listing.tasks.iter_mut().filter(|task| task.owner == Owner::Foreign) {
+        if keys.get(&task.task).is_none_or(|key| !old.contains(key)) {
+            task.owner = Owner::Nobody;
+        }
+    }
 }
 
 /// Looks once more who owns what nobody owned.

@@ -90,11 +90,13 @@ async fn a_list_with_a_row_missing_decides_nothing() {
     assert_eq!(look(&world, &job).await.state_name(), StateName::Settling);
 }
 
-/// What becomes of the attempt with a task of another key in its window, when we own these: (seconds, key).
-async fn beside_another_key(owned: &[(i64, Option<&str>)]) -> StateName {
+/// What becomes of the attempt with a task of another key in its window, when we own these: (seconds, key). The other key made
+/// another task at `theirs_since`.
+async fn beside_another_key(owned: &[(i64, Option<&str>)], theirs_since: Option<i64>) -> StateName {
     let world = World::new();
     let job = settling(&world);
     let mut rows = vec![row("x", 2, Some("theirs"))];
+    rows.extend(theirs_since.map(|seconds| row("y", seconds, Some("theirs"))));
     for (number, (seconds, key)) in owned.iter().enumerate() {
         let task = format!("o{number}");
         world.jobs.own(&task);
@@ -107,7 +109,11 @@ async fn beside_another_key(owned: &[(i64, Option<&str>)]) -> StateName {
 #[tokio::test]
 async fn another_key_s_task_is_neither_taken_nor_in_the_way() {
     let owned = [(-60, Some("ours")), (350, Some("ours"))];
-    assert_eq!(beside_another_key(&owned).await, StateName::Queued);
+    assert_eq!(beside_another_key(&owned, Some(-3_600)).await, StateName::Queued);
+    // It may be our own new one, with which nothing was answered yet.
+    for since in [None, Some(-600)] {
+        assert_ne!(beside_another_key(&owned, since).await, StateName::Queued, "{since:?}");
+    }
 }
 
 #[tokio::test]
@@ -119,7 +125,7 @@ async fn a_key_that_may_have_been_changed_makes_nobody_a_stranger() {
         &[(350, Some("new"))],
         &[(-60, Some("old")), (350, Some("new"))],
     ] {
-        assert_eq!(beside_another_key(owned).await, StateName::Polling, "{owned:?}");
+        assert_eq!(beside_another_key(owned, None).await, StateName::Polling, "{owned:?}");
     }
 }
 
