@@ -39,7 +39,7 @@ impl Haste {
         format!(
             "[redis]\nlease = \"{lease}ms\"\nresponse_timeout = \"3s\"\n\n\
              [worker]\nrenew_every = \"{renew}ms\"\nrenewal_age_max = \"{age_max}ms\"\nrescue_every = \"250ms\"\n\
-             send_within = \"{send_within}ms\"\ncreate_timeout = \"{create}ms\"\nheld_request_timeout = \"{held}ms\"\n\n\
+             send_within = \"{send_within}ms\"\nsweep_every = \"1s\"\ncreate_timeout = \"{create}ms\"\nheld_request_timeout = \"{held}ms\"\n\n\
              [settle]\nlag = \"1s\"\nidle_control = \"5s\"\nclock_margin = \"500ms\"\nfirst = \"1s\"\ncap = \"2s\"\n\
              give_up_after = \"{give_up}ms\"\norphans_every = \"2s\"\n"
         )

@@ -125,6 +125,8 @@ impl World {
             "{} tasks for {jobs:?}",
             ledger.totals.tasks_created
         );
+        let repairs = queue.repairs().await?;
+        ensure!(repairs.is_empty(), "index entries were lost: {repairs:?}");
         let (images, bytes) = check_bucket(&self.store.store().await?, &expected).await?;
         Ok(Checked {
             jobs,

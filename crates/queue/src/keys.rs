@@ -249,6 +249,21 @@ impl Keys {
         self.key("restored")
     }
 
+    /// STRING, expires. Held by the worker that took the last step of the sweep, until the next one.
+    pub fn sweep_turn(&self) -> String {
+        self.key("sweep_turn")
+    }
+
+    /// STRING. Where the sweep goes on: a cursor of SCAN.
+    pub fn sweep_cursor(&self) -> String {
+        self.key("sweep")
+    }
+
+    /// HASH kind → number. Index entries that the sweep put right, since the beginning; in normal runs there is none.
+    pub fn repairs(&self) -> String {
+        self.key("repairs")
+    }
+
     /// STRING, 10 minutes. The first answer to a call, for its repetition.
     pub fn reply(&self, nonce: &str) -> String {
         self.key(&format!("reply:{nonce}"))

@@ -24,6 +24,7 @@ scripts! {
     PROMOTE = "promote.lua";
     RECOVER = "recover.lua";
     RENEW = "renew.lua";
+    REPAIR = "repair.lua";
     RESCUE = "rescue.lua";
     RETAIN = "retain.lua";
     SEAL = "seal.lua";

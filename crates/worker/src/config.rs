@@ -51,6 +51,9 @@ pub struct WorkerConfig {
     pub retention: Retention,
     /// How often retention looks for what is to go. Default 60 s.
     pub retain_every: Duration,
+    /// How long one pass of the slow sweep takes, in which every record is held against the indexes. Default 1 h: nothing is expected
+    /// to be found, and what is lost waits no longer than that.
+    pub sweep_every: Duration,
     /// Whether to end once nothing is left to do.
     pub until_idle: bool,
 }
@@ -78,6 +81,7 @@ impl WorkerConfig {
             presign_for: Duration::from_secs(24 * 3600),
             retention: Retention::default(),
             retain_every: Duration::from_secs(60),
+            sweep_every: Duration::from_secs(3600),
             until_idle: false,
         }
     }

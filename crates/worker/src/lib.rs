@@ -27,6 +27,7 @@ mod silence;
 mod stages;
 mod streaks;
 mod submit;
+mod sweep;
 mod tally;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -21,7 +21,7 @@ use job::{
     Outcome, StateName, StoredImage, TaskId, Timestamp,
 };
 use queue::TaskOwner;
-pub use queue::{Recovery, Rewritten};
+pub use queue::{Recovery, Rewritten, Sweep};
 
 pub use queue::{Became, Permit, Turn};
 
@@ -107,6 +107,9 @@ pub trait Jobs: Leftovers {
 
     /// Removes a chunk of what need not be kept any longer; how much went.
     async fn retain(&self) -> Result<u64, JobsFault>;
+
+    /// One step of the slow sweep, if it is this worker's turn; a whole pass takes about `every`.
+    async fn sweep(&self, every: Duration) -> Result<Sweep, JobsFault>;
 
     /// What waits to be copied, and how copying goes.
     async fn copy_backlog(&self) -> Result<CopyBacklog, JobsFault>;

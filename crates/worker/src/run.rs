@@ -25,7 +25,7 @@ use crate::stages::Stages;
 use crate::streaks::Streaks;
 use crate::tally::{Summary, Tally};
 use crate::wire::OnTheWire;
-use crate::{backlog, extras, idle, promote, release, rescue, restore, retention, settle};
+use crate::{backlog, extras, idle, promote, release, rescue, restore, retention, settle, sweep};
 
 /// How long a worker that is told to stop takes to give its steps back. With Redis in reach it takes milliseconds; without, the
 /// jobs come back when their leases end.
@@ -161,6 +161,8 @@ fn start_loops(env: &Arc<Env>, lease: Duration) -> JoinSet<()> {
     loops.spawn(async move { promote::run(&of).await });
     let of = env.clone();
     loops.spawn(async move { retention::run(&of).await });
+    let of = env.clone();
+    loops.spawn(async move { sweep::run(&of).await });
     let of = env.clone();
     loops.spawn(async move { backlog::run(&of).await });
     let of = env.clone();

@@ -9,6 +9,7 @@ mod leftovers;
 mod lists;
 mod outages;
 mod permits;
+mod repair;
 mod rescue;
 mod restore;
 

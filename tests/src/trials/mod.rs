@@ -25,6 +25,9 @@ async fn nothing_amiss(world: &World, fleet: &crate::Fleet, report: &mut Report)
         faults.is_empty(),
         format!("indexes disagree with records: {:?}", &faults[..faults.len().min(5)]),
     );
+    let repairs = queue.repairs().await?;
+    report.say("index entries that the sweep put right", format_args!("{}", repairs.values().sum::<u64>()));
+    report.bound(repairs.is_empty(), format!("index entries were lost: {repairs:?}"));
     let forbidden = secrets();
     let (mut bytes, mut leaks) = (0, Vec::new());
     for log in fleet.logs()? {

@@ -18,6 +18,7 @@ pub(super) async fn run(app: &App) -> Result<u8, Failure> {
     let backlog = queue.copy_backlog().await.map_err(failed)?;
     let losses = queue.losses().await.map_err(failed)?;
     let redis_went_back = queue.last_restore().await.map_err(failed)?.map(RestoreView::from);
+    let repairs = queue.repairs().await.map_err(failed)?;
     let mut accounts = Vec::with_capacity(settings.accounts().len());
     for account in settings.accounts() {
         let status = queue.account_status(account.name()).await.map_err(failed)?;
@@ -35,6 +36,7 @@ pub(super) async fn run(app: &App) -> Result<u8, Failure> {
         copies: CopiesView::new(&backlog),
         lost: LostView::new(losses, &settings.prices().currency),
         redis_went_back,
+        repairs,
         accounts,
     };
     if app.out.json {

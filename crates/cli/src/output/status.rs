@@ -32,6 +32,9 @@ pub(crate) struct StatusView {
     /// The last time that Redis went back in time: restored from a copy, flushed, or started without its last writes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) redis_went_back: Option<RestoreView>,
+    /// Index entries that the sweep put right since the beginning, by kind; in normal runs there is none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) repairs: BTreeMap<String, u64>,
     /// Each account of the settings.
     pub(crate) accounts: Vec<AccountView>,
 }
@@ -243,6 +246,14 @@ impl StatusView {
                 ),
             ));
         }
+        if !self.repairs.is_empty() {
+            let kinds: Vec<String> =
+                self.repairs.iter().map(|(kind, number)| format!("{kind} {number}")).collect();
+            rows.push((
+                "repairs",
+                format!("index entries that were lost, or too many, were put right: {}", kinds.join(", ")),
+            ));
+        }
         let mut text = pairs(&rows);
         if let Some(warning) = self.copies.warning() {
             text.push_str(&format!("\n{warning}\n"));
@@ -356,6 +367,7 @@ mod tests {
                 tasks_taken: 11,
                 tasks_extra: 1,
             }),
+            repairs: BTreeMap::from([("extra_slot".to_owned(), 1), ("lease".to_owned(), 2)]),
             accounts: vec![account],
         };
         insta::assert_snapshot!(view.render(), @r"
@@ -368,6 +380,7 @@ mod tests {
           expired    0
           held       1, see `imagemill job ls --held`
         redis        went back in time 1m 00s ago: 12 tasks written down again, 11 taken by their jobs, 1 extra
+        repairs      index entries that were lost, or too many, were put right: extra_slot 1, lease 2
 
         ACCOUNT    MODEL             SLOTS  TO POLL  NEXT POLL    IMAGES TODAY
         singapore  wan2.7-image-pro   7/10        7  2s ago     1,200 of 2,000

@@ -294,6 +294,7 @@ impl Settings {
             input_store: self.store().ok(),
             retention: self.retention.policy(),
             retain_every: self.retention.every.value.0,
+            sweep_every: self.worker.sweep_every.value.0,
             ..worker::WorkerConfig::new(accounts)
         })
     }

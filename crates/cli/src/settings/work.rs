@@ -33,6 +33,8 @@ section! {
         held_request_timeout: Span<0> = Span(job::Rules::default().held_request_timeout);
         /// Workers that may vanish over one step of a job before it is held.
         rescues_max: Whole<1, 100> = Whole(u64::from(job::Rules::default().rescues_max));
+        /// How long one pass of the sweep takes that looks for index entries which are lost, and rebuilds them from the records.
+        sweep_every: Span<100> = Span(defaults().sweep_every);
         /// Whether a Redis that can lose jobs (no AOF, or an eviction policy) is used all the same.
         unsafe_redis: bool = false;
     }

@@ -16,7 +16,7 @@ use queue::{
 use crate::config::WorkerConfig;
 use crate::ports::{
     Beat, Became, Claimed, CommitFault, Jobs, JobsFault, Lease, Leftovers, OpenAttempt, PausedCall, Permit,
-    Recovery, Rescued, Rewritten, Turn, Written,
+    Recovery, Rescued, Rewritten, Sweep, Turn, Written,
 };
 
 /// The most held jobs that are read for one question.
@@ -241,6 +241,11 @@ impl Jobs for QueueJobs {
         }
         self.queue.forget_old_copies().await?;
         Ok(self.queue.retain(&self.retention).await?)
+    }
+
+    async fn sweep(&self, every: Duration) -> Result<Sweep, JobsFault> {
+        let accounts: Vec<AccountName> = self.limits.keys().cloned().collect();
+        Ok(self.queue.sweep(&accounts, every).await?)
     }
 
     async fn copy_backlog(&self) -> Result<CopyBacklog, JobsFault> {

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::ports::{
     Beat, Became, Claimed, CommitFault, Jobs, JobsFault, Leftovers, OpenAttempt, PausedCall, Permit,
-    Recovery, Rescued, Rewritten, Turn, Written,
+    Recovery, Rescued, Rewritten, Sweep, Turn, Written,
 };
 
 pub(crate) struct FakeJobs {
@@ -311,6 +311,10 @@ impl Jobs for FakeJobs {
 
     async fn retain(&self) -> Result<u64, JobsFault> {
         Ok(0)
+    }
+
+    async fn sweep(&self, every: Duration) -> Result<Sweep, JobsFault> {
+        Ok(Sweep { ours: true, pause: every, ..Sweep::default() })
     }
 
     async fn copy_backlog(&self) -> Result<CopyBacklog, JobsFault> {
