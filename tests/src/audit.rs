@@ -27,7 +27,10 @@ pub async fn audit(queue: &Queue, connection: &mut MultiplexedConnection) -> any
     let mut turns: BTreeSet<(String, String)> = BTreeSet::new();
     for key in &keys {
         let kind = key.split(':').next().unwrap_or_default();
-        if matches!(kind, "ready" | "delayed" | "due" | "wait" | "leases" | "held" | "slots" | "links") {
+        if matches!(
+            kind,
+            "ready" | "delayed" | "due" | "wait" | "leases" | "held" | "slots" | "links" | "quarantine"
+        ) {
             let members: Vec<String> = connection.zrange(format!("{prefix}{key}"), 0, -1).await?;
             actual.insert(key.clone(), members.into_iter().collect());
         } else if kind == "turns" {
@@ -117,6 +120,10 @@ fn places(
         return Ok(places);
     }
     let own = id.to_owned();
+    if record.get("al").is_some_and(|alone| alone == "1") {
+        places.push(("quarantine".to_owned(), own));
+        return Ok(places);
+    }
     match state {
         "queued" => {
             let account = record.get("a").map_or("any", String::as_str);

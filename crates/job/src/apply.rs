@@ -73,7 +73,7 @@ struct Step<'a> {
 impl Step<'_> {
     /// The job in `state`, its claim over.
     fn moved(&self, state: JobState) -> Transition {
-        let job = Job { state, claimed: false, rescues: 0, ..self.job.clone() };
+        let job = Job { state, claimed: false, rescues: 0, alone: false, ..self.job.clone() };
         Transition { job, note: None, extra_task: None }
     }
 
@@ -187,7 +187,11 @@ impl Step<'_> {
             // Nothing was sent: the worker says so.
             JobState::Submitting { .. } => Some(self.queued(self.now, None)),
             JobState::Settling { .. } | JobState::Polling { .. } | JobState::Archiving { .. } => {
-                Some(self.moved(self.job.state.clone()))
+                let mut given_back = self.moved(self.job.state.clone());
+                // Nothing came of the step: a worker that is told to stop does not show that the job lets workers live.
+                given_back.job.rescues = self.job.rescues;
+                given_back.job.alone = self.job.alone;
+                Some(given_back)
             }
             _ => None,
         }
@@ -200,15 +204,14 @@ impl Step<'_> {
             mut
             state @ (JobState::Settling { .. } | JobState::Polling { .. } | JobState::Archiving { .. }) => {
                 let rescues = self.job.rescues.saturating_add(1);
-                let too_often = rescues > self.rules.rescues_max;
                 // Images that are paid for are tried for as long as their links live: a person could only pay for them again.
                 let copying = matches!(state, JobState::Archiving { deadline, .. } if self.now < deadline);
-                if too_often && !copying {
+                if self.job.alone && !copying {
                     let attempt = state.attempt()?.clone();
                     return Some(self.held(HeldReason::Poison, &attempt, true, false));
                 }
                 // The first time it was most likely not the job's fault; a job that keeps losing its workers waits longer and
-                // longer, so that it and its neighbours are not caught together again.
+                // longer, and in the end is run alone: whether its neighbours or itself are at fault, that shows it.
                 if let JobState::Settling { due, .. }
                 | JobState::Polling { due, .. }
                 | JobState::Archiving { due, .. } = &mut state
@@ -219,6 +222,7 @@ impl Step<'_> {
                 }
                 let mut moved = self.moved(state);
                 moved.job.rescues = rescues;
+                moved.job.alone = rescues >= self.rules.rescues_max;
                 Some(moved)
             }
             _ => None,

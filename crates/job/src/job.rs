@@ -80,6 +80,8 @@ pub struct Job {
     pub retries: RetriesSpent,
     /// Rescues of the same step, with no commit between.
     pub rescues: u8,
+    /// It lost so many workers in one step that it is run only by a worker which has nothing else in hand.
+    pub alone: bool,
     /// The settler or a person, not an answer, gave it its task.
     pub adopted: bool,
     /// Somebody asked to cancel it.
@@ -151,6 +153,7 @@ impl Job {
             refusals: 0,
             retries: RetriesSpent::default(),
             rescues: 0,
+            alone: false,
             adopted: false,
             cancel_requested: false,
             billed: 0,

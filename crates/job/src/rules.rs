@@ -25,7 +25,7 @@ pub struct Rules {
     pub create_timeout: Duration,
     /// How long after a create call without an answer the provider may still act on the request. Default 300 s, the provider's own gateway timeout.
     pub held_request_timeout: Duration,
-    /// Rescues of one step, with no commit between, after which it is no longer tried. Default 3.
+    /// Rescues of one step, with no commit between, after which the job is run alone; the next one holds it. Default 3.
     pub rescues_max: u8,
     /// Answers of UNKNOWN in a row, before 24 h, after which a person is asked. Default 3.
     pub unknowns_max: u8,

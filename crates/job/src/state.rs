@@ -51,7 +51,7 @@ pub enum HeldReason {
     Policy,
     /// The provider does not know the task, though it is younger than 24 h.
     UnknownTask,
-    /// Every worker that took this step vanished.
+    /// Every worker that took this step vanished, the last one while it did nothing else.
     Poison,
     /// The task succeeded and is billed, and its answer holds no image that this version can read.
     UnreadableResult,

@@ -220,17 +220,34 @@ fn images_are_counted_until_all_are_stored_or_lost() {
 }
 
 #[test]
-fn a_step_that_kills_its_workers_is_held_after_three_rescues() {
+fn a_step_that_kills_its_workers_is_run_alone_after_three_rescues_and_held_after_the_next() {
     let mut job = polling();
-    for _ in 0..3 {
+    for rescues in 1..=3 {
         job = apply(&job, Event::Rescued, 20);
-        assert_eq!(job.state_name(), StateName::Polling);
+        assert_eq!((job.state_name(), job.alone), (StateName::Polling, rescues == 3));
     }
+    // That a worker was told to stop says nothing about the job.
+    let job = apply(&job, Event::GivenBack, 20);
+    assert_eq!((job.alone, job.rescues), (true, 3));
     let held = apply(&job, Event::Rescued, 20);
     assert!(matches!(held.state, JobState::Held { reason: HeldReason::Poison, .. }));
+    assert!(!held.alone);
     // A commit between two rescues starts the count anew.
     let job = apply(&job, Event::StillGoing { phase: TaskPhase::Running }, 21);
-    assert_eq!(job.rescues, 0);
+    assert_eq!((job.rescues, job.alone), (0, false));
+}
+
+#[test]
+fn paid_images_are_tried_alone_for_as_long_as_their_links_live() {
+    let mut job = archiving(2);
+    let JobState::Archiving { deadline, .. } = job.state else { panic!("not archiving") };
+    for _ in 0..8 {
+        job = apply(&job, Event::Rescued, 20);
+        assert_eq!(job.state_name(), StateName::Archiving);
+    }
+    assert!(job.alone);
+    let held = apply(&job, Event::Rescued, deadline.as_second() + 1);
+    assert!(matches!(held.state, JobState::Held { reason: HeldReason::Poison, .. }));
 }
 
 #[test]

@@ -238,6 +238,54 @@ impl Queue {
         .await
     }
 
+    /// Whether a job of the quarantine is due and it is this worker's turn: for `hold` it is nobody else's.
+    ///
+    /// # Errors
+    ///
+    /// Redis is away or refuses.
+    pub async fn take_quarantine_turn(&self, hold: Duration) -> Result<bool, QueueError> {
+        let keys = self.keys();
+        let mut due = redis::cmd("ZCOUNT");
+        due.arg(keys.quarantine()).arg("-inf").arg(self.now().as_millisecond());
+        if self.link().query::<u64>(&due).await? == 0 {
+            return Ok(false);
+        }
+        let mut turn = redis::cmd("SET");
+        turn.arg(keys.quarantine_turn()).arg(self.nonce()).arg("NX");
+        turn.arg("PX").arg(u64::try_from(hold.as_millis()).unwrap_or(u64::MAX).max(1));
+        let taken: Option<String> = self.link().query(&turn).await?;
+        Ok(taken.is_some())
+    }
+
+    /// Claims one job of the quarantine that is due, without a permit for what it may ask the provider.
+    ///
+    /// Waits for as long as Redis is away: a claim that was granted and not heard of would be one more worker that vanished.
+    ///
+    /// # Errors
+    ///
+    /// Redis refuses, or answers nonsense.
+    pub async fn claim_alone(&self) -> Result<Option<ClaimedJob>, QueueError> {
+        let nonce = self.nonce();
+        let ask = || DueAsk {
+            index: self.keys().quarantine(),
+            dying_within: None,
+            with_outcome: true,
+            pace: None,
+            max: 1,
+        };
+        let claimed = self.link().persist("a claim", || self.claim_due(ask(), &nonce)).await?;
+        Ok(claimed.jobs.into_iter().next())
+    }
+
+    /// How many jobs wait to be run alone.
+    ///
+    /// # Errors
+    ///
+    /// Redis is away.
+    pub async fn quarantined(&self) -> Result<u64, QueueError> {
+        self.link().query(redis::cmd("ZCARD").arg(self.keys().quarantine())).await
+    }
+
     async fn claim_due(&self, ask: DueAsk<'_>, nonce: &str) -> Result<Claimed, QueueError> {
         let keys = self.keys();
         let (permits, account, pace) = match ask.pace {

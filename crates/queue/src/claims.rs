@@ -19,7 +19,9 @@ use apalis_core::task::Task;
 use apalis_core::task::builder::TaskBuilder;
 use apalis_core::worker::context::WorkerContext;
 use job::{AccountName, Curve, Job, JobSpec, Outcome};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{
+    OwnedRwLockReadGuard, OwnedRwLockWriteGuard, OwnedSemaphorePermit, RwLock, Semaphore, mpsc, watch,
+};
 use tokio_util::sync::CancellationToken;
 use tower::layer::util::Identity;
 use tracing::{error, warn};
@@ -59,6 +61,34 @@ pub struct Claim {
     /// Whether it goes through an open breaker, to find out whether that may close.
     pub probe: bool,
     _permit: OwnedSemaphorePermit,
+    _pass: Pass,
+}
+
+/// Where a worker lets claims in, and where it keeps them out while one job is to be alone.
+///
+/// Each claim carries a pass from before it is asked for until its step is over. The gate closes once every pass has been given
+/// back; from the moment that somebody wants to close it nobody else gets one, so that a busy worker comes to its turn as well.
+#[derive(Debug, Clone, Default)]
+pub struct Gate(Arc<RwLock<()>>);
+
+/// Leave to hold claims.
+#[derive(Debug, Clone)]
+pub struct Pass(#[expect(dead_code, reason = "it works by being held")] Arc<OwnedRwLockReadGuard<()>>);
+
+/// The gate is closed for as long as this lives.
+#[derive(Debug)]
+pub struct Closed(#[expect(dead_code, reason = "it works by being held")] OwnedRwLockWriteGuard<()>);
+
+impl Gate {
+    /// Waits until the gate is open.
+    pub async fn enter(&self) -> Pass {
+        Pass(Arc::new(self.0.clone().read_owned().await))
+    }
+
+    /// Keeps everybody out, and waits until all who are in have left. Whoever gives up waiting opens the gate again.
+    pub async fn close(&self) -> Closed {
+        Closed(self.0.clone().write_owned().await)
+    }
 }
 
 /// What a claim brought, before its lease is held.
@@ -153,6 +183,7 @@ pub struct Stage {
     leases: Leases,
     free: Arc<Semaphore>,
     wake: Wake,
+    gate: Gate,
     stop: CancellationToken,
     claims: mpsc::Sender<Claim>,
 }
@@ -164,11 +195,12 @@ impl Stage {
         leases: Leases,
         handlers: usize,
         wake: Wake,
+        gate: Gate,
         stop: CancellationToken,
     ) -> (Self, ClaimBackend) {
         let (claims, receiver) = mpsc::channel(handlers.max(1));
         let free = Arc::new(Semaphore::new(handlers.max(1)));
-        (Self { queue, leases, free, wake, stop, claims }, ClaimBackend { claims: receiver })
+        (Self { queue, leases, free, wake, gate, stop, claims }, ClaimBackend { claims: receiver })
     }
 
     /// Claims jobs for submit, one at a time: each takes a permit of the account's create rate.
@@ -176,18 +208,18 @@ impl Stage {
         let stage = self.clone();
         tokio::spawn(async move {
             let mut woken = stage.wake.0.subscribe();
-            while let Some(permit) = stage.permit().await {
+            while let Some((permit, pass)) = stage.permit().await {
                 let (sent, nonce) = (stage.leases.boot_now(), stage.queue.nonce());
                 match stage.until_redis_answers(|| stage.queue.claim_submit(&ask, &nonce)).await {
                     Some(SubmitClaim::Claimed { job, spec, probe }) => {
                         let spec = Some(spec.map(|spec| Arc::new(*spec)));
                         let work = Work { job: *job, spec, outcome: None, probe };
-                        if !stage.hand_out(work, sent, permit).await {
+                        if !stage.hand_out(work, sent, permit, pass).await {
                             return;
                         }
                     }
                     Some(SubmitClaim::Wait { why, wait }) => {
-                        drop(permit);
+                        drop((permit, pass));
                         // Only a permit or a pause has a time; what else is missing comes with a hint.
                         let interruptible = !matches!(
                             why,
@@ -224,7 +256,7 @@ impl Stage {
         let stage = self.clone();
         tokio::spawn(async move {
             let mut woken = stage.wake.0.subscribe();
-            while let Some(first) = stage.permit().await {
+            while let Some((first, pass)) = stage.permit().await {
                 let mut permits = vec![first];
                 while permits.len() < CLAIM_MAX {
                     let Ok(permit) = stage.free.clone().try_acquire_owned() else { break };
@@ -238,11 +270,11 @@ impl Stage {
                 let found = !jobs.is_empty();
                 for (claimed, permit) in jobs.into_iter().zip(&mut std::iter::from_fn(|| permits.pop())) {
                     let work = Work { job: claimed.job, spec: None, outcome: claimed.outcome, probe };
-                    if !stage.hand_out(work, sent, permit).await {
+                    if !stage.hand_out(work, sent, permit, pass.clone()).await {
                         return;
                     }
                 }
-                drop(permits);
+                drop((permits, pass));
                 if !found || wait != Wait::For(Duration::ZERO) {
                     stage.pause(wait, Some(&mut woken)).await;
                 }
@@ -250,19 +282,29 @@ impl Stage {
         });
     }
 
-    async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+    /// A free handler, and a pass.
+    async fn permit(&self) -> Option<(OwnedSemaphorePermit, Pass)> {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => None,
-            permit = self.free.clone().acquire_owned() => permit.ok(),
+            both = async {
+                let permit = self.free.clone().acquire_owned().await.ok()?;
+                Some((permit, self.gate.enter().await))
+            } => both,
         }
     }
 
     /// `false`: the worker of this stage is gone, and nothing may be claimed for it any more.
-    async fn hand_out(&self, work: Work, claimed_at_boot: Duration, permit: OwnedSemaphorePermit) -> bool {
+    async fn hand_out(
+        &self,
+        work: Work,
+        claimed_at_boot: Duration,
+        permit: OwnedSemaphorePermit,
+        pass: Pass,
+    ) -> bool {
         let Work { job, spec, outcome, probe } = work;
         let lease = self.leases.guard(&job, claimed_at_boot);
-        let claim = Claim { job, spec, outcome, lease, claimed_at_boot, probe, _permit: permit };
+        let claim = Claim { job, spec, outcome, lease, claimed_at_boot, probe, _permit: permit, _pass: pass };
         // The channel has room for as many claims as there are permits.
         let handed_out = self.claims.send(claim).await.is_ok();
         if !handed_out {

@@ -120,6 +120,16 @@ impl Keys {
         self.key("leases")
     }
 
+    /// ZSET job → due ms. Jobs that lost their workers again and again, whatever their next step: each is run alone.
+    pub fn quarantine(&self) -> String {
+        self.key("quarantine")
+    }
+
+    /// STRING, expires. Held by the worker that runs jobs of the quarantine.
+    pub fn quarantine_turn(&self) -> String {
+        self.key("quarantine_turn")
+    }
+
     /// ZSET job → since ms. Jobs that wait for a person.
     pub fn held(&self) -> String {
         self.key("held")

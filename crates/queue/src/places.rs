@@ -64,6 +64,11 @@ pub(crate) fn places(keys: &Keys, job: &Job, now: Timestamp) -> Vec<Place> {
         return places;
     }
     match &job.state {
+        JobState::Settling { due, .. } | JobState::Polling { due, .. } | JobState::Archiving { due, .. }
+            if job.alone =>
+        {
+            places.push(sorted(keys.quarantine(), *due));
+        }
         JobState::Queued { due, .. } if *due > now => places.push(sorted(keys.delayed(), *due)),
         JobState::Queued { .. } => {
             let lane = lane_member(job.priority, job.batch.as_ref());

@@ -47,6 +47,7 @@ pub(crate) fn to_fields(job: &Job) -> Fields {
     fields.put_unless_zero("t", job.tasks.into());
     fields.put_unless_zero("r", job.refusals.into());
     fields.put_unless_zero("rs", job.rescues.into());
+    fields.put_unless_zero("al", u64::from(job.alone));
     fields.put_unless_zero("ad", u64::from(job.adopted));
     fields.put_unless_zero("cr", u64::from(job.cancel_requested));
     fields.put_unless_zero("bi", job.billed.into());
@@ -148,6 +149,7 @@ pub(crate) fn from_fields(id: JobId, fields: &Fields) -> Result<Job, UnreadableR
         refusals: read.or_zero("r")?,
         retries,
         rescues: read.or_zero("rs")?,
+        alone: read.flag("al"),
         adopted: read.flag("ad"),
         cancel_requested: read.flag("cr"),
         billed: read.or_zero("bi")?,

@@ -215,6 +215,7 @@ fn kind_of(keys: &Keys, key: &str) -> &'static str {
         "leases" => "lease",
         "delayed" | "ready" => "ready",
         "due" => "due",
+        "quarantine" => "quarantine",
         "links" => "links",
         "held" => "held",
         _ => "entry",
@@ -231,6 +232,7 @@ fn possible_entries(keys: &Keys, job: &Job) -> Vec<(String, String)> {
         keys.due_settle(),
         keys.wait_archive(),
         keys.ready_archive(),
+        keys.quarantine(),
         keys.links(),
         keys.held(),
     ]

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod adapters;
+mod alone;
 mod archive_step;
 mod backlog;
 mod chance;

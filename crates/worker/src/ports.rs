@@ -87,6 +87,12 @@ pub trait Jobs: Leftovers {
     /// Claims attempts without an answer that are due to be looked into.
     async fn claim_settles(&self, max: usize) -> Result<Vec<Claimed>, JobsFault>;
 
+    /// Whether a job that is to be run alone is due and it is this worker's turn: for `hold` it is nobody else's.
+    async fn take_quarantine_turn(&self, hold: Duration) -> Result<bool, JobsFault>;
+
+    /// Claims one job that is to be run alone, and what its task brought. Waits for as long as the queue is away.
+    async fn claim_alone(&self) -> Result<Option<(Claimed, Option<Outcome>)>, JobsFault>;
+
     /// A sign of life of the queue's server.
     async fn beat(&self) -> Result<Beat, JobsFault>;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use queue::claims::Wakes;
+use queue::claims::{Gate, Wakes};
 use queue::{Leases, Queue, QueueError};
 use rand::Rng;
 use tokio::sync::Notify;
@@ -25,7 +25,7 @@ use crate::stages::Stages;
 use crate::streaks::Streaks;
 use crate::tally::{Summary, Tally};
 use crate::wire::OnTheWire;
-use crate::{backlog, extras, idle, promote, release, rescue, restore, retention, settle, sweep};
+use crate::{alone, backlog, extras, idle, promote, release, rescue, restore, retention, settle, sweep};
 
 /// How long a worker that is told to stop takes to give its steps back. With Redis in reach it takes milliseconds; without, the
 /// jobs come back when their leases end.
@@ -101,8 +101,9 @@ pub async fn run(
         DashScopeApi::new(&config.accounts, config.rules.create_timeout, clock.clone(), uploads_chance)?;
     // Our own token: `--until-idle` stops this worker, and nothing else of its process.
     let stop = stop.child_token();
+    let gate = Gate::default();
     let env = Arc::new(Env {
-        jobs: Arc::new(QueueJobs::new(queue.clone(), leases.clone(), &config)),
+        jobs: Arc::new(QueueJobs::new(queue.clone(), leases.clone(), &config).behind(gate.clone())),
         api: Arc::new(api),
         archive: Arc::new(BucketArchive::new(archive, config.input_store.clone())),
         clock,
@@ -133,8 +134,19 @@ pub async fn run(
         })
     });
 
-    let stages = Stages { env: env.clone(), queue, leases, wakes, name: name.clone(), stop: stop.clone() };
-    let drained = down_in_time(stages.run(), &env).await;
+    let stages = Stages {
+        env: env.clone(),
+        queue,
+        leases,
+        wakes,
+        gate: gate.clone(),
+        name: name.clone(),
+        stop: stop.clone(),
+    };
+    // What runs alone is a step like those of the stages, and gets the same time to be given back.
+    let steps =
+        async { tokio::join!(stages.run(), alone::run(&env, &gate, alone::PATIENCE_LEASES * lease)).0 };
+    let drained = down_in_time(steps, &env).await;
     stop.cancel();
     // Looking for idleness is a loop like the others: with Redis away it has no more time than they.
     let ended = tokio::time::timeout(LOOPS_END, async {

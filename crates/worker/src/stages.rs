@@ -25,7 +25,7 @@ use apalis_core::worker::builder::WorkerBuilder;
 use apalis_core::worker::context::WorkerContext;
 use apalis_core::worker::ext::parallelize::ParallelizeExt as _;
 use job::{BatchName, Job, JobId, Timestamp};
-use queue::claims::{Claim, ClaimBackend, Stage, Wakes};
+use queue::claims::{Claim, ClaimBackend, Gate, Stage, Wakes};
 use queue::{Leases, Queue, SubmitAsk};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span, debug, error, info_span};
@@ -49,6 +49,8 @@ pub(crate) struct Stages {
     pub(crate) queue: Queue,
     pub(crate) leases: Leases,
     pub(crate) wakes: Wakes,
+    /// Lets claims in, or keeps them out.
+    pub(crate) gate: Gate,
     /// Tells this start of the worker from every other.
     pub(crate) name: String,
     pub(crate) stop: CancellationToken,
@@ -104,8 +106,8 @@ impl Stages {
     }
 
     fn stage(&self, handlers: usize, wake: queue::claims::Wake) -> (Stage, Ending) {
-        let (stage, backend) =
-            Stage::new(self.queue.clone(), self.leases.clone(), handlers, wake, self.stop.clone());
+        let (queue, leases, gate) = (self.queue.clone(), self.leases.clone(), self.gate.clone());
+        let (stage, backend) = Stage::new(queue, leases, handlers, wake, gate, self.stop.clone());
         (stage, Ending(backend))
     }
 
@@ -145,6 +147,7 @@ impl Stages {
 
 async fn run_submit(claim: Claim, env: Data<Arc<Env>>) -> Result<(), BoxDynError> {
     let span = step_span("submit", &claim.job);
+    // What is not named here, permit and pass, stays in `claim`, and so until the step is over.
     let Claim { job, spec, lease, claimed_at_boot, probe, .. } = claim;
     let spec = spec.unwrap_or_else(|| Err("the claim came without it".to_owned()));
     // A later attempt waited for a reason, which its record does not keep.
@@ -161,22 +164,32 @@ async fn run_submit(claim: Claim, env: Data<Arc<Env>>) -> Result<(), BoxDynError
 }
 
 async fn run_poll(claim: Claim, env: Data<Arc<Env>>) -> Result<(), BoxDynError> {
-    let span = step_span("poll", &claim.job);
     let Claim { job, lease, probe, .. } = claim;
-    let step = Told { step: "poll", job: job.id, fence: job.fence, due: job.state.due() };
-    let work = within(POLL_MAX, poll::run(&env, PollClaim { job, lease: Box::new(HeldLease(lease)), probe }));
-    told(&env, step, work).instrument(span).await;
+    poll(&env, PollClaim { job, lease: Box::new(HeldLease(lease)), probe }).await;
     Ok(())
 }
 
+/// One poll, told in the log and within its deadline.
+pub(crate) async fn poll(env: &Env, claim: PollClaim) {
+    let span = step_span("poll", &claim.job);
+    let job = &claim.job;
+    let step = Told { step: "poll", job: job.id, fence: job.fence, due: job.state.due() };
+    told(env, step, within(POLL_MAX, poll::run(env, claim))).instrument(span).await;
+}
+
 async fn run_archive(claim: Claim, env: Data<Arc<Env>>) -> Result<(), BoxDynError> {
-    let span = step_span("archive", &claim.job);
     let Claim { job, outcome, lease, claimed_at_boot, .. } = claim;
-    let step = Told { step: "archive", job: job.id, fence: job.fence, due: job.state.due() };
     let lease = Arc::new(HeldLease(lease));
-    let claim = ArchiveClaim { job, outcome, lease, claimed_at: claimed_at_boot };
-    told(&env, step, within(ARCHIVE_MAX, archive_step::run(&env, claim))).instrument(span).await;
+    archive(&env, ArchiveClaim { job, outcome, lease, claimed_at: claimed_at_boot }).await;
     Ok(())
+}
+
+/// One round of copying, told in the log and within its deadline.
+pub(crate) async fn archive(env: &Env, claim: ArchiveClaim) {
+    let span = step_span("archive", &claim.job);
+    let job = &claim.job;
+    let step = Told { step: "archive", job: job.id, fence: job.fence, due: job.state.due() };
+    told(env, step, within(ARCHIVE_MAX, archive_step::run(env, claim))).instrument(span).await;
 }
 
 /// What the log says of a step.

@@ -7,6 +7,7 @@ mod demo;
 mod expiry;
 mod failures;
 mod namespaces;
+mod poison;
 mod retries;
 mod settling;
 mod shutdown;

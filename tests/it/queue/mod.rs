@@ -9,6 +9,7 @@ mod leftovers;
 mod lists;
 mod outages;
 mod permits;
+mod quarantine;
 mod repair;
 mod rescue;
 mod restore;

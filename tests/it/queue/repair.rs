@@ -177,6 +177,13 @@ async fn jobs_that_wait_for_their_time_or_for_a_person_are_found_as_well() {
 }
 
 #[tokio::test]
+async fn a_job_that_is_lost_in_quarantine_is_found() {
+    let world = World::with_lease(Duration::from_millis(50)).await;
+    let job = super::quarantine::quarantined(&world).await;
+    world.lose(&job, world.queue.keys().quarantine(), &job.id.to_string(), "quarantine").await;
+}
+
+#[tokio::test]
 async fn what_no_record_accounts_for_is_taken_away() {
     let world = one_job().await;
     let keys = world.queue.keys();

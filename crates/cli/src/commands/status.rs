@@ -15,6 +15,7 @@ pub(super) async fn run(app: &App) -> Result<u8, Failure> {
     let failed = |error| queue_failure(error, "read the status");
     let counts = queue.counts().await.map_err(failed)?;
     let delayed = queue.delayed().await.map_err(failed)?;
+    let quarantined = queue.quarantined().await.map_err(failed)?;
     let backlog = queue.copy_backlog().await.map_err(failed)?;
     let losses = queue.losses().await.map_err(failed)?;
     let redis_went_back = queue.last_restore().await.map_err(failed)?.map(RestoreView::from);
@@ -32,6 +33,7 @@ pub(super) async fn run(app: &App) -> Result<u8, Failure> {
         jobs: JobCounts::of(|state| counts.get(&state).copied().unwrap_or(0), None),
         states: counts.iter().map(|(state, count)| (state.as_str(), *count)).collect(),
         delayed,
+        quarantined,
         first_link_dies_at: backlog.first_link_dies_at,
         copies: CopiesView::new(&backlog),
         lost: LostView::new(losses, &settings.prices().currency),

@@ -23,6 +23,8 @@ pub(crate) struct StatusView {
     pub(crate) states: BTreeMap<&'static str, u64>,
     /// Queued jobs that wait for their time: a retry, a refusal, a `not_before`.
     pub(crate) delayed: u64,
+    /// Jobs that lost their workers again and again, and wait to be run alone.
+    pub(crate) quarantined: u64,
     /// When the first link among the images that wait to be copied dies.
     pub(crate) first_link_dies_at: Option<Timestamp>,
     /// What waits to be copied, and how copying goes.
@@ -228,6 +230,10 @@ impl StatusView {
                 },
             ),
         ];
+        if self.quarantined > 0 {
+            let jobs = counted(self.quarantined, "job");
+            rows.push(("quarantine", format!("{jobs} that lost worker after worker, to be run alone")));
+        }
         if self.copies.jobs > 0 {
             rows.push(("to copy", self.copies.render(self.now)));
         }
@@ -358,6 +364,7 @@ mod tests {
             jobs,
             states: counts,
             delayed: 3,
+            quarantined: 1,
             first_link_dies_at: None,
             copies: CopiesView::new(&Default::default()),
             lost: LostView::new(Default::default(), "USD"),
@@ -379,6 +386,7 @@ mod tests {
           canceled   0
           expired    0
           held       1, see `imagemill job ls --held`
+        quarantine   1 job that lost worker after worker, to be run alone
         redis        went back in time 1m 00s ago: 12 tasks written down again, 11 taken by their jobs, 1 extra
         repairs      index entries that were lost, or too many, were put right: extra_slot 1, lease 2
 

@@ -31,7 +31,7 @@ section! {
         create_timeout: Span<100> = Span(job::Rules::default().create_timeout);
         /// How long after a create call timed out the provider may still act on it.
         held_request_timeout: Span<0> = Span(job::Rules::default().held_request_timeout);
-        /// Workers that may vanish over one step of a job before it is held.
+        /// Workers that may vanish over one step of a job before it is run alone; if that worker vanishes as well, it is held.
         rescues_max: Whole<1, 100> = Whole(u64::from(job::Rules::default().rescues_max));
         /// How long one pass of the sweep takes that looks for index entries which are lost, and rebuilds them from the records.
         sweep_every: Span<100> = Span(defaults().sweep_every);

@@ -8,6 +8,7 @@ use job::{
     AccountName, Attempt, CopyBacklog, Event, Job, JobId, JobSpec, JobState, Model, Outcome, Rules,
     StateName, TaskId, Timestamp,
 };
+use queue::claims::{Gate, Pass};
 use queue::{
     AccountLimits, Call, CommitError, Committed, ExtraTask, LeaseGuard, Leases, Orphans, Queue, QueueError,
     Retention, TaskOwner, Wait,
@@ -28,6 +29,7 @@ const HELD_MAX: usize = 5_000;
 pub struct QueueJobs {
     queue: Queue,
     leases: Leases,
+    gate: Gate,
     rules: Rules,
     retention: Retention,
     limits: HashMap<AccountName, AccountLimits>,
@@ -41,7 +43,17 @@ impl QueueJobs {
             .iter()
             .filter_map(|account| Some((account.name.clone(), query_limits(account.limits.values())?)))
             .collect();
-        Self { queue, leases, rules: config.rules.clone(), retention: config.retention, limits }
+        let gate = Gate::default();
+        Self { queue, leases, gate, rules: config.rules.clone(), retention: config.retention, limits }
+    }
+}
+
+impl QueueJobs {
+    /// The same behind the gate of its worker: what is claimed here keeps that open.
+    #[must_use]
+    pub fn behind(mut self, gate: Gate) -> Self {
+        self.gate = gate;
+        self
     }
 }
 
@@ -52,6 +64,18 @@ pub(crate) fn query_limits<'a>(limits: impl Iterator<Item = &'a AccountLimits>) 
 
 /// A lease as the steps see it.
 pub(crate) struct HeldLease(pub(crate) LeaseGuard);
+
+/// A lease with the pass of its claim.
+struct PassedLease {
+    lease: HeldLease,
+    _pass: Pass,
+}
+
+impl Lease for PassedLease {
+    fn age_of_renewal(&self) -> Option<Duration> {
+        self.lease.age_of_renewal()
+    }
+}
 
 impl Lease for HeldLease {
     fn age_of_renewal(&self) -> Option<Duration> {
@@ -197,10 +221,25 @@ impl Jobs for QueueJobs {
     }
 
     async fn claim_settles(&self, max: usize) -> Result<Vec<Claimed>, JobsFault> {
+        let pass = self.gate.enter().await;
         let (asked_at, nonce) = (self.leases.boot_now(), self.queue.nonce());
         let claimed = self.queue.claim_settles(max, &nonce).await?;
-        let hold = |job: Job| Claimed { lease: Box::new(HeldLease(self.leases.guard(&job, asked_at))), job };
+        let hold = |job: Job| {
+            let lease = HeldLease(self.leases.guard(&job, asked_at));
+            Claimed { lease: Box::new(PassedLease { lease, _pass: pass.clone() }), job }
+        };
         Ok(claimed.jobs.into_iter().map(|claimed| hold(claimed.job)).collect())
+    }
+
+    async fn take_quarantine_turn(&self, hold: Duration) -> Result<bool, JobsFault> {
+        Ok(self.queue.take_quarantine_turn(hold).await?)
+    }
+
+    async fn claim_alone(&self) -> Result<Option<(Claimed, Option<Outcome>)>, JobsFault> {
+        let asked_at = self.leases.boot_now();
+        let Some(claimed) = self.queue.claim_alone().await? else { return Ok(None) };
+        let lease = Box::new(HeldLease(self.leases.guard(&claimed.job, asked_at)));
+        Ok(Some((Claimed { job: claimed.job, lease }, claimed.outcome)))
     }
 
     async fn beat(&self) -> Result<Beat, JobsFault> {

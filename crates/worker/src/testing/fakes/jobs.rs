@@ -283,6 +283,21 @@ impl Jobs for FakeJobs {
         Ok(Vec::new())
     }
 
+    async fn take_quarantine_turn(&self, _: Duration) -> Result<bool, JobsFault> {
+        Ok(self.state.lock().unwrap().jobs.values().any(|(job, _)| job.alone && !job.claimed))
+    }
+
+    async fn claim_alone(&self) -> Result<Option<(Claimed, Option<Outcome>)>, JobsFault> {
+        let mut state = self.state.lock().unwrap();
+        let now = state.now;
+        let due = |job: &Job| job.alone && !job.claimed && job.state.due().is_some_and(|due| due <= now);
+        let Some((job, _)) = state.jobs.values_mut().find(|(job, _)| due(job)) else { return Ok(None) };
+        job.claimed = true;
+        let (job, lease) = (job.clone(), Box::new(super::FakeLease(Some(Duration::ZERO))));
+        let outcome = state.outcomes.get(&job.id).cloned();
+        Ok(Some((Claimed { job, lease }, outcome)))
+    }
+
     async fn beat(&self) -> Result<Beat, JobsFault> {
         Ok(Beat { run_id: "r".to_owned(), time: self.now() })
     }

@@ -1,0 +1,197 @@
+//! Runs jobs that lost their workers again and again, each while this worker has nothing else in hand.
+//!
+//! Whether such a job brings its workers down, or was beside one that does, only a step by itself shows. So the gate of the stages is
+//! closed first: no other lease is held then, and nobody else's job is lost with the worker. If it dies, the job is held, or,
+//! with paid images, tried alone again (`job::Event::Rescued`). Never more than one such step at a time. Started by
+//! [`crate::run()`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use job::{Event, JobState, Outcome};
+use queue::claims::{Closed, Gate};
+use tracing::{debug, error, info, warn};
+
+use crate::archive_step::ArchiveClaim;
+use crate::env::Env;
+use crate::permit::query_permit;
+use crate::poll::PollClaim;
+use crate::ports::Claimed;
+use crate::{settle, stages};
+
+/// How often the quarantine is looked at, and the rest between two steps. Source: ours; it is empty in normal runs.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// How many leases long the gate may be waited for, and then be closed.
+///
+/// Source: ours; with leases of 10 s that is as long as a create may take, the longest step that is not a large copy. Meanwhile
+/// the worker begins nothing else; a copy that takes longer is waited for again.
+pub(crate) const PATIENCE_LEASES: u32 = 3;
+
+/// Runs what is due in the quarantine until the worker stops.
+pub(crate) async fn run(env: &Arc<Env>, gate: &Gate, patience: Duration) {
+    loop {
+        tokio::select! {
+            biased;
+            () = env.stop.cancelled() => return,
+            () = tokio::time::sleep(EVERY) => look(env, gate, patience).await,
+        }
+    }
+}
+
+/// One look; if there is something and it is our turn, the gate is closed and what is due is run, one after the other.
+async fn look(env: &Arc<Env>, gate: &Gate, patience: Duration) {
+    let closed = tokio::select! {
+        biased;
+        () = env.stop.cancelled() => return,
+        closed = close_if_needed(env, gate, patience) => closed,
+    };
+    let Some(_closed) = closed else { return };
+    // In a task of its own, so that a panic stays in its step. Waited for also when the worker stops: it gives back what it holds.
+    let steps = tokio::spawn(run_due(env.clone(), patience));
+    if let Err(fault) = steps.await {
+        error!("A step that ran alone panicked: {fault}");
+    }
+}
+
+async fn close_if_needed(env: &Env, gate: &Gate, patience: Duration) -> Option<Closed> {
+    match env.jobs.take_quarantine_turn(2 * patience).await {
+        Ok(true) => {}
+        Ok(false) => return None,
+        Err(fault) => {
+            debug!(error = &fault as &dyn std::error::Error, "The quarantine could not be looked at");
+            return None;
+        }
+    }
+    let closed = tokio::time::timeout(patience, gate.close()).await;
+    if closed.is_err() {
+        info!("A job that is to be run alone waits on: other steps took longer than {patience:?}");
+    }
+    closed.ok()
+}
+
+async fn run_due(env: Arc<Env>, patience: Duration) {
+    let began = env.clock.elapsed();
+    while !env.stop.is_cancelled() && env.clock.elapsed().saturating_sub(began) < patience {
+        match env.jobs.claim_alone().await {
+            Ok(Some((claimed, outcome))) => step(&env, claimed, outcome).await,
+            Ok(None) => return,
+            Err(fault) => {
+                warn!(error = &fault as &dyn std::error::Error, "No job could be claimed to be run alone");
+                return;
+            }
+        }
+    }
+}
+
+/// The next step of one job, whichever it is.
+async fn step(env: &Env, claimed: Claimed, outcome: Option<Outcome>) {
+    let job = &claimed.job;
+    warn!(
+        job.id = %job.id, job.state = %job.state_name(), rescues = job.rescues,
+        "Job {} lost {} workers while it was {}; it is run alone", job.id, job.rescues, job.state_name()
+    );
+    let claimed_at = env.clock.elapsed();
+    match &job.state {
+        JobState::Settling { .. } => settle::settle(env, vec![claimed]).await,
+        JobState::Polling { attempt, .. } => {
+            // The claim of the poll stage brings its permit; this one did not.
+            let permit = tokio::select! {
+                biased;
+                () = env.stop.cancelled() => false,
+                permit = query_permit(env, &attempt.account) => permit.is_ok(),
+            };
+            let Claimed { job, lease } = claimed;
+            if permit {
+                stages::poll(env, PollClaim { job, lease, probe: false }).await;
+            } else {
+                env.commit(&job, Event::GivenBack, None).await;
+            }
+        }
+        JobState::Archiving { .. } => {
+            let Claimed { job, lease } = claimed;
+            stages::archive(env, ArchiveClaim { job, outcome, lease: lease.into(), claimed_at }).await;
+        }
+        _ => {
+            env.commit(job, Event::GivenBack, None).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use job::{Job, StateName, TaskPhase};
+
+    use super::*;
+    use crate::testing::{World, report};
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// A world in which a poll is to be run alone.
+    fn quarantined() -> (Arc<Env>, Arc<crate::testing::FakeJobs>, Job) {
+        let world = World::new();
+        let job = world.polling(1, TaskPhase::Running);
+        world.api.on_fetch(Ok(report(dashscope::TaskStatus::Running)));
+        world.jobs.meddle(job.id, |job| {
+            job.claimed = false;
+            job.alone = true;
+            job.rescues = 3;
+        });
+        (Arc::new(world.env), world.jobs, job)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_is_run_alone_only_when_every_other_step_is_over() {
+        let (env, jobs, job) = quarantined();
+        let gate = Gate::default();
+        let other_step = gate.enter().await;
+        let looking = look(&env, &gate, PATIENCE);
+        tokio::pin!(looking);
+        let early = tokio::time::timeout(PATIENCE / 2, &mut looking).await;
+        assert!(early.is_err(), "it did not wait");
+        assert_eq!((jobs.events().len(), jobs.permits()), (0, 0));
+        // Nobody else begins meanwhile.
+        assert!(tokio::time::timeout(Duration::from_secs(1), gate.enter()).await.is_err());
+        drop(other_step);
+        looking.await;
+        assert_eq!((jobs.events().len(), jobs.permits()), (1, 1));
+        assert!(!jobs.job(job.id).alone, "a step that was written down ends the quarantine");
+        let _open = gate.enter().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_step_that_takes_too_long_is_not_waited_for_and_the_gate_opens_again() {
+        let (env, jobs, job) = quarantined();
+        let gate = Gate::default();
+        let _long_step = gate.enter().await;
+        look(&env, &gate, PATIENCE).await;
+        assert!(jobs.events().is_empty() && jobs.job(job.id).alone);
+        let _open = gate.enter().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_is_told_to_stop_does_not_wait_for_the_gate() {
+        let (env, jobs, _) = quarantined();
+        let gate = Gate::default();
+        let _long_step = gate.enter().await;
+        let stop = async {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            env.stop.cancel();
+        };
+        let before = tokio::time::Instant::now();
+        tokio::join!(run(&env, &gate, PATIENCE), stop);
+        assert!(before.elapsed() < Duration::from_secs(3));
+        assert!(jobs.events().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_step_that_is_given_back_stays_in_quarantine() {
+        let (env, jobs, job) = quarantined();
+        env.stop.cancel();
+        let (claimed, outcome) = env.jobs.claim_alone().await.unwrap().unwrap();
+        step(&env, claimed, outcome).await;
+        let job = jobs.job(job.id);
+        assert_eq!((job.state_name(), job.alone, job.rescues), (StateName::Polling, true, 3));
+        assert_eq!(jobs.events(), ["GivenBack"]);
+    }
+}
