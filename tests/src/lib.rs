@@ -34,7 +34,7 @@ pub use least_late::least_late;
 pub use logs::{Line, Step, WorkerLog, secrets};
 pub use moved::{Moved, moved};
 pub use process::{Process, free_port};
-pub use proxy::LossyProxy;
+pub use proxy::{CuttingProxy, LossyProxy};
 pub use redis_server::{Fsync, RedisServer};
 pub use report::{Report, quantile};
 pub use seaweed::SeaweedFs;

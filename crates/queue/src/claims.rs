@@ -18,7 +18,7 @@ use apalis_core::backend::{Backend, BackendConfig};
 use apalis_core::task::Task;
 use apalis_core::task::builder::TaskBuilder;
 use apalis_core::worker::context::WorkerContext;
-use job::{AccountName, Curve, Job, JobSpec, Outcome};
+use job::{AccountName, Curve, Event, Job, JobSpec, Outcome, Rules};
 use tokio::sync::{
     OwnedRwLockReadGuard, OwnedRwLockWriteGuard, OwnedSemaphorePermit, RwLock, Semaphore, mpsc, watch,
 };
@@ -26,10 +26,11 @@ use tokio_util::sync::CancellationToken;
 use tower::layer::util::Identity;
 use tracing::{error, warn};
 
+use crate::breaker::Turn;
 use crate::claim::{Claimed, SubmitAsk, SubmitClaim, WhyWait};
 use crate::error::QueueError;
 use crate::lease::{LeaseGuard, Leases};
-use crate::limits::AccountLimits;
+use crate::limits::{AccountLimits, Call};
 use crate::reply::Wait;
 use crate::{Hint, Queue};
 
@@ -213,6 +214,12 @@ impl Stage {
                 match stage.until_redis_answers(|| stage.queue.claim_submit(&ask, &nonce)).await {
                     Some(SubmitClaim::Claimed { job, spec, probe }) => {
                         let spec = Some(spec.map(|spec| Arc::new(*spec)));
+                        if !stage.has_replicas().await {
+                            stage.give_back_unsent(&job, &ask, probe).await;
+                            drop((permit, pass));
+                            stage.until_replicas_follow().await;
+                            continue;
+                        }
                         let work = Work { job: *job, spec, outcome: None, probe };
                         if !stage.hand_out(work, sent, permit, pass).await {
                             return;
@@ -280,6 +287,47 @@ impl Stage {
                 }
             }
         });
+    }
+
+    /// Whether the claim that was just granted survives the loss of this Redis, as far as that is demanded.
+    ///
+    /// A worker that is told to stop does not wait for that: its step gives the claim back unsent.
+    async fn has_replicas(&self) -> bool {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => true,
+            replicated = self.queue.is_replicated() => replicated,
+        }
+    }
+
+    /// Nothing was sent for the claim, and nothing will be: place and turn go back, and the next probe may go out at once.
+    async fn give_back_unsent(&self, job: &Job, ask: &SubmitAsk, probe: bool) {
+        let (demanded, wait) = self.queue.demanded_replicas();
+        warn!(
+            job.id = %job.id, demanded,
+            "Job {} is not sent: fewer than {demanded} replicas have its claim after {wait:?}; \
+             see `connected_slaves` and `lag` in INFO replication, or lower `redis.replicas`", job.id
+        );
+        let rules = Rules::default();
+        if let Err(problem) = self.queue.commit(job, Event::NotSent, &rules, None).await {
+            warn!(job.id = %job.id, error = &problem as &dyn std::error::Error, "Job {} was not given back", job.id);
+        }
+        let token = format!("{}:{}", job.id, job.attempts);
+        for call in [Call::Create(None), Call::Create(Some(ask.model))].into_iter().filter(|_| probe) {
+            let (token, waits) = (Some(token.as_str()), &rules.breaker);
+            if let Err(problem) =
+                self.queue.turn_breaker(&ask.account, call, token, &Turn::Release, waits).await
+            {
+                warn!(account = %ask.account, error = &problem as &dyn std::error::Error, "A probe was not given back");
+            }
+        }
+    }
+
+    /// Waits before the next claim: one that is given back as well would only be another attempt of a job.
+    async fn until_replicas_follow(&self) {
+        while !self.stop.is_cancelled() && !self.has_replicas().await {
+            self.pause(Wait::For(IDLE), None).await;
+        }
     }
 
     /// A free handler, and a pass.

@@ -274,6 +274,11 @@ impl Keys {
         self.key("repairs")
     }
 
+    /// STRING. The last write that replicas were waited for with.
+    pub fn replicated(&self) -> String {
+        self.key("replicated")
+    }
+
     /// STRING, 10 minutes. The first answer to a call, for its repetition.
     pub fn reply(&self, nonce: &str) -> String {
         self.key(&format!("reply:{nonce}"))

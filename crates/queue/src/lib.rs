@@ -22,6 +22,7 @@ mod promote;
 mod read;
 mod record;
 mod repair;
+mod replicas;
 mod reply;
 mod restore;
 mod retention;
@@ -54,6 +55,7 @@ use rand::Rng;
 pub use read::{BatchSummary, Cursor, JobFilter, Page};
 pub use record::UnreadableRecord;
 pub use repair::{Repair, Sweep};
+use replicas::Replicas;
 pub use reply::Wait;
 use restore::Memory;
 pub use restore::{Recovery, RestoreNote, Rewritten};
@@ -72,6 +74,7 @@ struct Inner {
     keys: Keys,
     lease: Duration,
     memory: Memory,
+    replicas: Replicas,
 }
 
 impl Queue {
@@ -83,7 +86,9 @@ impl Queue {
     pub async fn connect(settings: &RedisSettings, rng: Box<dyn Rng + Send>) -> Result<Self, ConnectError> {
         let link = Link::open(settings, rng).await?;
         let keys = Keys::new(&settings.namespace);
-        Ok(Self { inner: Arc::new(Inner { link, keys, lease: settings.lease, memory: Memory::default() }) })
+        let replicas = Replicas::new(settings.replicas, settings.replica_wait);
+        let (lease, memory) = (settings.lease, Memory::default());
+        Ok(Self { inner: Arc::new(Inner { link, keys, lease, memory, replicas }) })
     }
 
     /// Redis's time now, estimated from its last answer and our monotonic clock.

@@ -24,6 +24,10 @@ pub struct RedisSettings {
     pub response_timeout: Duration,
     /// How long a claim lasts without renewal. Default 10 s.
     pub lease: Duration,
+    /// How many replicas must have a claim before its create is sent. Default 0: one Redis with `appendfsync always`.
+    pub replicas: u32,
+    /// How long they are waited for. Default 1 s: well within the 5 s in which a create may be sent.
+    pub replica_wait: Duration,
     /// A CA in PEM for `rediss://`, where the system's are not to be used.
     pub ca_file: Option<std::path::PathBuf>,
 }
@@ -35,6 +39,8 @@ impl Default for RedisSettings {
             namespace: "imagemill".to_owned(),
             response_timeout: Duration::from_secs(10),
             lease: Duration::from_secs(10),
+            replicas: 0,
+            replica_wait: Duration::from_secs(1),
             ca_file: None,
         }
     }
@@ -160,9 +166,17 @@ impl Link {
 
     /// A connection of its own, for reads that block.
     pub(crate) async fn blocking_connection(&self) -> Result<redis::aio::MultiplexedConnection, QueueError> {
+        self.connection(self.response_timeout + BLOCK).await
+    }
+
+    /// A connection of its own, whose answers may take this long.
+    pub(crate) async fn connection(
+        &self,
+        response_timeout: Duration,
+    ) -> Result<redis::aio::MultiplexedConnection, QueueError> {
         let config = redis::AsyncConnectionConfig::new()
             .set_connection_timeout(Some(Duration::from_secs(5)))
-            .set_response_timeout(Some(self.response_timeout + BLOCK));
+            .set_response_timeout(Some(response_timeout));
         Ok(self.client.get_multiplexed_async_connection_with_config(&config).await?)
     }
 

@@ -8,6 +8,8 @@ mod expiry;
 mod failures;
 mod namespaces;
 mod poison;
+mod redis_faults;
+mod replicas;
 mod retries;
 mod settling;
 mod shutdown;

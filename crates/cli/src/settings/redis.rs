@@ -6,7 +6,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::layers::section;
-use super::value::{Setting, Span, Wrong, quoted};
+use super::value::{Setting, Span, Whole, Wrong, quoted};
 
 section! {
     /// The queue: one Redis, with AOF on and `maxmemory-policy noeviction`.
@@ -19,6 +19,10 @@ section! {
         response_timeout: Span<100> = Span(queue::RedisSettings::default().response_timeout);
         /// How long a claim lasts without renewal: jobs of a worker that vanished move on after it.
         lease: Span<500> = Span(queue::RedisSettings::default().lease);
+        /// How many replicas must have a claim before its create is sent; else it is given back, unsent.
+        replicas: Whole<0, 100> = Whole(u64::from(queue::RedisSettings::default().replicas));
+        /// How long these replicas are waited for: well below `worker.send_within`.
+        replica_wait: Span<10> = Span(queue::RedisSettings::default().replica_wait);
         /// A CA in PEM for rediss://, where the system's are not to be used.
         ca_file: Option<PathBuf> = None, example "/etc/ssl/redis-ca.pem";
     }
@@ -32,6 +36,8 @@ impl RedisSection {
             namespace: self.namespace.value.0.clone(),
             response_timeout: self.response_timeout.value.0,
             lease: self.lease.value.0,
+            replicas: self.replicas.value.small(),
+            replica_wait: self.replica_wait.value.0,
             ca_file: self.ca_file.value.clone(),
         }
     }
