@@ -8,6 +8,7 @@ use std::time::Duration;
 use dashscope::Model;
 use jiff::SignedDuration;
 use job::AccountName;
+use queue::claims::Gate;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::Notify;
@@ -31,7 +32,7 @@ use crate::streaks::Streaks;
 use crate::submit::{self, SubmitClaim};
 use crate::tally::Tally;
 use crate::wire::OnTheWire;
-use crate::{backlog, extras, promote, release, rescue, restore, settle};
+use crate::{alone, backlog, extras, promote, release, rescue, restore, settle};
 
 /// The longest wait of a stage that nobody wakes.
 const IDLE: Duration = Duration::from_secs(5);
@@ -75,6 +76,7 @@ struct Stage {
     env: Arc<Env>,
     jobs: Arc<TwinJobs>,
     process: Arc<Process>,
+    gate: Gate,
 }
 
 impl TestWorker {
@@ -122,7 +124,8 @@ impl TestWorker {
             tally: Tally::default(),
         });
         process.spawn(leases.renew(queue, process.clone(), shared.config.renew_every));
-        let stage = Stage { env: env.clone(), jobs, process: process.clone() };
+        let gate = Gate::default();
+        let stage = Stage { env: env.clone(), jobs, process: process.clone(), gate: gate.clone() };
         for account in &shared.config.accounts {
             for model in account.limits.keys() {
                 process.spawn(stage.clone().submits(account.name.clone(), *model));
@@ -146,6 +149,8 @@ impl TestWorker {
         process.spawn(async move { extras::run(&of).await });
         let of = env.clone();
         process.spawn(async move { backlog::run(&of).await });
+        let of = env.clone();
+        process.spawn(async move { alone::run(&of, &gate, LEASE * alone::PATIENCE_LEASES).await });
         Self { env, process }
     }
 }
@@ -157,6 +162,7 @@ impl Stage {
         let (send_within, probe_window) = (config.send_within, config.probe_window());
         let ask = SubmitAsk { account, model, send_within, probe_window };
         while !self.env.stop.is_cancelled() {
+            let pass = self.gate.enter().await;
             let (asked_at, nonce) = (self.env.clock.elapsed(), self.jobs.nonce());
             let claimed = loop {
                 match self.jobs.claim_submit(&ask, nonce).await {
@@ -172,9 +178,15 @@ impl Stage {
                     let spec = Ok(Arc::new(spec));
                     let claim = SubmitClaim { job, spec, lease, claimed_at: asked_at, probe };
                     let env = self.env.clone();
-                    self.process.spawn(async move { submit::run(&env, claim).await });
+                    self.process.spawn(async move {
+                        submit::run(&env, claim).await;
+                        drop(pass);
+                    });
                 }
-                SubmitClaimed::Wait(wait) => self.wait(wait, &mut seen).await,
+                SubmitClaimed::Wait(wait) => {
+                    drop(pass);
+                    self.wait(wait, &mut seen).await;
+                }
             }
         }
     }
@@ -182,6 +194,7 @@ impl Stage {
     async fn due(self, what: Due) {
         let mut seen = 0;
         while !self.env.stop.is_cancelled() {
+            let pass = Arc::new(self.gate.enter().await);
             let (asked_at, nonce) = (self.env.clock.elapsed(), self.jobs.nonce());
             let claimed = loop {
                 match self.jobs.claim_due(what, CLAIM_MAX, nonce).await {
@@ -193,6 +206,7 @@ impl Stage {
             let (found, probe) = (!claimed.jobs.is_empty(), claimed.probe);
             for (job, outcome) in claimed.jobs {
                 let (env, lease) = (self.env.clone(), self.jobs.leases.guard(&job, asked_at));
+                let pass = pass.clone();
                 self.process.spawn(async move {
                     match what {
                         Due::Poll => poll::run(&env, PollClaim { job, lease: Box::new(lease), probe }).await,
@@ -202,8 +216,10 @@ impl Stage {
                             archive_step::run(&env, claim).await;
                         }
                     }
+                    drop(pass);
                 });
             }
+            drop(pass);
             if !found {
                 self.wait(claimed.wait, &mut seen).await;
             }

@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use job::{
     AccountName, CopyBacklog, Event, Job, JobId, JobSpec, Model, Outcome, StateName, TaskId, Timestamp,
 };
-use queue::TaskOwner;
+use queue::{Sweep, TaskOwner};
 
 use super::{Call, Due, DueClaimed, Seen, SubmitAsk, SubmitClaimed, TwinQueue, away};
 use crate::chance::Chance;
@@ -267,6 +267,22 @@ impl Jobs for TwinJobs {
         let claimed = self.claim_due(Due::Settle, max, nonce).await?;
         let hold = |job: Job| Claimed { lease: Box::new(self.leases.guard(&job, asked_at)), job };
         Ok(claimed.jobs.into_iter().map(|(job, _)| hold(job)).collect())
+    }
+
+    async fn take_quarantine_turn(&self, _: Duration) -> Result<bool, JobsFault> {
+        self.reach().await?;
+        Ok(self.queue.store().is_any_due(Due::Alone, self.queue.time.now()))
+    }
+
+    async fn claim_alone(&self) -> Result<Option<(Claimed, Option<Outcome>)>, JobsFault> {
+        let (asked_at, nonce) = (self.leases.boot_now(), self.nonce());
+        let mut claimed = self.claim_due(Due::Alone, 1, nonce).await?;
+        let hold = |job: Job| Claimed { lease: Box::new(self.leases.guard(&job, asked_at)), job };
+        Ok(claimed.jobs.pop().map(|(job, outcome)| (hold(job), outcome)))
+    }
+
+    async fn sweep(&self, every: Duration) -> Result<Sweep, JobsFault> {
+        Ok(Sweep { ours: true, pause: every, ..Sweep::default() })
     }
 
     async fn beat(&self) -> Result<Beat, JobsFault> {

@@ -179,6 +179,8 @@ pub(crate) enum Due {
     Archive,
     /// Attempts to be settled.
     Settle,
+    /// What is to be run alone, whichever of these it is.
+    Alone,
 }
 
 /// What the run needs to hold tasks and records against each other.

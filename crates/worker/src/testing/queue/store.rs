@@ -280,10 +280,11 @@ impl Store {
 
     /// When a job is due for a kind of claim, if it is one for it. Copies come by the time at which their links die.
     fn due(&self, what: Due, job: &Job) -> Option<Timestamp> {
-        if job.claimed {
+        if job.claimed || job.alone != (what == Due::Alone) {
             return None;
         }
         match (what, &job.state) {
+            (Due::Alone, state) => state.due(),
             (Due::Poll, JobState::Polling { due, .. }) | (Due::Settle, JobState::Settling { due, .. }) => {
                 Some(*due)
             }
