@@ -208,7 +208,9 @@ impl Step<'_> {
                 let copying = matches!(state, JobState::Archiving { deadline, .. } if self.now < deadline);
                 if self.job.alone && !copying {
                     let attempt = state.attempt()?.clone();
-                    return Some(self.held(HeldReason::Poison, &attempt, true, false));
+                    // A task that is being copied has ended, and is booked.
+                    let unsettled = !matches!(state, JobState::Archiving { .. });
+                    return Some(self.held(HeldReason::Poison, &attempt, unsettled, false));
                 }
                 // The first time it was most likely not the job's fault; a job that keeps losing its workers waits longer and
                 // longer, and in the end is run alone: whether its neighbours or itself are at fault, that shows it.

@@ -309,3 +309,24 @@ fn asking_for_missing_images_leaves_the_job_as_it_is_and_says_which_job_has_them
     assert!(message.contains(&JobId::fresh(0, 2).to_string()), "{message}");
     assert!(polling().apply(asked, at(2), &Rules::default(), 1.0).is_err());
 }
+
+#[test]
+fn a_known_task_of_a_held_job_is_looked_after_when_the_job_goes_on_without_it() {
+    let resolved = |held: &Job, event| held.apply(event, at(90_000), &Rules::default(), 1.0).unwrap();
+    let killed = |mut job: Job, seconds| {
+        while job.state_name() != StateName::Held {
+            job = apply(&job, Event::Rescued, seconds);
+        }
+        job
+    };
+    for event in [Event::ResolvedResubmit, Event::ResolvedFail] {
+        let left = resolved(&killed(polling(), 20), event.clone());
+        assert_eq!(left.extra_task.as_ref().map(ToString::to_string).as_deref(), Some("t"));
+        assert_eq!(left.note.unwrap().task, left.extra_task);
+        // One that is being copied has ended and is booked.
+        assert_eq!(resolved(&killed(archiving(2), 86_401), event.clone()).extra_task, None);
+        // Nothing is known of one.
+        let settling = apply(&submitting(), Event::NoAnswer { cause: "reset".into() }, 2);
+        assert_eq!(resolved(&killed(settling, 20), event).extra_task, None);
+    }
+}

@@ -1,7 +1,7 @@
 //! `job resolve`: a person decides what the evidence could not.
 
-use job::{Event, HeldReason, Job, JobState, Prices, StateName, TaskId};
-use queue::{CommitError, Queue};
+use job::{AccountName, Event, HeldReason, Job, JobState, Prices, StateName, TaskId};
+use queue::{CommitError, ExtraState, ExtraTask, Queue};
 use serde::Serialize;
 
 use super::agree::agree;
@@ -47,9 +47,19 @@ pub(super) async fn resolve(app: &App, args: ResolveJob) -> Result<u8, Failure> 
         }
         None => Event::ResolvedFail,
     };
-    let committed = queue.commit_unfenced(id, event, &settings.rules()).await.map_err(|error| match error {
+    let taken_up = match &event {
+        Event::ResolvedAdopt { task } => no_longer_extra(&queue, &job, task).await?,
+        _ => None,
+    };
+    let committed = queue.commit_unfenced(id, event, &settings.rules()).await;
+    if let (Err(_), Some((account, extra))) = (&committed, &taken_up) {
+        let again = queue.record_extra(account, extra).await;
+        again.map_err(|error| queue_failure(error, "write the task down again"))?;
+    }
+    let committed = committed.map_err(|error| match error {
         CommitError::Illegal(illegal) if illegal.state == StateName::Held => {
-            let text = "a task cannot be adopted for this job: it is held for another reason than an unknown create";
+            let text =
+                "a task cannot be adopted for this job: it is held for another reason than an unknown create";
             Failure::message(text).hint(format!("`imagemill job show {id}` says why it is held"))
         }
         CommitError::Illegal(illegal) => not_held(illegal.state),
@@ -67,6 +77,27 @@ pub(super) async fn resolve(app: &App, args: ResolveJob) -> Result<u8, Failure> 
         app.out.print(&format!("Job {id} is {state}."))?;
     }
     Ok(exit_code::DONE)
+}
+
+/// A task of this job that came late, and is looked after as one too many: its job takes it now, and it is not to be cancelled, or
+/// billed a second time. The account and the entry, if there was one.
+async fn no_longer_extra(
+    queue: &Queue,
+    job: &Job,
+    task: &TaskId,
+) -> Result<Option<(AccountName, ExtraTask)>, Failure> {
+    let failed = |error| queue_failure(error, "read the tasks that are one too many");
+    let Some(attempt) = job.state.attempt() else { return Ok(None) };
+    let extras = queue.extras(&attempt.account).await.map_err(failed)?;
+    let Some(extra) = extras.into_iter().find(|extra| extra.task == *task && extra.job == job.id) else {
+        return Ok(None);
+    };
+    if extra.state != ExtraState::Open {
+        let text = format!("task {task} of this job came too late, and its end is booked already");
+        return Err(Failure::message(text).hint("--resubmit makes new images, --fail gives the job up"));
+    }
+    queue.forget_extras(&attempt.account, std::slice::from_ref(task)).await.map_err(failed)?;
+    Ok(Some((attempt.account.clone(), extra)))
 }
 
 /// Adopts a task; where the job has it already, its images are taken as they are. A task that another job owns is refused by the
@@ -95,9 +126,10 @@ async fn adoption(queue: &Queue, job: &Job, task: TaskId) -> Result<Event, Failu
 fn agreed(out: Output, yes: bool, job: &Job, prices: &Prices) -> Result<bool, Failure> {
     let price = prices.per_image(job.model).times(job.images_max.into());
     let cost = at_most(job.images_max.into(), price, &prices.currency);
-    let paid = match job.billed {
-        0 => "If DashScope made its task after all, both are paid for.".to_owned(),
-        billed => format!(
+    let paid = match (job.billed, job.state.task()) {
+        (0, Some(task)) => format!("If DashScope completes task {task}, both are paid for."),
+        (0, None) => "If DashScope made its task after all, both are paid for.".to_owned(),
+        (billed, _) => format!(
             "{} for {} are paid for already.",
             counted(billed.into(), "image"),
             money(job.cost, &prices.currency)

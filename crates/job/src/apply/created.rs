@@ -37,7 +37,7 @@ impl Step<'_> {
     }
 
     /// A line about a task, with the attempt that made it: the job itself may be at another one by now.
-    fn noted_task(
+    pub(super) fn noted_task(
         &self,
         transition: Transition,
         what: &str,

@@ -92,16 +92,30 @@ impl Step<'_> {
                 }
                 Transition { job, note: None, extra_task: None }
             }
-            Event::ResolvedResubmit => self.noted(self.queued(self.now, None), "resolved_resubmit", None),
+            Event::ResolvedResubmit => {
+                self.left_behind(attempt, unsettled, self.queued(self.now, None), "resolved_resubmit")
+            }
             Event::ResolvedFail => {
                 let failed = JobState::Failed {
                     at: self.now,
                     class: FailureClass::ByPerson,
                     code: CODE_BY_PERSON.to_owned(),
                 };
-                self.noted(self.moved(failed), "resolved_fail", None)
+                self.left_behind(attempt, unsettled, self.moved(failed), "resolved_fail")
             }
             _ => return None,
         })
+    }
+
+    /// The job goes on without the task that it was held with: as long as nobody knows how that ended it may still be billed, and is
+    /// looked after as an extra one.
+    fn left_behind(&self, attempt: &Attempt, unsettled: bool, moved: Transition, what: &str) -> Transition {
+        match self.job.state.task().filter(|_| unsettled).cloned() {
+            None => self.noted(moved, what, None),
+            Some(task) => {
+                let moved = Transition { extra_task: Some(task.clone()), ..moved };
+                self.noted_task(moved, what, attempt.clone(), task, None)
+            }
+        }
     }
 }
