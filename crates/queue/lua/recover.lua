@@ -1,8 +1,9 @@
 #!lua flags=allow-oom
--- recover: take note that Redis went back in time, once a worker has written down again what it knows.
+-- recover: take note that Redis went back in time; called before a worker writes down again what it knows, while it does, and after.
 --
 -- Each worker that calls it raises the counter of claims to what it has seen. The first one gives Redis another incarnation; the
--- others are told that one. Until `held` nothing is claimed for submit, so that every worker that lives has called it by then. The
+-- others are told that one. Until `held` nothing is claimed for submit, so that every worker that lives has called it by then; each call puts
+-- that off, so that whoever is still writing is waited for. The
 -- same nonce twice gives the first answer and adds nothing twice.
 --
 -- KEYS[1]  keys::claims()
@@ -42,6 +43,9 @@ if first then
   redis.call('HSET', KEYS[2], 'word', word, 'since', int(now_ms), 'held', held, 'until', held)
   redis.call('DEL', KEYS[3])
   redis.call('HSET', KEYS[3], 'at', int(now_ms))
+else
+  held = int(math.max(tonumber(held), now_ms + tonumber(ARGV[4])))
+  redis.call('HSET', KEYS[2], 'held', held)
 end
 redis.call('HINCRBY', KEYS[3], 'written', ARGV[5])
 redis.call('HINCRBY', KEYS[3], 'taken', ARGV[6])

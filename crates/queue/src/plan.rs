@@ -223,7 +223,9 @@ impl Plan {
                 None => format!("{}:{attempt}", after.id),
             };
             let ms = now.as_millisecond().to_string();
-            let (task, how) = (task.to_string(), if found { "found" } else { "answered" });
+            // A task that its job leaves behind was not answered just now either: it is not taken from whoever owns it.
+            let left = transition.note.as_ref().is_some_and(|note| note.what.starts_with("resolved_"));
+            let (task, how) = (task.to_string(), if found || left { "found" } else { "answered" });
             let taken = self.key(keys.taken(&account));
             if let Some(extra) = &transition.extra_task {
                 let key = self.key(keys.extras(&account));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use job::{AccountName, Job, JobId, JobState, Model, Timestamp};
 use serde::Serialize;
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::Queue;
 use crate::claim::parse_id;
@@ -291,15 +291,33 @@ impl Queue {
             found.iter().filter_map(|key| parse_id(key.strip_prefix(&records)?).ok()).collect();
         sweep.looked_at = ids.len();
         for ids in ids.chunks(CALL_JOBS) {
-            let mut looks = Looks::new(keys);
-            for job in self.readable(ids).await?.values() {
-                looks.add(job);
+            match self.sweep_jobs(ids).await {
+                Err(problem) if !problem.is_retryable() => {
+                    // Something of the wrong type, perhaps: whose it is shows only one by one, and the others are seen to.
+                    for id in ids {
+                        match self.sweep_jobs(&[*id]).await {
+                            Err(problem) if !problem.is_retryable() => {
+                                let problem = &problem as &dyn std::error::Error;
+                                warn!(job.id = %id, error = problem, "Job {id} could not be held against the indexes");
+                            }
+                            swept => sweep.repaired.extend(swept?),
+                        }
+                    }
+                }
+                swept => sweep.repaired.extend(swept?),
             }
-            sweep.repaired.extend(self.repair(looks).await?);
         }
         // Only now: a step that failed is taken again.
         let () = self.link().query(redis::cmd("SET").arg(keys.sweep_cursor()).arg(next)).await?;
         Ok(sweep)
+    }
+
+    async fn sweep_jobs(&self, ids: &[JobId]) -> Result<Vec<Repair>, QueueError> {
+        let mut looks = Looks::new(self.keys());
+        for job in self.readable(ids).await?.values() {
+            looks.add(job);
+        }
+        self.repair(looks).await
     }
 
     /// What the sweep has put right since the beginning, by kind; in normal runs nothing.

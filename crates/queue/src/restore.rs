@@ -105,8 +105,8 @@ impl Queue {
         Ok(is_older(&seen, claims.unwrap_or(0), word.as_deref()))
     }
 
-    /// Tells Redis that it went back in time, after everything that is known here was written down again. From then on this
-    /// process works with it as it is, once `hold` is over: until then nobody claims for submit.
+    /// Tells Redis that it went back in time, before, while and after what is known here is written down again. From the first time
+    /// on this process works with it as it is; until `hold` after the last call of any worker nobody claims for submit.
     ///
     /// Waits for as long as Redis is away.
     ///

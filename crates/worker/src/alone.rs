@@ -2,13 +2,13 @@
 //!
 //! Whether such a job brings its workers down, or was beside one that does, only a step by itself shows. So the gate of the stages is
 //! closed first: no other lease is held then, and nobody else's job is lost with the worker. If it dies, the job is held, or,
-//! with paid images, tried alone again (`job::Event::Rescued`). Never more than one such step at a time. Started by
-//! [`crate::run()`].
+//! with paid images, tried alone again (`job::Event::Rescued`). A worker runs one such step at a time; the workers take turns, each
+//! for some leases, so that a long copy seldom has a second one beside it. Started by [`crate::run()`].
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use job::{Event, JobState, Outcome};
+use job::{Event, Job, JobState, Outcome};
 use queue::claims::{Closed, Gate};
 use tracing::{debug, error, info, warn};
 
@@ -28,6 +28,10 @@ const EVERY: Duration = Duration::from_secs(1);
 /// the worker begins nothing else; a copy that takes longer is waited for again.
 pub(crate) const PATIENCE_LEASES: u32 = 3;
 
+/// How long a permit to ask about the job is waited for. Source: ours; the permits of a busy account come many times in that time, those
+/// of one that rests do not.
+const PERMIT_WITHIN: Duration = Duration::from_secs(3);
+
 /// Runs what is due in the quarantine until the worker stops.
 pub(crate) async fn run(env: &Arc<Env>, gate: &Gate, patience: Duration) {
     loop {
@@ -39,14 +43,18 @@ pub(crate) async fn run(env: &Arc<Env>, gate: &Gate, patience: Duration) {
     }
 }
 
-/// One look; if there is something and it is our turn, the gate is closed and what is due is run, one after the other.
+/// One look; if there is something and it is our turn, what is due is run, one after the other.
 async fn look(env: &Arc<Env>, gate: &Gate, patience: Duration) {
-    let closed = tokio::select! {
-        biased;
-        () = env.stop.cancelled() => return,
-        closed = close_if_needed(env, gate, patience) => closed,
-    };
-    let Some(_closed) = closed else { return };
+    match env.jobs.take_quarantine_turn(2 * patience).await {
+        Ok(true) => {}
+        Ok(false) => return,
+        Err(fault) => {
+            debug!(error = &fault as &dyn std::error::Error, "The quarantine could not be looked at");
+            return;
+        }
+    }
+    // Closed before the claim: should another step bring the worker down meanwhile, the job is not to blame for it.
+    let Some(_closed) = close(env, gate, patience).await else { return };
     // In a task of its own, so that a panic stays in its step. Waited for also when the worker stops: it gives back what it holds.
     let steps = tokio::spawn(run_due(env.clone(), patience));
     if let Err(fault) = steps.await {
@@ -54,33 +62,51 @@ async fn look(env: &Arc<Env>, gate: &Gate, patience: Duration) {
     }
 }
 
-async fn close_if_needed(env: &Env, gate: &Gate, patience: Duration) -> Option<Closed> {
-    match env.jobs.take_quarantine_turn(2 * patience).await {
-        Ok(true) => {}
-        Ok(false) => return None,
-        Err(fault) => {
-            debug!(error = &fault as &dyn std::error::Error, "The quarantine could not be looked at");
-            return None;
-        }
-    }
-    let closed = tokio::time::timeout(patience, gate.close()).await;
-    if closed.is_err() {
-        info!("A job that is to be run alone waits on: other steps took longer than {patience:?}");
-    }
-    closed.ok()
-}
-
 async fn run_due(env: Arc<Env>, patience: Duration) {
     let began = env.clock.elapsed();
     while !env.stop.is_cancelled() && env.clock.elapsed().saturating_sub(began) < patience {
-        match env.jobs.claim_alone().await {
-            Ok(Some((claimed, outcome))) => step(&env, claimed, outcome).await,
+        let (claimed, outcome) = match env.jobs.claim_alone().await {
+            Ok(Some(claimed)) => claimed,
             Ok(None) => return,
             Err(fault) => {
                 warn!(error = &fault as &dyn std::error::Error, "No job could be claimed to be run alone");
                 return;
             }
+        };
+        // The gate opens again at once: nobody else's work waits for an account whose queries rest.
+        if !may_ask(&env, &claimed.job).await {
+            env.commit(&claimed.job, Event::GivenBack, None).await;
+            return;
         }
+        step(&env, claimed, outcome).await;
+    }
+}
+
+async fn close(env: &Env, gate: &Gate, patience: Duration) -> Option<Closed> {
+    tokio::select! {
+        biased;
+        () = env.stop.cancelled() => None,
+        closed = tokio::time::timeout(patience, gate.close()) => {
+            if closed.is_err() {
+                info!("A job that is to be run alone waits on: other steps took longer than {patience:?}");
+            }
+            closed.ok()
+        }
+    }
+}
+
+/// Whether the provider may be asked about the job now, if the step is one that asks. Takes the permit for that.
+async fn may_ask(env: &Env, job: &Job) -> bool {
+    let (JobState::Polling { attempt, .. } | JobState::Settling { attempt, .. }) = &job.state else {
+        return true;
+    };
+    if env.config.accounts.iter().all(|account| account.name != attempt.account) {
+        return false;
+    }
+    tokio::select! {
+        biased;
+        () = env.stop.cancelled() => false,
+        permit = tokio::time::timeout(PERMIT_WITHIN, query_permit(env, &attempt.account)) => matches!(permit, Ok(Ok(()))),
     }
 }
 
@@ -94,19 +120,9 @@ async fn step(env: &Env, claimed: Claimed, outcome: Option<Outcome>) {
     let claimed_at = env.clock.elapsed();
     match &job.state {
         JobState::Settling { .. } => settle::settle(env, vec![claimed]).await,
-        JobState::Polling { attempt, .. } => {
-            // The claim of the poll stage brings its permit; this one did not.
-            let permit = tokio::select! {
-                biased;
-                () = env.stop.cancelled() => false,
-                permit = query_permit(env, &attempt.account) => permit.is_ok(),
-            };
+        JobState::Polling { .. } => {
             let Claimed { job, lease } = claimed;
-            if permit {
-                stages::poll(env, PollClaim { job, lease, probe: false }).await;
-            } else {
-                env.commit(&job, Event::GivenBack, None).await;
-            }
+            stages::poll(env, PollClaim { job, lease, probe: false }).await;
         }
         JobState::Archiving { .. } => {
             let Claimed { job, lease } = claimed;
@@ -120,7 +136,7 @@ async fn step(env: &Env, claimed: Claimed, outcome: Option<Outcome>) {
 
 #[cfg(test)]
 mod tests {
-    use job::{Job, StateName, TaskPhase};
+    use job::{StateName, TaskPhase};
 
     use super::*;
     use crate::testing::{World, report};
@@ -193,5 +209,20 @@ mod tests {
         let job = jobs.job(job.id);
         assert_eq!((job.state_name(), job.alone, job.rescues), (StateName::Polling, true, 3));
         assert_eq!(jobs.events(), ["GivenBack"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_of_an_account_that_this_worker_does_not_know_keeps_the_gate_closed_for_no_time() {
+        let (env, jobs, job) = quarantined();
+        jobs.meddle(job.id, |job| {
+            if let JobState::Polling { attempt, .. } = &mut job.state {
+                attempt.account = "unknown".parse().unwrap();
+            }
+        });
+        let before = tokio::time::Instant::now();
+        look(&env, &Gate::default(), PATIENCE).await;
+        assert_eq!(before.elapsed(), Duration::ZERO);
+        assert_eq!(jobs.events(), ["GivenBack"]);
+        assert!(jobs.job(job.id).alone);
     }
 }

@@ -66,11 +66,21 @@ pub(crate) async fn recover(env: &Env, lease: Duration) {
             return;
         }
     };
-    // Before anything is written down as well, so that nobody claims meanwhile.
+    // Before anything is written down as well, and again and again while that goes on, so that nobody claims meanwhile.
     if tell(env, Rewritten::default(), lease).await.is_none() {
         return;
     }
-    let rewritten = rewrite(env, lost).await;
+    let rewriting = rewrite(env, lost);
+    tokio::pin!(rewriting);
+    let rewritten = loop {
+        tokio::select! {
+            biased;
+            rewritten = &mut rewriting => break rewritten,
+            () = tokio::time::sleep(hold(env, lease) / 4) => {
+                tell(env, Rewritten::default(), lease).await;
+            }
+        }
+    };
     if let Some(held_until) = tell(env, rewritten, lease).await {
         warn!(
             written = rewritten.written,

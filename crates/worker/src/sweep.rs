@@ -8,11 +8,12 @@ use std::time::Duration;
 use tracing::{debug, warn};
 
 use crate::env::Env;
+use crate::ports::JobsFault;
 
 /// How long a worker whose turn it is not waits at least, and at most, before it asks again.
 ///
 /// Source: ours; a fleet of a hundred asks twenty times a second at most, and a worker that vanished with the turn holds the sweep up
-/// for a few minutes, which is nothing against its hour.
+/// for one pause, which is nothing against its hour.
 const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
 
 /// Sweeps until the worker stops.
@@ -31,7 +32,19 @@ async fn step(env: &Env) -> Duration {
     let sweep = match env.jobs.sweep(env.config.sweep_every).await {
         Ok(sweep) => sweep,
         Err(fault) => {
-            debug!(error = &fault as &dyn std::error::Error, "The records were not held against the indexes");
+            // Redis that is away says so elsewhere; anything else stays until a person has seen it.
+            match &fault {
+                JobsFault::Away(_) => {
+                    debug!(
+                        error = &fault as &dyn std::error::Error,
+                        "The records were not held against the indexes"
+                    );
+                }
+                _ => warn!(
+                    error = &fault as &dyn std::error::Error,
+                    "The records cannot be held against the indexes"
+                ),
+            }
             return ASK_AGAIN.0;
         }
     };

@@ -108,6 +108,15 @@ async fn adoption(queue: &Queue, job: &Job, task: TaskId) -> Result<Event, Failu
         JobState::Held { reason: HeldReason::DoubtfulAdoption, task: Some(known), .. } if *known == task
     );
     if !doubtful {
+        if let JobState::Held { unsettled: true, task: Some(known), .. } = &job.state
+            && *known != task
+        {
+            let text =
+                format!("job {} is held with task {known}, of which nobody knows yet how it ended", job.id);
+            return Err(Failure::message(text).hint(format!(
+                "--adopt {known} asks it again; --resubmit and --fail leave it behind, and book it if it is billed"
+            )));
+        }
         return Ok(Event::ResolvedAdopt { task });
     }
     let outcome = queue.outcome(job.id).await;
