@@ -95,7 +95,8 @@ async fn close(env: &Env, gate: &Gate, patience: Duration) -> Option<Closed> {
     }
 }
 
-/// Whether the provider may be asked about the job now, if the step is one that asks. Takes the permit for that.
+/// Whether the provider may be asked about the job now, if the step is one that asks. Takes the permit of a poll; what settling asks
+/// for takes its own, and here only shows that the account's queries do not rest.
 async fn may_ask(env: &Env, job: &Job) -> bool {
     let (JobState::Polling { attempt, .. } | JobState::Settling { attempt, .. }) = &job.state else {
         return true;

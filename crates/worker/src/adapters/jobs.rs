@@ -46,9 +46,7 @@ impl QueueJobs {
         let gate = Gate::default();
         Self { queue, leases, gate, rules: config.rules.clone(), retention: config.retention, limits }
     }
-}
 
-impl QueueJobs {
     /// The same behind the gate of its worker: what is claimed here keeps that open.
     #[must_use]
     pub fn behind(mut self, gate: Gate) -> Self {
