@@ -10,8 +10,8 @@ mod poll;
 use std::time::Duration;
 
 use crate::{
-    Attempt, CanceledBy, Doubt, Event, Failure, HeldReason, IllegalTransition, Job, JobState, Refusal, Rules,
-    TaskId, TaskPhase, Timestamp, Transition, Try,
+    Asked, Attempt, CanceledBy, Doubt, Event, Failure, HeldReason, IllegalTransition, Job, JobState, Refusal,
+    Rules, TaskId, TaskPhase, Timestamp, Transition, Try,
 };
 
 /// The code of a job that a person gave up.
@@ -94,15 +94,21 @@ impl Step<'_> {
         transition
     }
 
+    fn wait_before_question(&self, asked: Asked) -> Duration {
+        self.rules.poll.wait(asked, self.rules.durations.likely(self.job.kind()), self.chance)
+    }
+
     fn polling(&self, attempt: &Attempt, task: TaskId) -> Transition {
+        let asked = Asked { age: Duration::ZERO, running_for: None, polls: 0, phase: TaskPhase::Pending };
         let mut moved = self.moved(JobState::Polling {
             attempt: attempt.clone(),
             task,
             created_at: self.now,
-            due: self.now + self.rules.poll.first,
+            due: self.now + self.wait_before_question(asked),
             polls: 0,
             unknowns: 0,
             phase: TaskPhase::Pending,
+            running_since: None,
         });
         moved.job.tasks = self.job.tasks.saturating_add(1);
         moved.job.adopted = false;

@@ -57,6 +57,8 @@ pub enum Event {
     StillGoing {
         /// Where the provider says it is.
         phase: TaskPhase,
+        /// How long after its creation work on it began, by the provider's clock; `None` where that is not told.
+        began_after: Option<Duration>,
     },
     /// The task has images.
     TaskSucceeded {

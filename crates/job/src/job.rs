@@ -6,8 +6,8 @@ use dashscope::Model;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountName, Attempt, BatchName, JobId, JobState, Micros, RetriesSpent, Rules, StateName, TaskId,
-    TaskPhase, Timestamp,
+    AccountName, Attempt, BatchName, JobId, JobState, Micros, RetriesSpent, Rules, Shape, StateName, TaskId,
+    TaskKind, TaskPhase, Timestamp,
 };
 
 /// How urgent a job is: 0 goes first, 9 last.
@@ -59,6 +59,8 @@ pub struct Job {
     pub account: Option<AccountName>,
     /// The most images that it can bring (`n`).
     pub images_max: u8,
+    /// What its task makes, where its producer told: how long that takes is learned by it.
+    pub shape: Option<Shape>,
     /// How urgent it is.
     pub priority: Priority,
     /// Its place in the order of enqueueing.
@@ -143,6 +145,7 @@ impl Job {
             model,
             account,
             images_max,
+            shape: None,
             priority,
             seq: 0,
             enqueued_at: now,
@@ -227,6 +230,11 @@ impl Job {
     pub fn lost_cost(&self) -> Micros {
         let lost = self.cost.0.saturating_mul(self.lost_images().into());
         Micros(lost.checked_div(self.billed.into()).unwrap_or(0))
+    }
+
+    /// The kind of its task.
+    pub fn kind(&self) -> TaskKind {
+        TaskKind { model: self.model, shape: self.shape }
     }
 
     /// The state's name.

@@ -1,8 +1,9 @@
 //! The numbers that decisions depend on. All of them are settings; the defaults stand here with their sources.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Curve, PollSchedule, RetryPolicy};
+use crate::{Curve, Durations, ListSchedule, PollSchedule, RetryPolicy};
 
 /// How long DashScope keeps a task's data and links.
 ///
@@ -16,6 +17,10 @@ pub struct Rules {
     pub retry: RetryPolicy,
     /// When a task is asked.
     pub poll: PollSchedule,
+    /// When the list of tasks is read in place of that.
+    pub list: ListSchedule,
+    /// How long tasks run, as far as that is known by now.
+    pub durations: Arc<Durations>,
     /// The waits between rounds of copying. Default 2 s × 2 up to 60 s: links live 24 h, an outage of the store is short.
     pub archive: Curve,
     /// The waits of an open breaker before each probe. Default 60 s × 2 up to 10 min. Source: ours; rate limits recover within a
@@ -38,6 +43,8 @@ impl Default for Rules {
         Self {
             retry: RetryPolicy::default(),
             poll: PollSchedule::default(),
+            list: ListSchedule::default(),
+            durations: Arc::default(),
             archive: Curve { first: Duration::from_secs(2), factor: 2.0, cap: Duration::from_secs(60) },
             breaker: Curve { first: Duration::from_secs(60), factor: 2.0, cap: Duration::from_secs(600) },
             create_timeout: Duration::from_secs(30),

@@ -119,6 +119,8 @@ pub enum JobState {
         unknowns: u8,
         /// Where the provider last said it was.
         phase: TaskPhase,
+        /// When work on it began, by our clock, where that is known.
+        running_since: Option<Timestamp>,
     },
     /// The images exist, and have been billed. `worker::archive` copies them before the links die.
     Archiving {

@@ -48,7 +48,8 @@ fn state() -> impl Strategy<Value = JobState> {
                 due,
                 polls,
                 unknowns,
-                phase
+                phase,
+                running_since: (polls % 2 == 1).then_some(due),
             }
         ),
         (attempt(), task(), time(), time(), time(), 1u8..5, 0u16..9, 0u8..4).prop_map(
@@ -106,7 +107,7 @@ fn event() -> impl Strategy<Value = Event> {
             Event::NotCreated,
             Event::LookAgain { due: at(7) },
             Event::Undecidable { reason: HeldReason::CannotTell, slot_free: false, doubt: doubt() },
-            Event::StillGoing { phase: TaskPhase::Running },
+            Event::StillGoing { phase: TaskPhase::Running, began_after: None },
             Event::TaskSucceeded { images: 1, billed: 1, cost: Micros(1), deadline: at(9) },
             Event::TaskDoubtful { billed: 1, cost: Micros(1), why: "w".into() },
             Event::TaskFailed(failure()),

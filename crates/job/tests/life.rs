@@ -59,7 +59,7 @@ fn happening() -> impl Strategy<Value = Happening> {
             deadline: Timestamp::from_second(s).unwrap(),
         }),
         Just(Event::SlotReleased),
-        phase.prop_map(|phase| Event::StillGoing { phase }),
+        phase.prop_map(|phase| Event::StillGoing { phase, began_after: None }),
         (0u8..5, 0u8..5, 0i64..100_000).prop_map(|(images, billed, s)| Event::TaskSucceeded {
             images,
             billed,
@@ -195,7 +195,7 @@ proptest! {
                 }
                 JobState::Settling { .. } => if choice < 3 { Event::NotCreated } else { Event::TaskFound { task: format!("f{now}").replace(':', "").parse().unwrap() } },
                 JobState::Polling { .. } => match choice {
-                    0 => Event::StillGoing { phase: TaskPhase::Running },
+                    0 => Event::StillGoing { phase: TaskPhase::Running, began_after: None },
                     1 => Event::TaskFailed(failure(FailureClass::Service)),
                     2 => Event::TaskUnknown,
                     3 => Event::PollUnanswered { retry_after: None },

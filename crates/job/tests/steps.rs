@@ -152,7 +152,7 @@ fn a_local_deadline_never_fails_a_job() {
     let mut job = polling();
     let mut now = 3;
     while now < 24 * 3_600 {
-        job = apply(&job, Event::StillGoing { phase: TaskPhase::Running }, now);
+        job = apply(&job, Event::StillGoing { phase: TaskPhase::Running, began_after: None }, now);
         let due = job.state.due().unwrap().as_second();
         assert!(due > now && due <= now + 67, "{due} after {now}");
         now = due;
@@ -181,7 +181,7 @@ fn a_cancel_ends_what_is_free_and_finishes_what_is_paid() {
     let canceled = apply(&pending, Event::TaskCanceled, 2);
     assert!(matches!(canceled.state, JobState::Canceled { by: CanceledBy::User, .. }));
 
-    let running = apply(&polling(), Event::StillGoing { phase: TaskPhase::Running }, 4);
+    let running = apply(&polling(), Event::StillGoing { phase: TaskPhase::Running, began_after: None }, 4);
     let running = apply(&running, Event::CancelRequested, 5);
     assert!(matches!(running.next_action(at(10)), Action::Poll(_)));
     let stored = apply(
@@ -233,7 +233,7 @@ fn a_step_that_kills_its_workers_is_run_alone_after_three_rescues_and_held_after
     assert!(matches!(held.state, JobState::Held { reason: HeldReason::Poison, .. }));
     assert!(!held.alone);
     // A commit between two rescues starts the count anew.
-    let job = apply(&job, Event::StillGoing { phase: TaskPhase::Running }, 21);
+    let job = apply(&job, Event::StillGoing { phase: TaskPhase::Running, began_after: None }, 21);
     assert_eq!((job.rescues, job.alone), (0, false));
 }
 
@@ -264,7 +264,12 @@ fn a_second_task_of_a_job_is_called_extra() {
 #[test]
 fn an_illegal_pairing_says_both_sides() {
     let error = queued()
-        .apply(Event::StillGoing { phase: TaskPhase::Running }, at(0), &Rules::default(), 0.5)
+        .apply(
+            Event::StillGoing { phase: TaskPhase::Running, began_after: None },
+            at(0),
+            &Rules::default(),
+            0.5,
+        )
         .unwrap_err();
     assert_eq!(error.to_string(), "a queued job cannot receive StillGoing");
 }

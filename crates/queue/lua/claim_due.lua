@@ -84,7 +84,8 @@ elseif by_time then
 end
 local ids, records, gone = {}, {}, {}
 for _, id in ipairs(found) do
-  local record = redis.call('HMGET', prefix .. 'job:' .. id, 'v', 'f', 'c')
+  local record = redis.call('HMGET', prefix .. 'job:' .. id, 'v', 'f', 'c', 'du')
+  record[5] = by_time and redis.call('ZSCORE', KEYS[1], id)
   if record[1] and record[3] ~= '1' then
     ids[#ids + 1], records[#records + 1] = id, record
   else
@@ -99,6 +100,9 @@ for i, id in ipairs(ids) do
   local version = int(math.max(tonumber(records[i][1]) + 1, now_ms))
   redis.call('ZREM', KEYS[1], id)
   redis.call('HSET', prefix .. 'job:' .. id, 'v', version, 'f', fence, 'c', '1', 'n', ARGV[5])
+  -- The index may know better when it is due: the provider's list has shown that its task is over.
+  local due, indexed = tonumber(records[i][4] or 0), tonumber(records[i][5] or 0)
+  if indexed > 0 and due > indexed then redis.call('HSET', prefix .. 'job:' .. id, 'du', int(indexed)) end
   redis.call('ZADD', KEYS[2], int(now_ms + tonumber(ARGV[4])), id .. ':' .. fence)
 end
 if #ids > 0 then

@@ -15,7 +15,7 @@
 -- ARGV[1]  key prefix
 -- ARGV[2]  batch, or -
 -- ARGV[3]  created: ms, the time of the batch where it is new; also each job's time
--- ARGV[4..] for each job: id, spec, digest, model, account or any, images, priority, due ms or 0
+-- ARGV[4..] for each job: id, spec, digest, model, account or any, images, priority, due ms or 0, shape
 --
 -- Returns  {time_us, answers}   answers: a letter for each job: n new, s same, c changed (another spec under the same id),
 --                               t the same id was there before and retention removed it
@@ -28,7 +28,7 @@ local PRIORITY_SPAN = 4398046511104 -- 2^42, as in commit
 -- Every read comes before the first write.
 local paused = redis.call('HGET', KEYS[1], 'paused') == '1'
 local answers, fresh, seen, lanes = {}, {}, {}, {}
-for i = 4, #ARGV, 8 do
+for i = 4, #ARGV, 9 do
   local id, digest = ARGV[i], ARGV[i + 2]
   local known = seen[id] or redis.call('HGET', prefix .. 'job:' .. id, 'd')
   if known then
@@ -58,11 +58,11 @@ for n, i in ipairs(fresh) do
   local id, model, account, priority, due = ARGV[i], ARGV[i + 3], ARGV[i + 4], ARGV[i + 6], tonumber(ARGV[i + 7])
   local place = int(seq + n)
   redis.call('SET', prefix .. 'spec:' .. id, ARGV[i + 1])
-  local fields = {'s', 'queued', 'v', '1', 'm', model, 'x', ARGV[i + 5], 'p', priority, 'q', place, 'e', int(now_ms), 'd', ARGV[i + 2]}
+  local fields = {'s', 'queued', 'v', '1', 'm', model, 'x', ARGV[i + 5], 'p', priority, 'q', place, 'e', int(now_ms), 'd', ARGV[i + 2], 'sz', ARGV[i + 8]}
   if batch ~= '-' then fields[#fields + 1] = 'b' fields[#fields + 1] = batch end
   if account ~= 'any' then fields[#fields + 1] = 'a' fields[#fields + 1] = account end
   if due > now_ms then fields[#fields + 1] = 'du' fields[#fields + 1] = int(due) end
-  redis.call('HSET', prefix .. 'job:' .. id, unpack(fields)) -- at most 22 values
+  redis.call('HSET', prefix .. 'job:' .. id, unpack(fields)) -- at most 24 values
   redis.call('ZADD', KEYS[2], place, id)
   if due > now_ms then
     redis.call('ZADD', KEYS[6], int(due), id)

@@ -279,6 +279,16 @@ impl Keys {
         self.key("replicated")
     }
 
+    /// HASH `<model>:<shape>:<step>` → number. How long tasks ran: see [`job::Durations`]. Halved now and then.
+    pub fn durations(&self) -> String {
+        self.key("durations")
+    }
+
+    /// STRING, expires. Held for as long as the list of an account's tasks of a model need not be read again.
+    pub fn list_turn(&self, account: &AccountName, model: Model) -> String {
+        self.key(&format!("list_turn:{account}:{model}"))
+    }
+
     /// STRING, 10 minutes. The first answer to a call, for its repetition.
     pub fn reply(&self, nonce: &str) -> String {
         self.key(&format!("reply:{nonce}"))

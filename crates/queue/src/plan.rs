@@ -3,7 +3,12 @@
 //! The script of the same step (`lua/commit.lua`) only carries it out, under the condition that the record before is still the
 //! one in Redis.
 
-use job::{AccountName, BatchName, Job, JobState, Micros, Outcome, StateName, TaskId, Timestamp, Transition};
+use std::time::Duration;
+
+use job::{
+    AccountName, BatchName, Durations, Job, JobState, Micros, Outcome, StateName, TaskId, Timestamp,
+    Transition,
+};
 use serde::Serialize;
 
 use crate::account::TaskOwner;
@@ -83,6 +88,7 @@ impl Plan {
         if let Some(outcome) = outcome {
             let key = plan.key(keys.outcome(after.id));
             plan.blob = serde_json::to_string(outcome).ok().map(|json| (key, json));
+            plan.learn_duration(keys, before, after, outcome);
         }
         plan.ownership(keys, before, transition, now);
         plan
@@ -175,6 +181,22 @@ impl Plan {
                 self.incr(ledger.clone(), &format!("images:{line}"), billed);
                 self.incr(ledger, &format!("cost:{line}"), cost);
             }
+        }
+    }
+
+    /// How long the task ran, where it just turned out to be over. One that was adopted may be another's.
+    fn learn_duration(&mut self, keys: &Keys, before: &Job, after: &Job, outcome: &Outcome) {
+        let just_over =
+            before.state_name() == StateName::Polling && after.state_name() == StateName::Archiving;
+        let (Some(shape), Some(started), Some(ended)) = (before.shape, outcome.started_at, outcome.ended_at)
+        else {
+            return;
+        };
+        if let Ok(ran) = Duration::try_from(ended.duration_since(started))
+            && just_over
+            && !before.adopted
+        {
+            self.incr(keys.durations(), &Durations::field(before.model, shape, ran), 1);
         }
     }
 

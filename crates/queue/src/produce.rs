@@ -1,6 +1,6 @@
 //! Enqueueing: idempotent, in chunks, refused clearly while Redis is nearly full.
 
-use job::{BatchName, JobId, JobSpec};
+use job::{BatchName, JobId, JobSpec, Shape};
 
 use crate::error::QueueError;
 use crate::link::TimeAt;
@@ -109,6 +109,7 @@ impl Queue {
             args.push(spec.images_max().to_string());
             args.push(spec.priority.to_string());
             args.push(spec.not_before.map_or(0, |time| time.as_millisecond()).to_string());
+            args.push(Shape::of(&spec.request).to_string());
         }
         let key_names: Vec<&str> = key_names.iter().map(String::as_str).collect();
         let args: Vec<&str> = args.iter().map(String::as_str).collect();

@@ -39,6 +39,7 @@ pub(crate) fn to_fields(job: &Job) -> Fields {
     fields.put("m", job.model);
     fields.put_some("a", job.account.as_ref());
     fields.put("x", job.images_max);
+    fields.put_some("sz", job.shape);
     fields.put("p", job.priority);
     fields.put("q", job.seq);
     fields.put_time("e", job.enqueued_at);
@@ -82,12 +83,15 @@ fn write_state(fields: &mut Writer, state: &JobState, enqueued_at: Timestamp) {
             fields.put_unless_zero("lo", (*looks).into());
             fields.put("ca", cause);
         }
-        JobState::Polling { created_at, due, polls, unknowns, phase, .. } => {
+        JobState::Polling { created_at, due, polls, unknowns, phase, running_since, .. } => {
             fields.put_time("tc", *created_at);
             fields.put_time("du", *due);
             fields.put_unless_zero("po", (*polls).into());
             fields.put_unless_zero("un", (*unknowns).into());
             fields.put("ph", phase_name(*phase));
+            if let Some(since) = running_since {
+                fields.put_time("sr", *since);
+            }
         }
         JobState::Archiving { created_at, due, deadline, images, tries, refetches, .. } => {
             fields.put_time("tc", *created_at);
@@ -139,6 +143,8 @@ pub(crate) fn from_fields(id: JobId, fields: &Fields) -> Result<Job, UnreadableR
         model: read.required("m")?,
         account: read.optional("a")?,
         images_max: read.required("x")?,
+        // One that this version does not know says nothing about how long it takes.
+        shape: read.text("sz").and_then(|text| text.parse().ok()),
         priority: Priority::try_from(read.required::<u8>("p")?).map_err(|error| read.wrong("p", error))?,
         seq: read.required("q")?,
         enqueued_at: read.time("e")?,
@@ -195,6 +201,7 @@ fn read_state(read: &Reader<'_>) -> Result<JobState, UnreadableRecord> {
                 Some("running") => TaskPhase::Running,
                 _ => TaskPhase::Unrecognised,
             },
+            running_since: read.text("sr").map(|_| read.time("sr")).transpose()?,
         },
         StateName::Archiving => JobState::Archiving {
             attempt: attempt()?,

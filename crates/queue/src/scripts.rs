@@ -19,6 +19,8 @@ scripts! {
     CLOSE_EXTRA = "close_extra.lua";
     COMMIT = "commit.lua";
     ENQUEUE = "enqueue.lua";
+    HALVE_DURATIONS = "halve_durations.lua";
+    HEED_LIST = "heed_list.lua";
     HOLD_KEY = "hold_key.lua";
     PAUSE_ACCOUNT = "pause_account.lua";
     PROMOTE = "promote.lua";

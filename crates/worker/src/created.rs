@@ -89,7 +89,7 @@ mod tests {
         let event = Event::TaskCreated { attempt, task: "t1".parse().unwrap(), request_id: None };
         let after = before.apply(event, start(), &Rules::default(), 0.5).unwrap().job;
         created.note(&before, &after, Duration::from_secs(10));
-        let event = Event::StillGoing { phase: TaskPhase::Running };
+        let event = Event::StillGoing { phase: TaskPhase::Running, began_after: None };
         let later = after.apply(event, start(), &Rules::default(), 0.5).unwrap().job;
         created.note(&after, &later, Duration::from_secs(20));
         assert_eq!(tasks(&created, Duration::from_secs(10) + REMEMBERED_FOR), ["t1"]);

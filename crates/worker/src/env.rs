@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use job::{Event, Job, JobState, Outcome, TaskId};
+use queue::claims::Wake;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -13,6 +14,7 @@ use crate::clock::Clock;
 use crate::config::WorkerConfig;
 use crate::created::Created;
 use crate::place::Places;
+use crate::poll::durations::KnownDurations;
 use crate::ports::{CommitFault, ImageApi, ImageArchive, Jobs, Written};
 use crate::silence::QueryProbes;
 use crate::streaks::Streaks;
@@ -45,6 +47,10 @@ pub(crate) struct Env {
     pub(crate) query_probes: QueryProbes,
     /// Creates whose answer, or whose answer's commit, is awaited.
     pub(crate) on_the_wire: OnTheWire,
+    /// How long tasks run, as far as it is known by now.
+    pub(crate) durations: KnownDurations,
+    /// Rung when a task became due before its time.
+    pub(crate) polls_due: Wake,
     /// How long a copy takes just now.
     pub(crate) copy_time: CopyTime,
     /// The tasks that it wrote down lately, should Redis forget them.

@@ -287,15 +287,18 @@ mod tests {
         let late = other.state.attempt().unwrap().clone();
         let other = job::Job { id: JobId::fresh(3, 3), ..world.polling(1, job::TaskPhase::Running) };
         let state = match other.state.clone() {
-            JobState::Polling { attempt, created_at, due, polls, unknowns, phase, .. } => JobState::Polling {
-                attempt,
-                task: "t2".parse().unwrap(),
-                created_at,
-                due,
-                polls,
-                unknowns,
-                phase,
-            },
+            JobState::Polling { attempt, created_at, due, polls, unknowns, phase, running_since, .. } => {
+                JobState::Polling {
+                    attempt,
+                    task: "t2".parse().unwrap(),
+                    created_at,
+                    due,
+                    polls,
+                    unknowns,
+                    phase,
+                    running_since,
+                }
+            }
             state => state,
         };
         world.jobs.put(job::Job { state, ..other.clone() }, (*spec).clone());

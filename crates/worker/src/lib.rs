@@ -13,6 +13,7 @@ mod extras;
 mod idle;
 mod keys_held;
 mod leftovers;
+mod listings;
 mod permit;
 mod place;
 mod poll;

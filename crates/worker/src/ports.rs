@@ -10,6 +10,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use crate::leftovers::Leftovers;
+pub use crate::listings::Listings;
 use async_trait::async_trait;
 use bytes::Bytes;
 use dashscope::error::ErrorClass;
@@ -30,7 +31,7 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// The jobs, and what all workers know together of an account.
 #[async_trait]
-pub trait Jobs: Leftovers {
+pub trait Jobs: Leftovers + Listings {
     /// The clock that all times in records are on.
     fn now(&self) -> Timestamp;
 

@@ -20,12 +20,15 @@ use crate::created::Created;
 use crate::env::Env;
 use crate::keys_held::{HeldElsewhere, KeysHeld};
 use crate::place::Places;
+use crate::poll::durations::KnownDurations;
 use crate::silence::QueryProbes;
 use crate::stages::Stages;
 use crate::streaks::Streaks;
 use crate::tally::{Summary, Tally};
 use crate::wire::OnTheWire;
-use crate::{alone, backlog, extras, idle, promote, release, rescue, restore, retention, settle, sweep};
+use crate::{
+    alone, backlog, extras, idle, poll, promote, release, rescue, restore, retention, settle, sweep,
+};
 
 /// How long a worker that is told to stop takes to give its steps back. With Redis in reach it takes milliseconds; without, the
 /// jobs come back when their leases end.
@@ -102,6 +105,7 @@ pub async fn run(
     // Our own token: `--until-idle` stops this worker, and nothing else of its process.
     let stop = stop.child_token();
     let gate = Gate::default();
+    let wakes = Wakes::default();
     let env = Arc::new(Env {
         jobs: Arc::new(QueueJobs::new(queue.clone(), leases.clone(), &config).behind(gate.clone())),
         api: Arc::new(api),
@@ -115,6 +119,8 @@ pub async fn run(
         streaks: Streaks::default(),
         query_probes: QueryProbes::default(),
         on_the_wire: OnTheWire::new(),
+        durations: KnownDurations::default(),
+        polls_due: wakes.poll.clone(),
         copy_time: CopyTime::default(),
         created: Created::default(),
         tally: Tally::default(),
@@ -122,7 +128,6 @@ pub async fn run(
     info!(worker = name, accounts = env.config.accounts.len(), "Worker {name} begins");
 
     let mut loops = start_loops(&env, lease);
-    let wakes = Wakes::default();
     loops.spawn(wakes.clone().follow(queue.clone(), stop.clone()));
     loops.spawn(keys_held.keep(queue.clone(), stop.clone()));
     let idle = env.config.until_idle.then(|| {
@@ -175,6 +180,10 @@ fn start_loops(env: &Arc<Env>, lease: Duration) -> JoinSet<()> {
     loops.spawn(async move { retention::run(&of).await });
     let of = env.clone();
     loops.spawn(async move { sweep::run(&of).await });
+    let of = env.clone();
+    loops.spawn(async move { poll::durations::run(&of).await });
+    let of = env.clone();
+    loops.spawn(async move { poll::list::run(&of).await });
     let of = env.clone();
     loops.spawn(async move { backlog::run(&of).await });
     let of = env.clone();

@@ -13,7 +13,7 @@ use job::AccountName;
 use tracing::warn;
 
 use crate::env::Env;
-use crate::ports::{CallFault, PausedCall, Turn};
+use crate::ports::{Answer, CallFault, PausedCall, Turn};
 use crate::streaks::Trouble;
 use crate::submit::breakers;
 
@@ -21,6 +21,9 @@ use crate::submit::breakers;
 ///
 /// Source: ours. Those that fail together count once, see [`crate::streaks::Streaks::add`].
 const IN_A_ROW_MIN: u32 = 2;
+
+/// The longest pause of queries that the service may ask for.
+const PAUSE_MAX: Duration = Duration::from_secs(600);
 
 /// Whichever probe is out: a query changes nothing, so that any answer is as good as the probe's.
 const ANY_PROBE: Option<&str> = Some("*");
@@ -45,8 +48,12 @@ pub(crate) async fn heed<T>(env: &Env, account: &AccountName, answer: &Result<T,
     match answer {
         Err(CallFault::Unanswered { message }) => return rest(env, account, message).await,
         Err(CallFault::UnknownAccount) => return,
+        Err(CallFault::Refused(refused)) if is_throttle(refused.class) => {
+            env.streaks.end(account, &[Trouble::Silence]);
+            slow_down(env, account, refused).await;
+        }
         // Whatever it says: it answers.
-        Ok(_) | Err(CallFault::Refused(_)) => env.streaks.end(account, &[Trouble::Silence]),
+        Ok(_) | Err(CallFault::Refused(_)) => env.streaks.end(account, &Trouble::OF_QUERIES),
     }
     let was_probe = env.query_probes.take(account);
     let turn = match answer {
@@ -68,6 +75,25 @@ fn is_the_accounts(class: ErrorClass) -> bool {
     matches!(class, ErrorClass::AccountFault { .. } | ErrorClass::AccessDenied)
 }
 
+fn is_throttle(class: ErrorClass) -> bool {
+    matches!(class, ErrorClass::Throttled { .. } | ErrorClass::Capacity)
+}
+
+/// The service says that there were too many: every worker leaves it alone for as long as it asks for.
+async fn slow_down(env: &Env, account: &AccountName, refused: &Answer) {
+    let streak = env.streaks.add(account, Trouble::QueriesThrottled, env.clock.elapsed(), env.chance.draw());
+    let wait = refused.retry_after.map_or(streak.wait, |wait| wait.min(PAUSE_MAX));
+    let why = format!("HTTP {}, {}: {}", refused.http_status, refused.code, refused.message);
+    warn!(account = %account, wait_ms = wait.as_millis() as u64, "Queries of account {account} rest for {wait:?}: {why}");
+    pause(env, account, wait, &why).await;
+}
+
+async fn pause(env: &Env, account: &AccountName, wait: Duration, why: &str) {
+    if let Err(fault) = env.jobs.pause(account, PausedCall::Query, wait, why).await {
+        warn!(account = %account, error = &fault as &dyn std::error::Error, "The pause could not be written");
+    }
+}
+
 async fn rest(env: &Env, account: &AccountName, message: &str) {
     let streak = env.streaks.add(account, Trouble::Silence, env.clock.elapsed(), env.chance.draw());
     if streak.in_a_row < IN_A_ROW_MIN {
@@ -75,7 +101,5 @@ async fn rest(env: &Env, account: &AccountName, message: &str) {
     }
     let why = format!("{} queries in a row got no answer: {message}", streak.in_a_row);
     warn!(account = %account, wait_ms = streak.wait.as_millis() as u64, "Queries of account {account} rest for {:?}: {why}", streak.wait);
-    if let Err(fault) = env.jobs.pause(account, PausedCall::Query, streak.wait, &why).await {
-        warn!(account = %account, error = &fault as &dyn std::error::Error, "The pause could not be written");
-    }
+    pause(env, account, streak.wait, &why).await;
 }

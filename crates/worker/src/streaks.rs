@@ -13,6 +13,13 @@ use job::{AccountName, Curve};
 /// Source: Model Studio's "Rate limits" (recovery within a minute).
 const PAUSES: Curve = Curve { first: Duration::from_secs(1), factor: 2.0, cap: Duration::from_secs(60) };
 
+/// The pauses of queries that were too many.
+///
+/// Source: ours. Permits keep them below the limit, so that one which is refused was unlucky, or others use the account as well: a short
+/// pause is enough for the first, and what grows makes room for the second.
+const QUERY_PAUSES: Curve =
+    Curve { first: Duration::from_millis(200), factor: 2.0, cap: Duration::from_secs(10) };
+
 /// What a streak is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Trouble {
@@ -24,11 +31,20 @@ pub(crate) enum Trouble {
     NoAnswer,
     /// Queries, lists or cancels without an answer.
     Silence,
+    /// Queries, lists or cancels that were too many.
+    QueriesThrottled,
 }
 
 impl Trouble {
     /// Those that a good create ends.
     pub(crate) const OF_CREATES: [Self; 3] = [Self::Connection, Self::Throttled, Self::NoAnswer];
+
+    /// Those that a good answer to a query ends.
+    pub(crate) const OF_QUERIES: [Self; 2] = [Self::Silence, Self::QueriesThrottled];
+
+    fn pauses(self) -> Curve {
+        if self == Self::QueriesThrottled { QUERY_PAUSES } else { PAUSES }
+    }
 }
 
 /// Counts of bad answers in a row.
@@ -52,7 +68,7 @@ impl Streaks {
         let streak = streaks.entry((account.clone(), trouble)).or_default();
         if streak.in_a_row == 0 || now >= streak.until {
             streak.in_a_row = streak.in_a_row.saturating_add(1);
-            streak.until = now + PAUSES.wait_with_jitter(streak.in_a_row - 1, chance);
+            streak.until = now + trouble.pauses().wait_with_jitter(streak.in_a_row - 1, chance);
         }
         Pause { in_a_row: streak.in_a_row, wait: streak.until.saturating_sub(now) }
     }

@@ -106,7 +106,7 @@ async fn a_cancel_that_meets_a_claimed_job_is_not_lost() {
     assert!(cancelled.cancel_requested && cancelled.claimed);
     world.check().await;
     // The worker knows nothing of it and commits what it saw: both stand.
-    let still = Event::StillGoing { phase: TaskPhase::Pending };
+    let still = Event::StillGoing { phase: TaskPhase::Pending, began_after: None };
     let job = world.queue.commit(&claimed, still, &world.rules, None).await.unwrap().job;
     assert!(job.cancel_requested && !job.claimed);
     assert!(matches!(job.state, JobState::Polling { polls: 1, .. }), "{job:?}");

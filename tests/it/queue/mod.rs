@@ -6,6 +6,7 @@ mod commits;
 mod copies;
 mod enqueue;
 mod leftovers;
+mod listing;
 mod lists;
 mod outages;
 mod permits;

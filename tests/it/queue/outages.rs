@@ -148,10 +148,10 @@ async fn an_enqueue_whose_answer_was_lost_adds_nothing_twice() {
 
 #[tokio::test]
 async fn a_redis_that_loads_its_data_is_away_and_not_unsafe() {
-    // Half a millisecond for each command that it loads.
+    // Half a millisecond for each command that it loads: six seconds, in which even a busy machine comes to ask.
     let mut redis = RedisServer::start_with(Fsync::EverySecond, &["--key-load-delay", "500"]).await.unwrap();
     let mut pipeline = redis::pipe();
-    (0..4_000).for_each(|key| {
+    (0..12_000).for_each(|key| {
         pipeline.set(format!("key-{key}"), 1).ignore();
     });
     let _: () = pipeline.query_async(&mut redis.connection().await.unwrap()).await.unwrap();

@@ -66,7 +66,7 @@ async fn a_job_that_lost_three_workers_is_claimed_only_by_who_runs_it_alone() {
     let claimed = claim_alone(&world).await;
     assert_eq!((claimed.id, claimed.rescues), (job.id, 3));
     assert!(world.queue.claim_alone().await.unwrap().is_none());
-    let going = Event::StillGoing { phase: TaskPhase::Running };
+    let going = Event::StillGoing { phase: TaskPhase::Running, began_after: None };
     let job = world.queue.commit(&claimed, going, &world.rules, None).await.unwrap().job;
     assert_eq!((job.alone, job.rescues), (false, 0));
     assert_eq!(world.queue.quarantined().await.unwrap(), 0);

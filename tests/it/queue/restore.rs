@@ -62,7 +62,7 @@ async fn a_zombie_of_before_a_restore_never_commits_over_its_successor() {
     assert!(successor.fence > zombie.fence && successor.version > zombie.version, "{successor:?}");
     let late = world.queue.commit(&zombie, Event::TaskUnknown, &world.rules, None).await;
     assert!(matches!(late, Err(CommitError::Fenced { .. })), "{late:?}");
-    let event = Event::StillGoing { phase: job::TaskPhase::Running };
+    let event = Event::StillGoing { phase: job::TaskPhase::Running, began_after: None };
     let after = world.queue.commit(&successor, event, &world.rules, None).await.unwrap().job;
     assert_eq!(after.state_name(), StateName::Polling);
 

@@ -1,6 +1,8 @@
 //! `[retry]`, `[poll]`, `[copy]`, `[prices]`: the numbers that decisions depend on.
 
-use job::{Curve, Micros, PollSchedule, Prices, RetryPolicy, Rules};
+use std::sync::Arc;
+
+use job::{Curve, ListSchedule, Micros, PollSchedule, Prices, RetryPolicy, Rules};
 
 use super::document::Value;
 use super::layers::section;
@@ -52,6 +54,12 @@ section! {
         factor: Rate = Rate(PollSchedule::default().curve.factor);
         /// The longest wait.
         cap: Span<20> = Span(PollSchedule::default().curve.cap);
+        /// The longest time between two questions while the end of a task is likely, once it was learned how long such tasks take.
+        dense: Span<20> = Span(PollSchedule::default().dense);
+        /// From so many tasks in flight of one model on, the provider's list is read in place of single questions; 0: never.
+        list_from: Whole<0, 1_000_000> = Whole(u64::from(ListSchedule::default().from));
+        /// The shortest time between two looks at that list.
+        list_every: Span<20> = Span(ListSchedule::default().every);
         /// How much longer the waits are while a task is PENDING.
         pending_factor: Rate = Rate(PollSchedule::default().pending_factor);
         /// From this age on a task is asked every `slow_every` only. It is never given up before the provider does.
@@ -108,10 +116,13 @@ pub(crate) fn rules(
         poll: PollSchedule {
             first: poll.first.value.0,
             curve: Curve { first: poll.step.value.0, factor: poll.factor.value.0, cap: poll.cap.value.0 },
+            dense: poll.dense.value.0,
             pending_factor: poll.pending_factor.value.0,
             slow_after: poll.slow_after.value.0,
             slow_every: poll.slow_every.value.0,
         },
+        list: ListSchedule { from: poll.list_from.value.small(), every: poll.list_every.value.0 },
+        durations: Arc::default(),
         breaker: Curve {
             first: breaker.first.value.0,
             factor: breaker.factor.value.0,

@@ -20,11 +20,21 @@ impl Step<'_> {
                 created_at,
                 polls,
                 unknowns,
-                phase: TaskPhase::Pending,
+                phase: phase @ TaskPhase::Pending,
+                running_since,
                 ..
             } => {
-                let phase = TaskPhase::Pending;
-                flagged(JobState::Polling { attempt, task, created_at, due: now, polls, unknowns, phase })
+                let due = now;
+                flagged(JobState::Polling {
+                    attempt,
+                    task,
+                    created_at,
+                    due,
+                    polls,
+                    unknowns,
+                    phase,
+                    running_since,
+                })
             }
             state @ (JobState::Submitting { .. }
             | JobState::Settling { .. }

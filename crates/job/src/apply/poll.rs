@@ -3,45 +3,48 @@
 use std::time::Duration;
 
 use super::Step;
-use crate::{CanceledBy, Doubt, Event, HeldReason, JobState, TaskPhase, Timestamp, Transition};
+use crate::{Asked, CanceledBy, Doubt, Event, HeldReason, JobState, TaskPhase, Timestamp, Transition};
 
 impl Step<'_> {
     pub(super) fn while_polling(&self, event: Event) -> Option<Transition> {
-        let JobState::Polling { attempt, task, created_at, polls, unknowns, phase, .. } =
+        let JobState::Polling { attempt, task, created_at, polls, unknowns, phase, running_since, .. } =
             self.job.state.clone()
         else {
             return None;
         };
         let age = Duration::try_from(self.now.duration_since(created_at)).unwrap_or_default();
-        let asked_again = |due: Timestamp, polls: u32, unknowns: u8, phase: TaskPhase| {
+        let again = |wait: Duration, polls: u32, unknowns: u8, phase: TaskPhase, running_since| {
             self.moved(JobState::Polling {
                 attempt: attempt.clone(),
                 task: task.clone(),
                 created_at,
-                due,
+                due: self.now + wait,
                 polls,
                 unknowns,
                 phase,
+                running_since,
             })
         };
+        let running_for = |since: Option<Timestamp>| {
+            since.map(|since| Duration::try_from(self.now.duration_since(since)).unwrap_or_default())
+        };
         Some(match event {
-            Event::StillGoing { phase: new } => {
+            Event::StillGoing { phase: new, began_after } => {
                 // A task that has just begun is asked as if it were fresh: PENDING says nothing about when it ends.
                 let polls = if phase == TaskPhase::Pending && new == TaskPhase::Running {
                     1
                 } else {
                     polls.saturating_add(1)
                 };
-                asked_again(self.now + self.rules.poll.wait(age, polls, new, self.chance), polls, 0, new)
+                let since = began_after.map(|after| created_at + after).or(running_since);
+                let asked = Asked { age, running_for: running_for(since), polls, phase: new };
+                again(self.wait_before_question(asked), polls, 0, new, since)
             }
             Event::PollUnanswered { retry_after } => {
-                let wait = self.rules.poll.wait(age, polls.max(1), phase, self.chance);
-                asked_again(
-                    self.now + wait.max(retry_after.unwrap_or_default()),
-                    polls.saturating_add(1),
-                    unknowns,
-                    phase,
-                )
+                let running_for = running_for(running_since);
+                let asked = Asked { age, running_for, polls: polls.max(1), phase };
+                let wait = self.wait_before_question(asked).max(retry_after.unwrap_or_default());
+                again(wait, polls.saturating_add(1), unknowns, phase, running_since)
             }
             Event::TaskSucceeded { images, billed, cost, deadline } => {
                 let mut moved = if images == 0 {
@@ -86,9 +89,11 @@ impl Step<'_> {
                 self.held(HeldReason::UnknownTask, &attempt, true, false)
             }
             Event::TaskUnknown => {
-                let wait =
-                    self.rules.poll.wait(age, u32::from(unknowns) + 1, TaskPhase::Pending, self.chance);
-                asked_again(self.now + wait, polls.saturating_add(1), unknowns + 1, phase)
+                // How long such tasks take says nothing about a task that is not known.
+                let polls_so_far = u32::from(unknowns) + 1;
+                let asked = Asked { age, running_for: None, polls: polls_so_far, phase: TaskPhase::Pending };
+                let wait = self.rules.poll.wait(asked, None, self.chance);
+                again(wait, polls.saturating_add(1), unknowns + 1, phase, running_since)
             }
             _ => return None,
         })

@@ -1,12 +1,13 @@
 //! The jobs behind Redis.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use job::{
-    AccountName, Attempt, CopyBacklog, Event, Job, JobId, JobSpec, JobState, Model, Outcome, Rules,
-    StateName, TaskId, Timestamp,
+    AccountName, Attempt, CopyBacklog, Durations, Event, Job, JobId, JobSpec, JobState, Model, Outcome,
+    Rules, StateName, TaskId, Timestamp,
 };
 use queue::claims::{Gate, Pass};
 use queue::{
@@ -15,9 +16,10 @@ use queue::{
 };
 
 use crate::config::WorkerConfig;
+use crate::listings::{Heeded, ListTurn, Listed};
 use crate::ports::{
-    Beat, Became, Claimed, CommitFault, Jobs, JobsFault, Lease, Leftovers, OpenAttempt, PausedCall, Permit,
-    Recovery, Rescued, Rewritten, Sweep, Turn, Written,
+    Beat, Became, Claimed, CommitFault, Jobs, JobsFault, Lease, Leftovers, Listings, OpenAttempt, PausedCall,
+    Permit, Recovery, Rescued, Rewritten, Sweep, Turn, Written,
 };
 
 /// The most held jobs that are read for one question.
@@ -30,7 +32,7 @@ pub struct QueueJobs {
     queue: Queue,
     leases: Leases,
     gate: Gate,
-    rules: Rules,
+    rules: RwLock<Arc<Rules>>,
     retention: Retention,
     limits: HashMap<AccountName, AccountLimits>,
 }
@@ -43,8 +45,12 @@ impl QueueJobs {
             .iter()
             .filter_map(|account| Some((account.name.clone(), query_limits(account.limits.values())?)))
             .collect();
-        let gate = Gate::default();
-        Self { queue, leases, gate, rules: config.rules.clone(), retention: config.retention, limits }
+        let (gate, rules) = (Gate::default(), RwLock::new(Arc::new(config.rules.clone())));
+        Self { queue, leases, gate, rules, retention: config.retention, limits }
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The same behind the gate of its worker: what is claimed here keeps that open.
@@ -123,11 +129,11 @@ impl Jobs for QueueJobs {
         event: Event,
         outcome: Option<&Outcome>,
     ) -> Result<Written, CommitFault> {
-        Ok(written(self.queue.commit(job, event, &self.rules, outcome).await?))
+        Ok(written(self.queue.commit(job, event, &self.rules(), outcome).await?))
     }
 
     async fn commit_unfenced(&self, id: JobId, event: Event) -> Result<Written, CommitFault> {
-        Ok(written(self.queue.commit_unfenced(id, event, &self.rules).await?))
+        Ok(written(self.queue.commit_unfenced(id, event, &self.rules()).await?))
     }
 
     async fn spec(&self, id: JobId) -> Result<Option<JobSpec>, JobsFault> {
@@ -156,7 +162,7 @@ impl Jobs for QueueJobs {
         probe: Option<&str>,
         turn: &Turn,
     ) -> Result<Became, JobsFault> {
-        Ok(self.queue.turn_breaker(account, of_queue(call), probe, turn, &self.rules.breaker).await?)
+        Ok(self.queue.turn_breaker(account, of_queue(call), probe, turn, &self.rules().breaker).await?)
     }
 
     async fn owners(
@@ -276,6 +282,7 @@ impl Jobs for QueueJobs {
         for account in self.limits.keys() {
             self.queue.forget_old_tasks(account).await?;
         }
+        self.queue.halve_durations().await?;
         self.queue.forget_old_copies().await?;
         Ok(self.queue.retain(&self.retention).await?)
     }
@@ -291,6 +298,38 @@ impl Jobs for QueueJobs {
 
     async fn counts(&self) -> Result<BTreeMap<StateName, u64>, JobsFault> {
         Ok(self.queue.counts().await?)
+    }
+}
+
+#[async_trait]
+impl Listings for QueueJobs {
+    async fn take_list_turn(
+        &self,
+        account: &AccountName,
+        model: Model,
+        hold: Duration,
+    ) -> Result<ListTurn, JobsFault> {
+        Ok(self.queue.take_list_turn(account, model, hold).await?)
+    }
+
+    async fn end_list_turn(
+        &self,
+        account: &AccountName,
+        model: Model,
+        wait: Duration,
+    ) -> Result<(), JobsFault> {
+        Ok(self.queue.end_list_turn(account, model, wait).await?)
+    }
+
+    async fn heed_list(&self, account: &AccountName, listed: &[Listed]) -> Result<Heeded, JobsFault> {
+        Ok(self.queue.heed_list(account, listed).await?)
+    }
+
+    async fn learn_durations(&self) -> Result<Arc<Durations>, JobsFault> {
+        let durations = Arc::new(self.queue.durations().await?);
+        let rules = Rules { durations: durations.clone(), ..Rules::clone(&self.rules()) };
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        Ok(durations)
     }
 }
 

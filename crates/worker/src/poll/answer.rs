@@ -10,13 +10,13 @@ use job::{
     TaskPhase, Timestamp,
 };
 
-use crate::ports::{CallFault, PausedCall};
+use crate::ports::CallFault;
 use crate::submit::failure_class;
 
 /// The code of a task that succeeded without a single image.
 const NO_IMAGES: &str = "NoImages";
 
-/// The longest pause of queries that the service may ask for.
+/// The longest wait that the service may ask for.
 const PAUSE_MAX: Duration = Duration::from_secs(600);
 
 /// What the answer needs to be read.
@@ -50,7 +50,11 @@ impl<'a> Reading<'a> {
 
 /// The event that a report is, with what the task brought.
 pub(crate) fn read(report: TaskReport, reading: Reading<'_>) -> (Event, Option<Outcome>) {
-    let going = |phase| (Event::StillGoing { phase }, None);
+    let began_after = report
+        .scheduled_at
+        .zip(report.submitted_at)
+        .and_then(|(began, created)| Duration::try_from(began.duration_since(created)).ok());
+    let going = |phase| (Event::StillGoing { phase, began_after }, None);
     match &report.status {
         TaskStatus::Pending => going(TaskPhase::Pending),
         TaskStatus::Running => going(TaskPhase::Running),
@@ -144,22 +148,15 @@ pub(crate) fn outcome(report: TaskReport, reading: Reading<'_>) -> Outcome {
     }
 }
 
-/// What a query without a report means: for the job, and for the account's other queries.
-pub(crate) fn unanswered(
-    fault: &CallFault,
-    reading: Reading<'_>,
-) -> (Event, Option<(PausedCall, Duration, String)>) {
+/// What a query without a report means for the job. What it means for the account's other queries, [`crate::silence`] knows.
+pub(crate) fn unanswered(fault: &CallFault, reading: Reading<'_>) -> Event {
     let CallFault::Refused(answer) = fault else {
-        return (Event::PollUnanswered { retry_after: None }, None);
+        return Event::PollUnanswered { retry_after: None };
     };
-    let asked = answer.retry_after.map(|wait| wait.min(PAUSE_MAX));
-    let pause = |wait| Some((PausedCall::Query, wait, fault.to_string()));
-    let rest = match answer.class {
-        ErrorClass::Throttled { .. } | ErrorClass::Capacity => pause(asked.unwrap_or(Duration::from_secs(1))),
+    match answer.class {
         // The documents say UNKNOWN for a task that the service does not know; should it say so with a status, that counts
         // only from the age on at which tasks are forgotten. Before, it is more likely a wrong base URL.
-        ErrorClass::NotFound if reading.age() >= reading.retention => return (Event::TaskUnknown, None),
-        _ => None,
-    };
-    (Event::PollUnanswered { retry_after: asked }, rest)
+        ErrorClass::NotFound if reading.age() >= reading.retention => Event::TaskUnknown,
+        _ => Event::PollUnanswered { retry_after: answer.retry_after.map(|wait| wait.min(PAUSE_MAX)) },
+    }
 }

@@ -4,11 +4,13 @@
 //! the poll stage, once for each claim.
 
 mod answer;
+pub(crate) mod durations;
+pub(crate) mod list;
 #[cfg(test)]
 mod tests;
 
 use job::{Action, Event, Job, Outcome, TaskId};
-use tracing::{debug, warn};
+use tracing::debug;
 
 pub(crate) use self::answer::{Reading, outcome};
 use crate::env::Env;
@@ -74,16 +76,8 @@ async fn ask(env: &Env, job: &Job) -> (Event, Option<Outcome>) {
     match answer {
         Ok(report) => answer::read(report, reading),
         Err(fault) => {
-            let (event, rest) = answer::unanswered(&fault, reading);
-            if let Some((call, wait, why)) = rest {
-                warn!(account = %account, "Queries of account {account} rest for {wait:?}: {why}");
-                if let Err(fault) = env.jobs.pause(&account, call, wait, &why).await {
-                    warn!(account = %account, error = &fault as &dyn std::error::Error, "The pause could not be written");
-                }
-            } else {
-                debug!(task.id = %task, "Task {task} could not be asked: {fault}");
-            }
-            (event, None)
+            debug!(task.id = %task, "Task {task} could not be asked: {fault}");
+            (answer::unanswered(&fault, reading), None)
         }
     }
 }

@@ -51,7 +51,7 @@ fn a_task_under_way_is_asked_again() {
         (TaskStatus::Other("SUSPENDED".into()), TaskPhase::Unrecognised),
     ];
     for (status, phase) in cases {
-        assert_eq!(understood(report(status)).0, Event::StillGoing { phase });
+        assert_eq!(understood(report(status)).0, Event::StillGoing { phase, began_after: None });
     }
     assert_eq!(understood(report(TaskStatus::Unknown)).0, Event::TaskUnknown);
     assert_eq!(understood(report(TaskStatus::Canceled)).0, Event::TaskCanceled);
@@ -219,7 +219,7 @@ fn refusal(http_status: u16, class: ErrorClass, retry_after: Option<u64>) -> Cal
 }
 
 #[test]
-fn a_query_without_a_report_is_asked_again_and_may_rest_the_queries() {
+fn a_query_without_a_report_is_asked_again() {
     let task = "t1".parse().unwrap();
     let young = Reading { task: &task, created_at: start(), now: at(30), retention: DAY, price: Micros(0) };
     let old = Reading { now: at(86_400), ..young };
@@ -228,14 +228,12 @@ fn a_query_without_a_report_is_asked_again_and_may_rest_the_queries() {
     };
 
     let silent = CallFault::Unanswered { message: "reset".into() };
-    assert_eq!(unanswered(&silent, young), (again(None), None));
-    let (event, rest) = unanswered(&refusal(429, ErrorClass::Capacity, Some(2)), young);
-    assert_eq!(event, again(Some(2)));
-    assert_eq!(rest.map(|(call, wait, _)| (call, wait.as_secs())), Some((PausedCall::Query, 2)));
+    assert_eq!(unanswered(&silent, young), again(None));
+    assert_eq!(unanswered(&refusal(429, ErrorClass::Capacity, Some(2)), young), again(Some(2)));
     let key = ErrorClass::AccountFault { kind: AccountFault::Key };
-    assert_eq!(unanswered(&refusal(401, key, None), young), (again(None), None), "that is the breaker's");
-    assert_eq!(unanswered(&refusal(404, ErrorClass::NotFound, None), young), (again(None), None));
-    assert_eq!(unanswered(&refusal(404, ErrorClass::NotFound, None), old), (Event::TaskUnknown, None));
+    assert_eq!(unanswered(&refusal(401, key, None), young), again(None), "that is the breaker's");
+    assert_eq!(unanswered(&refusal(404, ErrorClass::NotFound, None), young), again(None));
+    assert_eq!(unanswered(&refusal(404, ErrorClass::NotFound, None), old), Event::TaskUnknown);
 }
 
 fn claim(job: &Job) -> PollClaim {
@@ -309,6 +307,27 @@ async fn a_bad_key_opens_the_breaker_of_the_queries_and_fails_no_job() {
     }
     let turns = world.jobs.turns();
     assert_eq!(turns[1..], [(PausedCall::Query, Some("*".to_owned()), Turn::Close)]);
+}
+
+#[tokio::test]
+async fn queries_that_are_too_many_rest_for_as_long_as_the_service_asks_or_a_little_longer_each_time() {
+    let world = World::new();
+    let ask = async |answer| {
+        let job = world.polling(1, TaskPhase::Running);
+        world.api.on_fetch(answer);
+        run(&world.env, claim(&job)).await;
+        world.clock.advance(Duration::from_secs(60));
+        world.jobs.pauses().last().map(|(call, wait, _)| (*call, *wait))
+    };
+    let too_many = |retry_after| Err(refusal(429, ErrorClass::Capacity, retry_after));
+    assert_eq!(ask(too_many(Some(2))).await, Some((PausedCall::Query, Duration::from_secs(2))));
+    let second = ask(too_many(None)).await.unwrap().1;
+    assert!(second <= Duration::from_millis(400), "{second:?}");
+    assert!(ask(too_many(None)).await.unwrap().1 > second / 2);
+    ask(Ok(report(TaskStatus::Running))).await;
+    let first = ask(too_many(None)).await.unwrap().1;
+    assert!(first <= Duration::from_millis(200), "a good answer ends the row: {first:?}");
+    assert_eq!(world.jobs.pauses().len(), 4);
 }
 
 fn silence() -> CallFault {

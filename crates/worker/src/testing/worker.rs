@@ -8,7 +8,7 @@ use std::time::Duration;
 use dashscope::Model;
 use jiff::SignedDuration;
 use job::AccountName;
-use queue::claims::Gate;
+use queue::claims::{Gate, Wake};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::Notify;
@@ -26,6 +26,7 @@ use crate::chance::Chance;
 use crate::config::WorkerConfig;
 use crate::created::Created;
 use crate::env::Env;
+use crate::poll::durations::KnownDurations;
 use crate::poll::{self, PollClaim};
 use crate::silence::QueryProbes;
 use crate::streaks::Streaks;
@@ -119,6 +120,8 @@ impl TestWorker {
             streaks: Streaks::default(),
             query_probes: QueryProbes::default(),
             on_the_wire: OnTheWire::new(),
+            durations: KnownDurations::default(),
+            polls_due: Wake::new(),
             copy_time: CopyTime::default(),
             created: Created::default(),
             tally: Tally::default(),
@@ -149,6 +152,8 @@ impl TestWorker {
         process.spawn(async move { extras::run(&of).await });
         let of = env.clone();
         process.spawn(async move { backlog::run(&of).await });
+        let of = env.clone();
+        process.spawn(async move { poll::list::run(&of).await });
         let of = env.clone();
         process.spawn(async move { alone::run(&of, &gate, LEASE * alone::PATIENCE_LEASES).await });
         Self { env, process }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use dashscope::client::CallError;
 use dashscope::response::TaskReport;
 use dashscope::{TaskId, TaskStatus};
-use job::{Rules, TaskPhase};
+use job::{Asked, Rules, TaskPhase};
 use queue::Call;
 use rand::RngExt as _;
 
@@ -34,7 +34,12 @@ pub(super) async fn follow(
     let mut rng = app.rng();
     loop {
         let age = app.clock.elapsed().saturating_sub(began);
-        tokio::time::sleep(rules.poll.wait(age, polls, phase, rng.random())).await;
+        tokio::time::sleep(rules.poll.wait(
+            Asked { age, running_for: None, polls, phase },
+            None,
+            rng.random(),
+        ))
+        .await;
         caller.permit(app, Call::Query).await?;
         let report = match caller.client.fetch_task(task).await {
             Ok(report) => report,

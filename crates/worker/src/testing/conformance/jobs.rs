@@ -237,7 +237,7 @@ async fn places_are_held_from_the_claim_until_the_task_is_over(bench: &dyn JobsB
     commit(bench, &job, created(&job, "t")).await;
     assert_eq!(placed(bench).await, [job.id]);
     let job = bench.claim_poll().await.unwrap();
-    commit(bench, &job, Event::StillGoing { phase: TaskPhase::Running }).await;
+    commit(bench, &job, Event::StillGoing { phase: TaskPhase::Running, began_after: None }).await;
     assert_eq!(placed(bench).await, [job.id]);
     unfenced(bench, job.id, succeeded(bench)).await;
     assert!(placed(bench).await.is_empty());

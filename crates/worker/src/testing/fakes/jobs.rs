@@ -1,25 +1,28 @@
 //! The queue's twin.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use job::{
-    AccountName, Attempt, CopyBacklog, Event, Job, JobId, JobSpec, Model, Outcome, Rules, StateName, TaskId,
-    Timestamp, Try,
+    AccountName, Attempt, CopyBacklog, Durations, Event, Job, JobId, JobSpec, Model, Outcome, Rules,
+    StateName, TaskId, Timestamp, Try,
 };
 use queue::{ExtraTask, Orphans, TaskOwner};
 use tokio::sync::Notify;
 
+use crate::listings::{Heeded, ListTurn, Listed};
 use crate::ports::{
-    Beat, Became, Claimed, CommitFault, Jobs, JobsFault, Leftovers, OpenAttempt, PausedCall, Permit,
-    Recovery, Rescued, Rewritten, Sweep, Turn, Written,
+    Beat, Became, Claimed, CommitFault, Jobs, JobsFault, Leftovers, Listings, OpenAttempt, PausedCall,
+    Permit, Recovery, Rescued, Rewritten, Sweep, Turn, Written,
 };
 
 pub(crate) struct FakeJobs {
     rules: Rules,
     state: Mutex<State>,
+    /// Places that are taken at the provider.
+    pub(crate) in_flight: Mutex<u64>,
     /// Whether counting takes for ever.
     pub(crate) counts_hang: Mutex<bool>,
     /// Rung when counting hangs.
@@ -41,6 +44,7 @@ struct State {
     turns: Vec<(PausedCall, Option<String>, Turn)>,
     events: Vec<&'static str>,
     permits: u32,
+    listed: Vec<Listed>,
     leases_lost: bool,
     rewritten: Option<Rewritten>,
 }
@@ -62,10 +66,17 @@ impl FakeJobs {
             turns: Vec::new(),
             events: Vec::new(),
             permits: 0,
+            listed: Vec::new(),
             leases_lost: false,
             rewritten: None,
         };
-        Self { rules, state: Mutex::new(state), counts_hang: Mutex::default(), counting: Notify::new() }
+        Self {
+            rules,
+            state: Mutex::new(state),
+            in_flight: Mutex::default(),
+            counts_hang: Mutex::default(),
+            counting: Notify::new(),
+        }
     }
 
     pub(crate) fn put(&self, job: Job, spec: JobSpec) {
@@ -108,6 +119,11 @@ impl FakeJobs {
     pub(crate) fn extra(&self, task: &str) -> Option<ExtraTask> {
         let task: TaskId = task.parse().unwrap();
         self.state.lock().unwrap().extras.get(&task).cloned()
+    }
+
+    /// What lists had to say.
+    pub(crate) fn listed(&self) -> Vec<Listed> {
+        self.state.lock().unwrap().listed.clone()
     }
 
     pub(crate) fn orphans(&self) -> Option<Orphans> {
@@ -343,6 +359,27 @@ impl Jobs for FakeJobs {
             std::future::pending::<()>().await;
         }
         Ok(BTreeMap::new())
+    }
+}
+
+#[async_trait]
+impl Listings for FakeJobs {
+    async fn take_list_turn(&self, _: &AccountName, _: Model, hold: Duration) -> Result<ListTurn, JobsFault> {
+        Ok(ListTurn { taken: true, over_in: hold, in_flight: *self.in_flight.lock().unwrap() })
+    }
+
+    async fn end_list_turn(&self, _: &AccountName, _: Model, _: Duration) -> Result<(), JobsFault> {
+        Ok(())
+    }
+
+    async fn heed_list(&self, _: &AccountName, listed: &[Listed]) -> Result<Heeded, JobsFault> {
+        let mut state = self.state.lock().unwrap();
+        state.listed.extend_from_slice(listed);
+        Ok(Heeded { waiting: listed.len() as u64, brought: 0 })
+    }
+
+    async fn learn_durations(&self) -> Result<Arc<Durations>, JobsFault> {
+        Ok(Arc::default())
     }
 }
 

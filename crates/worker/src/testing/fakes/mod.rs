@@ -15,6 +15,7 @@ use job::{
     Attempt, BatchName, CustomId, Job, JobId, JobSpec, JobState, Priority, SPEC_FORMAT, TaskPhase, Timestamp,
 };
 use queue::AccountLimits;
+use queue::claims::Wake;
 use rand::SeedableRng as _;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +29,7 @@ use crate::clock::Clock;
 use crate::config::{AccountConfig, WorkerConfig};
 use crate::created::Created;
 use crate::env::Env;
+use crate::poll::durations::KnownDurations;
 use crate::ports::Lease;
 use crate::silence::QueryProbes;
 use crate::streaks::Streaks;
@@ -110,6 +112,8 @@ impl World {
             streaks: Streaks::default(),
             query_probes: QueryProbes::default(),
             on_the_wire: OnTheWire::new(),
+            durations: KnownDurations::default(),
+            polls_due: Wake::new(),
             copy_time: CopyTime::default(),
             created: Created::default(),
             tally: Tally::default(),
@@ -167,6 +171,7 @@ impl World {
             polls: 0,
             unknowns: 0,
             phase,
+            running_since: None,
         })
     }
 }

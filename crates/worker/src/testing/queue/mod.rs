@@ -8,6 +8,7 @@ mod breaker;
 mod changes;
 mod jobs;
 mod lineage;
+mod listings;
 mod store;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -11,6 +11,7 @@ use queue::AccountLimits;
 use super::books::Books;
 use super::breaker::Holds;
 use super::lineage::{Lineage, Seen};
+use super::listings::Moved;
 use super::{Call, Due, DueClaimed, LEASE, SubmitAsk, SubmitClaimed, until};
 use crate::ports::{CommitFault, OpenAttempt, PausedCall, Permit, Written};
 
@@ -57,6 +58,8 @@ pub(crate) struct Store {
     leases: BTreeMap<(JobId, u64), Timestamp>,
     /// Put off, and not promoted yet.
     waiting: BTreeSet<JobId>,
+    /// What the provider's list moved.
+    pub(super) moved: Moved,
     /// Answers of claims, by nonce: a repeat gets the same.
     replies: BTreeMap<u64, Vec<JobId>>,
     pub(crate) holds: Holds,
@@ -116,6 +119,7 @@ impl Store {
         }
         record.job = Job { version: before.version + 1, ..transition.job };
         record.nonce = nonce;
+        self.moved.forget(id);
         record.extra = transition.extra_task;
         if let Some(outcome) = outcome {
             record.outcome = Some(outcome.clone());
@@ -261,6 +265,9 @@ impl Store {
                 let Some(Record { job, nonce: last, .. }) = self.records.get_mut(id) else { continue };
                 (job.fence, job.version) = next_claim(job, now);
                 (job.claimed, *last) = (true, nonce);
+                if let JobState::Polling { due, .. } = &mut job.state {
+                    *due = self.moved.due(*id, *due).min(*due);
+                }
                 self.leases.insert((*id, job.fence), now + LEASE);
             }
             self.replies.insert(nonce, found.clone());
@@ -285,9 +292,8 @@ impl Store {
         }
         match (what, &job.state) {
             (Due::Alone, state) => state.due(),
-            (Due::Poll, JobState::Polling { due, .. }) | (Due::Settle, JobState::Settling { due, .. }) => {
-                Some(*due)
-            }
+            (Due::Poll, JobState::Polling { due, .. }) => Some(self.moved.due(job.id, *due)),
+            (Due::Settle, JobState::Settling { due, .. }) => Some(*due),
             (Due::Archive, JobState::Archiving { .. }) if self.waiting.contains(&job.id) => None,
             (Due::Archive, JobState::Archiving { due, .. }) => Some(*due),
             _ => None,

@@ -36,6 +36,7 @@ fn states() -> Vec<JobState> {
             polls: 0,
             unknowns: 0,
             phase: TaskPhase::Pending,
+            running_since: None,
         },
         JobState::Archiving {
             attempt: attempt.clone(),
@@ -94,7 +95,7 @@ fn events() -> Vec<Event> {
         Event::NotCreated,
         Event::LookAgain { due: AT },
         Event::Undecidable { reason: HeldReason::CannotTell, slot_free: false, doubt: doubt() },
-        Event::StillGoing { phase: TaskPhase::Running },
+        Event::StillGoing { phase: TaskPhase::Running, began_after: None },
         Event::TaskSucceeded { images: 1, billed: 1, cost: Micros(1), deadline: AT },
         Event::TaskDoubtful { billed: 1, cost: Micros(1), why: "another size".to_owned() },
         Event::TaskFailed(failure()),

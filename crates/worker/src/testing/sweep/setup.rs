@@ -125,7 +125,9 @@ impl Setup {
             workspace: None,
             limits: BTreeMap::from([(MODEL, limits)]),
         };
-        let config = WorkerConfig::new(vec![account]);
+        let mut config = WorkerConfig::new(vec![account]);
+        // As often as by default it would be most of what happens in a run.
+        config.rules.list.every = Duration::from_secs(5);
         // A second less, since the list is asked a moment before it answers.
         let lag_max = config.settle.settle_lag.as_secs() - 1;
         let list_lag = if dice.coin() {

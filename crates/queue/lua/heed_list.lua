@@ -1,0 +1,36 @@
+#!lua flags=allow-oom
+-- heed_list: let what the provider's list shows decide when tasks are asked by themselves.
+--
+-- A task that is over is due now; one that goes on is put off, and only ever put off: a list is read a moment ago. Only the index
+-- moves, no record: whatever the list says, a task is over when its own answer says so. So repeating a call is harmless.
+--
+-- KEYS[1]  keys::tasks(account)
+-- KEYS[2]  keys::due_poll(account)
+-- ARGV[1]  key prefix
+-- ARGV[2..] for each task, at most 500: task, ms from now until which it need not be asked; 0 = it is over
+--
+-- Returns  {time_us, waiting, brought}   waiting: how many of them are jobs that wait to be asked; brought: how many are due now and were not
+local clock = redis.call('TIME')
+local now_ms = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local function int(number) return string.format('%.0f', number) end
+
+-- Every read comes before the first write.
+local moves, waiting, brought = {}, 0, 0
+for i = 2, #ARGV, 2 do
+  local owner = redis.call('HGET', KEYS[1], ARGV[i])
+  local id = owner and string.match(owner, '^[^:]+')
+  local due = id and redis.call('ZSCORE', KEYS[2], id)
+  -- Another attempt's task says nothing about the one that the job waits for.
+  if due and redis.call('HGET', ARGV[1] .. 'job:' .. id, 'ti') == ARGV[i] then
+    waiting = waiting + 1
+    local wait = tonumber(ARGV[i + 1])
+    local is_over = wait == 0
+    if is_over and tonumber(due) > now_ms or not is_over and tonumber(due) < now_ms + wait then
+      moves[#moves + 1] = {id, int(now_ms + wait)}
+      if is_over then brought = brought + 1 end
+    end
+  end
+end
+
+for _, move in ipairs(moves) do redis.call('ZADD', KEYS[2], 'XX', move[2], move[1]) end
+return {clock[1] .. string.format('%06d', clock[2]), waiting, brought}

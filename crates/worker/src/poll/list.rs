@@ -1,0 +1,292 @@
+//! Reads the provider's list of an account's tasks of a model, in place of many single questions.
+//!
+//! One worker at a time does so, whoever comes first when the list may be read again. What it shows only moves due times: a task that
+//! is over becomes due, one that goes on need not be asked for a while. That a task is over its own answer says, to the poll stage; and
+//! should the list fail, be late or be wrong, tasks come due by themselves. Started by [`crate::run()`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dashscope::TaskStatus;
+use dashscope::response::{ListedTask, TaskPage};
+use job::{AccountName, Curve, InFlight, Likely, ListSchedule, Model, TaskKind, Timestamp};
+use queue::{AccountLimits, USED_SHARE};
+use tokio::task::JoinSet;
+use tracing::{debug, trace};
+
+use crate::env::Env;
+use crate::listings::Listed;
+use crate::permit::query_permit;
+use crate::ports::JobsFault;
+use crate::silence::heed;
+
+/// For how long the turn is nobody else's at the most: should its worker vanish, the next one goes on after so long.
+///
+/// Source: ours; a few calls with their permits take less, and a second reader does no harm.
+const HOLD: Duration = Duration::from_secs(10);
+
+/// The waits after a look that failed. Source: ours; single questions go on meanwhile.
+const FAILED: Curve = Curve { first: Duration::from_secs(2), factor: 2.0, cap: Duration::from_secs(60) };
+
+/// The shortest wait between two tries to get the turn.
+const PAUSE_MIN: Duration = Duration::from_millis(5);
+
+/// Where fewer of a page's tasks than one in so many are waited for, what follows is older and not worth a request: the few stragglers
+/// in it are asked by themselves.
+const WORTH_A_PAGE: usize = 4;
+
+/// A look that came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum NoLook {
+    #[error("the queue could not be asked")]
+    Jobs(#[from] JobsFault),
+    #[error("the list was not given: {0}")]
+    Provider(String),
+}
+
+/// Reads the lists of every account until the worker stops.
+pub(crate) async fn run(env: &Arc<Env>) {
+    let mut readers = JoinSet::new();
+    for account in &env.config.accounts {
+        for (model, limits) in &account.limits {
+            let (env, account, model, limits) = (env.clone(), account.name.clone(), *model, *limits);
+            readers.spawn(async move { read(&env, &account, model, &limits).await });
+        }
+    }
+    while readers.join_next().await.is_some() {}
+}
+
+async fn read(env: &Env, account: &AccountName, model: Model, limits: &AccountLimits) {
+    if env.config.rules.list.from == 0 {
+        return;
+    }
+    let mut failures = 0;
+    loop {
+        // Somebody else's answer is not awaited by a worker that is told to stop: reading changes nothing.
+        let looked = tokio::select! {
+            biased;
+            () = env.stop.cancelled() => return,
+            looked = turn(env, account, model, limits) => looked,
+        };
+        let wait = match looked {
+            Ok(wait) => {
+                failures = 0;
+                wait
+            }
+            Err(why) => {
+                let wait = FAILED.wait_with_jitter(failures, env.chance.draw());
+                failures += 1;
+                debug!(
+                    account = %account, error = &why as &dyn std::error::Error,
+                    "The list of account {account} is not read for {wait:?}; its tasks are asked one by one"
+                );
+                let _ = env.jobs.end_list_turn(account, model, wait).await;
+                wait
+            }
+        };
+        tokio::select! {
+            biased;
+            () = env.stop.cancelled() => return,
+            () = tokio::time::sleep(wait.max(PAUSE_MIN)) => {}
+        }
+    }
+}
+
+/// One look, if it is this worker's turn; the time until the next try.
+async fn turn(
+    env: &Env,
+    account: &AccountName,
+    model: Model,
+    limits: &AccountLimits,
+) -> Result<Duration, NoLook> {
+    let schedule = env.config.rules.list;
+    let turn = env.jobs.take_list_turn(account, model, HOLD).await?;
+    if !turn.taken {
+        return Ok(turn.over_in.min(schedule.every));
+    }
+    let wait = if turn.in_flight < u64::from(schedule.from) {
+        schedule.every * 2
+    } else {
+        look(env, account, model, limits, turn.in_flight).await?
+    };
+    env.jobs.end_list_turn(account, model, wait).await?;
+    Ok(wait)
+}
+
+/// Reads as many pages as have tasks that are waited for; the time until the list is worth another look.
+async fn look(
+    env: &Env,
+    account: &AccountName,
+    model: Model,
+    limits: &AccountLimits,
+    in_flight: u64,
+) -> Result<Duration, NoLook> {
+    let schedule = env.config.rules.list;
+    let likely = env.durations.likely(TaskKind { model, shape: None });
+    let page_every = Duration::from_secs_f64(1.0 / (limits.queries_per_second * USED_SHARE).max(0.001));
+    let (mut going, mut waited_for, mut pages) = (Vec::new(), 0, 0);
+    loop {
+        pages += 1;
+        let page = page(env, account, model, pages).await?;
+        let rows = page.tasks.len() + page.unreadable;
+        let expected =
+            pages.max(u32::try_from(in_flight / rows.max(1) as u64).unwrap_or(u32::MAX).min(1_000));
+        let reading = Reading { schedule, likely, now: env.jobs.now(), pages: expected, page_every };
+        let (listed, of_page) = reading.of(&page.tasks);
+        let heeded = env.jobs.heed_list(account, &listed).await?;
+        if heeded.brought > 0 {
+            env.polls_due.ring();
+        }
+        trace!(account = %account, page = pages, rows, waiting = heeded.waiting, over = heeded.brought, "A page of the list was read");
+        going.extend(of_page);
+        waited_for += heeded.waiting;
+        let worth_more = heeded.waiting as usize * WORTH_A_PAGE >= rows;
+        let pages_max = 2 * in_flight / rows.max(1) as u64 + 2;
+        if !page.has_more() || waited_for >= in_flight || !worth_more || u64::from(pages) >= pages_max {
+            return Ok(schedule.wait(&going, pages, page_every, likely));
+        }
+    }
+}
+
+async fn page(env: &Env, account: &AccountName, model: Model, number: u32) -> Result<TaskPage, NoLook> {
+    query_permit(env, account).await.map_err(|fault| NoLook::Provider(fault.to_string()))?;
+    let answer = env.api.list(account, model, number).await;
+    heed(env, account, &answer).await;
+    answer.map_err(|fault| NoLook::Provider(fault.to_string()))
+}
+
+/// What a page means. Pure.
+struct Reading {
+    schedule: ListSchedule,
+    likely: Option<Likely>,
+    now: Timestamp,
+    /// How many pages a look has.
+    pages: u32,
+    page_every: Duration,
+}
+
+impl Reading {
+    /// What is to be done about each task, and those that go on.
+    fn of(&self, tasks: &[ListedTask]) -> (Vec<Listed>, Vec<InFlight>) {
+        let since = |time: Timestamp| Duration::try_from(self.now.duration_since(time)).unwrap_or_default();
+        let mut going = Vec::new();
+        for task in tasks {
+            match task.status {
+                TaskStatus::Pending => going.push((task, InFlight { running_for: None })),
+                TaskStatus::Running => {
+                    let began = task.started_at.or(task.created_at);
+                    going.push((task, InFlight { running_for: Some(began.map_or(Duration::MAX, since)) }));
+                }
+                _ => {}
+            }
+        }
+        let in_flight: Vec<InFlight> = going.iter().map(|(_, task)| *task).collect();
+        let wait = self.schedule.wait(&in_flight, self.pages, self.page_every, self.likely);
+        let is_over = |task: &&ListedTask| task.status.is_final();
+        let over =
+            tasks.iter().filter(is_over).map(|task| Listed { task: task.task_id.clone(), going_for: None });
+        // Without its age nobody could tell when to doubt what is said of a task.
+        let going = going.into_iter().filter_map(|(task, _)| {
+            let age = since(task.created_at?);
+            let going_for = Some(self.schedule.relied_upon(age, wait, self.likely));
+            Some(Listed { task: task.task_id.clone(), going_for })
+        });
+        (over.chain(going).collect(), in_flight)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use job::TaskId;
+
+    use super::*;
+    use crate::ports::CallFault;
+    use crate::testing::{World, start};
+
+    const MODEL: Model = Model::Wan27Image;
+
+    fn row(n: usize, status: TaskStatus, age_s: u64) -> ListedTask {
+        ListedTask {
+            task_id: format!("t{n}").parse().unwrap(),
+            status,
+            model_name: None,
+            request_id: None,
+            created_at: Some(start() - Duration::from_secs(age_s)),
+            started_at: None,
+            ended_at: None,
+            api_key_id: None,
+            region: None,
+        }
+    }
+
+    fn page_of(number: u64, pages: u64, tasks: Vec<ListedTask>) -> TaskPage {
+        TaskPage {
+            request_id: None,
+            page_no: Some(number),
+            page_size: Some(tasks.len() as u64),
+            total: None,
+            total_pages: Some(pages),
+            unreadable: 0,
+            tasks,
+        }
+    }
+
+    /// A world whose first account has so many jobs in flight.
+    fn world(in_flight: u64) -> World {
+        let world = World::new();
+        *world.jobs.in_flight.lock().unwrap() = in_flight;
+        world
+    }
+
+    async fn one_turn(world: &World) -> Result<Duration, NoLook> {
+        let account = &world.env.config.accounts[0];
+        turn(&world.env, &account.name, MODEL, &account.limits[&MODEL]).await
+    }
+
+    #[tokio::test]
+    async fn two_tasks_are_not_worth_a_list() {
+        let world = world(2);
+        assert_eq!(one_turn(&world).await.unwrap(), world.env.config.rules.list.every * 2);
+        assert!(world.api.log().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_is_over_is_due_and_what_goes_on_is_left_alone_for_a_while() {
+        let world = world(3);
+        let rows = vec![
+            row(1, TaskStatus::Pending, 1),
+            row(2, TaskStatus::Running, 9),
+            row(3, TaskStatus::Succeeded, 20),
+            row(4, TaskStatus::Failed, 30),
+            row(5, TaskStatus::Other("NEW".to_owned()), 30),
+        ];
+        world.api.on_list(Ok(page_of(1, 1, rows)));
+        let wait = one_turn(&world).await.unwrap();
+        assert_eq!(wait, world.env.config.rules.list.every);
+        let listed: Vec<(TaskId, Option<Duration>)> =
+            world.jobs.listed().into_iter().map(|listed| (listed.task, listed.going_for)).collect();
+        let name = |n: usize| format!("t{n}").parse().unwrap();
+        let left_alone = Some(wait * 4);
+        assert_eq!(listed, [(name(3), None), (name(4), None), (name(1), left_alone), (name(2), left_alone)]);
+    }
+
+    #[tokio::test]
+    async fn pages_are_read_as_long_as_they_show_what_is_waited_for() {
+        let world = world(30);
+        for number in 1..=5 {
+            let first = (number as usize - 1) * 10;
+            let rows = (first..first + 10).map(|n| row(n, TaskStatus::Running, 5)).collect();
+            world.api.on_list(Ok(page_of(number, 9, rows)));
+        }
+        one_turn(&world).await.unwrap();
+        assert_eq!(world.api.log(), ["list 1", "list 2", "list 3"]);
+    }
+
+    #[tokio::test]
+    async fn a_list_that_cannot_be_had_leaves_due_times_as_they_are() {
+        let world = world(5);
+        world.api.on_list(Err(CallFault::Unanswered { message: "reset".to_owned() }));
+        assert!(matches!(one_turn(&world).await, Err(NoLook::Provider(_))));
+        assert!(world.jobs.listed().is_empty());
+    }
+}
