@@ -10,7 +10,7 @@ use job::{
     AccountName, Attempt, BatchName, Event, HeldReason, Job, JobId, JobSpec, JobState, Micros,
     OUTCOME_FORMAT, Outcome, Refusal, Rules, SPEC_FORMAT, StateName, TaskId, TaskPhase, Timestamp,
 };
-use queue::{ExtraState, ExtraTask};
+use queue::{ExtraState, ExtraTask, Heeded, Listed};
 
 use super::{Statement, statements};
 use crate::ports::{Became, CommitFault, Jobs, PausedCall, Permit, Turn, Written};
@@ -58,6 +58,8 @@ pub const JOBS: &[Statement<dyn JobsBench>] = statements![
     open_attempts_are_those_that_may_yet_turn_out_to_have_a_task,
     a_pause_holds_claims_back_until_it_is_over,
     an_open_breaker_holds_creates_back_and_only_its_probe_moves_it,
+    what_the_list_shows_moves_due_times_and_nothing_else,
+    the_list_is_read_by_one_at_a_time,
     an_event_that_does_not_fit_changes_nothing,
     a_refused_job_comes_back_when_it_is_due_and_promoted,
     what_a_task_brought_comes_with_the_claim_for_copying,
@@ -289,6 +291,44 @@ async fn an_open_breaker_holds_creates_back_and_only_its_probe_moves_it(bench: &
     assert_eq!(turn(open, None).await, Became::Unchanged);
     assert_eq!(turn(Turn::Close, Some("*")).await, Became::Unchanged, "no probe is out");
     assert!(bench.claim_submit().await.is_none());
+}
+
+async fn what_the_list_shows_moves_due_times_and_nothing_else(bench: &dyn JobsBench) {
+    enqueue(bench, 1).await;
+    let job = submitting(bench).await;
+    commit(bench, &job, created(&job, "t")).await;
+    let listed = |going_for: Option<Duration>| vec![Listed { task: task("t"), going_for }];
+    let heed = async |going_for| bench.jobs().heed_list(&account(), &listed(going_for)).await.unwrap();
+    // It is due; that it goes on puts it off, and that it is over brings it back.
+    assert_eq!(heed(Some(Duration::from_secs(3_600))).await, Heeded { waiting: 1, brought: 0 });
+    assert!(bench.claim_poll().await.is_none());
+    assert_eq!(heed(Some(Duration::from_secs(1))).await, Heeded { waiting: 1, brought: 0 });
+    assert!(bench.claim_poll().await.is_none(), "it is only ever put off");
+    assert_eq!(heed(None).await, Heeded { waiting: 1, brought: 1 });
+    assert_eq!(heed(None).await, Heeded { waiting: 1, brought: 0 });
+    let job = bench.claim_poll().await.expect("it is due");
+    assert!(job.state.due().unwrap() <= bench.jobs().now());
+    assert_eq!(heed(None).await, Heeded::default(), "somebody asks it already");
+    commit(bench, &job, Event::StillGoing { phase: TaskPhase::Running, began_after: None }).await;
+    assert!(bench.claim_poll().await.is_none(), "its own answer counts");
+    let strangers = [Listed { task: task("another"), going_for: None }];
+    assert_eq!(bench.jobs().heed_list(&account(), &strangers).await.unwrap(), Heeded::default());
+}
+
+async fn the_list_is_read_by_one_at_a_time(bench: &dyn JobsBench) {
+    enqueue(bench, 2).await;
+    submitting(bench).await;
+    let hold = Duration::from_millis(500);
+    let turn = async || bench.jobs().take_list_turn(&account(), PICTURES, hold).await.unwrap();
+    let first = turn().await;
+    assert!(first.taken && first.in_flight == 1, "{first:?}");
+    let second = turn().await;
+    assert!(!second.taken && second.over_in <= hold, "{second:?}");
+    bench.pass(hold).await;
+    assert!(turn().await.taken, "whoever had it is gone");
+    bench.jobs().end_list_turn(&account(), PICTURES, Duration::from_secs(60)).await.unwrap();
+    bench.pass(hold).await;
+    assert!(!turn().await.taken, "nobody looks before the time");
 }
 
 async fn an_event_that_does_not_fit_changes_nothing(bench: &dyn JobsBench) {
