@@ -21,7 +21,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("apalis_core", &["crates/queue/src/claims.rs", "crates/worker/src/stages.rs"]),
     ("backoff", &["crates/job/src/curve.rs"]),
     ("aws_sdk_s3", &["crates/archive/"]),
-    ("s3s", &["crates/cli/src/commands/demo/"]),
+    ("s3s", &["crates/cli/src/commands/stand_ins/"]),
 ];
 
 fn workspace() -> &'static Path {

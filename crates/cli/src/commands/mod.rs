@@ -10,6 +10,8 @@ mod generate;
 mod job;
 mod resolve;
 mod retry;
+#[cfg(feature = "demo")]
+mod stand_ins;
 mod status;
 mod wait;
 mod watch;

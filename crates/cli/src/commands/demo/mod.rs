@@ -6,9 +6,7 @@
 
 mod inputs;
 mod process;
-mod redis_child;
 mod show;
-mod store;
 
 use std::path::{Path, PathBuf};
 
@@ -21,8 +19,8 @@ use crate::exit_code;
 use crate::failure::{Failure, OrFail};
 use crate::output::Output;
 use process::Commands;
-use redis_child::RedisChild;
-use store::DemoStore;
+
+use super::stand_ins::{self, Binary, LocalStore, Pace, RedisChild, Scratch};
 
 /// The examples: every scenario of the API page.
 const EXAMPLES: &str = include_str!("examples.jsonl");
@@ -76,7 +74,7 @@ fn interrupted() -> Failure {
 /// The stand-ins for the real servers; all end with this.
 struct Servers {
     redis: RedisChild,
-    store: DemoStore,
+    store: LocalStore,
     simulator: Simulator,
     folder: Scratch,
 }
@@ -92,8 +90,8 @@ async fn demo(out: Output, to: &Path) -> Result<Servers, Failure> {
     inputs::write(&examples).or_fail("failed to write the example images")?;
     std::fs::write(examples.join("examples.jsonl"), EXAMPLES).or_fail("failed to write the examples")?;
 
-    let environment = servers.environment();
-    let commands = Commands::new(&examples, &environment, out).map_err(Failure::new)?;
+    let binary = Binary::new(&examples, servers.environment()).or_fail("failed to find this binary")?;
+    let commands = Commands::new(binary, out);
     commands.run(&["enqueue", "examples.jsonl", "--batch", BATCH]).await?;
     let mut worker = commands.start(&["worker", "--until-idle"], &folder.path("worker.log"))?;
     if let Err(failure) = both(commands.run(&["watch", BATCH]), worker.end()).await {
@@ -102,7 +100,7 @@ async fn demo(out: Output, to: &Path) -> Result<Servers, Failure> {
     }
     commands.run(&["batch", "show", BATCH]).await?;
 
-    let images = export(&folder.path("store").join(store::BUCKET), to).map_err(Failure::new)?;
+    let images = export(&folder.path("store").join(stand_ins::BUCKET), to).map_err(Failure::new)?;
     let totals = servers.simulator.totals().totals;
     show::images(out, &images, to)?;
     show::ledger(out, totals.tasks_created, totals.images_billed, images.len())?;
@@ -118,9 +116,9 @@ async fn demo(out: Output, to: &Path) -> Result<Servers, Failure> {
 
 impl Servers {
     async fn start() -> Result<Self, Failure> {
-        let folder = Scratch::make().or_fail("failed to make a temporary folder")?;
+        let folder = Scratch::make("demo").or_fail("failed to make a temporary folder")?;
         let redis = RedisChild::start("redis-server", &folder.path("redis")).await?;
-        let store = DemoStore::start(&folder.path("store")).await.map_err(Failure::new)?;
+        let store = LocalStore::start(&folder.path("store"), Pace::default()).await.map_err(Failure::new)?;
         // Tasks take 12 to 22 s at the provider; here a sixth of that.
         let durations = Durations { scale: 1.0 / 6.0, ..Durations::default() };
         let create_latency = Latency::Fixed { ms: 40 };
@@ -131,16 +129,10 @@ impl Servers {
 
     /// What points a command at them.
     fn environment(&self) -> Vec<(&'static str, String)> {
-        vec![
-            ("DASHSCOPE_API_KEY", "sk-demo".to_owned()),
-            ("DASHSCOPE_HTTP_BASE_URL", self.simulator.base_url()),
-            ("IMAGEMILL_REDIS_URL", self.redis.url()),
-            ("IMAGEMILL_S3_BUCKET", store::BUCKET.to_owned()),
-            ("IMAGEMILL_S3_ENDPOINT", self.store.endpoint()),
-            ("AWS_ACCESS_KEY_ID", store::ACCESS_KEY.to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", store::SECRET_KEY.to_owned()),
-            ("AWS_REGION", "us-east-1".to_owned()),
-        ]
+        let mut environment = stand_ins::environment(&self.redis, &self.store);
+        environment.push(("DASHSCOPE_API_KEY", "sk-demo".to_owned()));
+        environment.push(("DASHSCOPE_HTTP_BASE_URL", self.simulator.base_url()));
+        environment
     }
 }
 
@@ -183,27 +175,6 @@ fn export(bucket: &Path, to: &Path) -> anyhow::Result<Vec<Exported>> {
     }
     images.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(images)
-}
-
-/// A temporary folder that goes with its handle.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn make() -> std::io::Result<Self> {
-        let folder = std::env::temp_dir().join(format!("imagemill-demo-{}", std::process::id()));
-        std::fs::create_dir_all(&folder)?;
-        Ok(Self(folder))
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 #[cfg(test)]

@@ -1,49 +1,31 @@
-//! Runs this very binary as a user would, and shows each command before it runs.
+//! Shows each command before it runs.
 
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::Path;
 
 use anyhow::Context;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
+use crate::commands::stand_ins::Binary;
 use crate::exit_code;
 use crate::failure::{Failure, OrFail};
 use crate::output::Output;
 
-/// Commands of this binary, in one folder and one environment.
-pub(super) struct Commands<'a> {
-    binary: PathBuf,
-    folder: &'a Path,
-    environment: &'a [(&'static str, String)],
+/// Commands of this binary that are shown before they run.
+pub(super) struct Commands {
+    binary: Binary,
     out: Output,
 }
 
-impl<'a> Commands<'a> {
-    pub(super) fn new(
-        folder: &'a Path,
-        environment: &'a [(&'static str, String)],
-        out: Output,
-    ) -> anyhow::Result<Self> {
-        Ok(Self { binary: std::env::current_exe()?, folder, environment, out })
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.binary);
-        command.args(arguments).current_dir(self.folder).stdin(Stdio::null()).kill_on_drop(true);
-        // Whatever the user has set for real must not reach the demo.
-        for (name, _) in std::env::vars() {
-            if ["IMAGEMILL_", "DASHSCOPE_", "AWS_"].iter().any(|prefix| name.starts_with(prefix)) {
-                command.env_remove(name);
-            }
-        }
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command
+impl Commands {
+    pub(super) fn new(binary: Binary, out: Output) -> Self {
+        Self { binary, out }
     }
 
     /// Shows a command and runs it to its end, on this terminal. Dropped before that, it is ended.
     pub(super) async fn run(&self, arguments: &[&str]) -> Result<(), Failure> {
         self.out.print(&format!("$ imagemill {}", arguments.join(" ")))?;
-        let status = self.command(arguments).status().await.or_fail("failed to run a command of the demo")?;
+        let status =
+            self.binary.command(arguments).status().await.or_fail("failed to run a command of the demo")?;
         self.out.print("")?;
         ended(arguments, status)
     }
@@ -51,7 +33,7 @@ impl<'a> Commands<'a> {
     /// Shows a command and starts it, with its output in a file.
     pub(super) fn start(&self, arguments: &[&str], log: &Path) -> Result<Started, Failure> {
         self.out.print(&format!("$ imagemill {} &", arguments.join(" ")))?;
-        let mut command = self.command(arguments);
+        let mut command = self.binary.command(arguments);
         let file = std::fs::File::create(log).or_fail("failed to make the worker's log")?;
         command.stderr(file.try_clone().or_fail("failed to make the worker's log")?).stdout(file);
         let child = command.spawn().context("failed to start a command of the demo").map_err(Failure::new)?;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::Exported;
+use crate::commands::stand_ins::end_of;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::output::table::{Column, table};
@@ -47,12 +48,4 @@ pub(super) fn log(out: Output, file: &Path) {
     for line in end_of(file, 20) {
         out.note(&format!("  {line}"));
     }
-}
-
-/// The last lines of a file, as far as it can be read.
-pub(super) fn end_of(file: &Path, lines_max: usize) -> Vec<String> {
-    let text = std::fs::read(file).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(lines_max)..].iter().map(ToString::to_string).collect()
 }

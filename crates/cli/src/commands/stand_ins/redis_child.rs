@@ -1,4 +1,4 @@
-//! The demo's Redis: a child process of its own, with the settings that the promises ask for.
+//! A private Redis: a child process, with the settings that the promises ask for.
 
 use std::fs::File;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
-use super::show::end_of;
+use super::end_of;
 use crate::exit_code;
 use crate::failure::{Failure, OrFail as _};
 
@@ -30,7 +30,7 @@ const ARGUMENTS: [&str; 10] = [
 const HINT: &str = "`scripts/demo` installs what is missing";
 
 /// A private Redis; it ends when this is dropped.
-pub(super) struct RedisChild {
+pub(in crate::commands) struct RedisChild {
     port: u16,
     _child: Child,
 }
@@ -41,7 +41,7 @@ impl RedisChild {
     /// # Errors
     ///
     /// It does not start (69). The end of its log is in the error: its folder is gone by the time that somebody reads it.
-    pub(super) async fn start(program: &str, folder: &Path) -> Result<Self, Failure> {
+    pub(in crate::commands) async fn start(program: &str, folder: &Path) -> Result<Self, Failure> {
         let failed = |failure: Failure| failure.exit(exit_code::UNAVAILABLE).hint(HINT);
         let log = folder.join("redis.log");
         std::fs::create_dir_all(folder).or_fail("failed to make a temporary folder")?;
@@ -82,7 +82,7 @@ impl RedisChild {
     }
 
     /// Its URL.
-    pub(super) fn url(&self) -> String {
+    pub(in crate::commands) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 }

@@ -1,4 +1,4 @@
-//! The demo's store: the S3 protocol over plain files, inside this process. A demo store, never "S3".
+//! A store for demonstrations: the S3 protocol over plain files, inside this process. Never "S3".
 //!
 //! `s3s` speaks the protocol and checks signatures; `s3s-fs` keeps the files. What the latter leaves open is closed here: a PUT
 //! to a bucket that does not exist would create it, racing conditional PUTs could all win, and a PUT that failed could leave
@@ -8,6 +8,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
@@ -28,7 +29,7 @@ use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 
 /// The only bucket.
-pub(super) const BUCKET: &str = "images";
+pub(in crate::commands) const BUCKET: &str = "images";
 /// The only access key.
 pub(super) const ACCESS_KEY: &str = "demo";
 /// Its secret; the store listens on loopback only.
@@ -37,19 +38,38 @@ pub(super) const SECRET_KEY: &str = "demo-secret";
 /// One lock serves all keys of one hash: writers of the same key must take turns, others seldom meet.
 const LOCKS: usize = 64;
 
+/// How slow the store is. By default as fast as the disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::commands) struct Pace {
+    /// What each PUT takes before anything else.
+    pub(in crate::commands) put: Duration,
+    /// Bytes of a PUT's body per second; 0: no limit.
+    pub(in crate::commands) bytes_per_s: u64,
+}
+
+impl Pace {
+    /// What a PUT of so many bytes takes.
+    fn of_put(self, bytes: u64) -> Duration {
+        if self.bytes_per_s == 0 {
+            return self.put;
+        }
+        self.put + Duration::from_secs_f64(bytes as f64 / self.bytes_per_s as f64)
+    }
+}
+
 /// The running store; it ends when this is dropped.
-pub(super) struct DemoStore {
+pub(in crate::commands) struct LocalStore {
     address: SocketAddr,
     accepting: AbortHandle,
 }
 
-impl DemoStore {
+impl LocalStore {
     /// Starts it over `folder`; objects become the files `<folder>/images/<key>`.
-    pub(super) async fn start(folder: &Path) -> anyhow::Result<Self> {
+    pub(in crate::commands) async fn start(folder: &Path, pace: Pace) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder.join(BUCKET))?;
         let files = FileSystem::new(folder)
-            .map_err(|error| anyhow::anyhow!("failed to open the demo store: {error:?}"))?;
-        let guarded = Guarded { files, locks: std::array::from_fn(|_| Mutex::new(())) };
+            .map_err(|error| anyhow::anyhow!("failed to open the store: {error:?}"))?;
+        let guarded = Guarded { files, pace, locks: std::array::from_fn(|_| Mutex::new(())) };
         let mut service = S3ServiceBuilder::new(guarded);
         service.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let service = service.build();
@@ -70,12 +90,12 @@ impl DemoStore {
     }
 
     /// Its endpoint.
-    pub(super) fn endpoint(&self) -> String {
+    pub(in crate::commands) fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 }
 
-impl Drop for DemoStore {
+impl Drop for LocalStore {
     fn drop(&mut self) {
         self.accepting.abort();
     }
@@ -83,6 +103,7 @@ impl Drop for DemoStore {
 
 struct Guarded {
     files: FileSystem,
+    pace: Pace,
     locks: [Mutex<()>; LOCKS],
 }
 
@@ -117,6 +138,8 @@ fn derived<A, B>(request: &S3Request<A>, input: B) -> S3Request<B> {
 impl S3 for Guarded {
     async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
         self.check_bucket(&request.input.bucket)?;
+        let bytes = request.input.content_length.and_then(|length| u64::try_from(length).ok());
+        tokio::time::sleep(self.pace.of_put(bytes.unwrap_or(0))).await;
         let _turn = self.lock_of(&request.input.key).lock().await;
         let (bucket, key) = (request.input.bucket.clone(), request.input.key.clone());
         let look = HeadObjectInput { bucket: bucket.clone(), key: key.clone(), ..Default::default() };
@@ -206,5 +229,17 @@ impl S3 for Guarded {
         request: S3Request<AbortMultipartUploadInput>,
     ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
         self.files.abort_multipart_upload(request).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_put_takes_its_share_of_the_pace() {
+        assert_eq!(Pace::default().of_put(1 << 30), Duration::ZERO);
+        let slow = Pace { put: Duration::from_secs(2), bytes_per_s: 64 << 10 };
+        assert_eq!(slow.of_put(32 << 10), Duration::from_millis(2_500));
     }
 }
