@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
 mod architecture;
+mod bench;
 mod conformance;
 mod main_job;
 mod official_sdk;

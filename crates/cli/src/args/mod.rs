@@ -3,6 +3,8 @@
 //! A new command is a struct in a file of its own, a variant of [`Command`], and a module of [`crate::commands`].
 
 mod batch;
+#[cfg(feature = "demo")]
+mod bench;
 mod config;
 mod enqueue;
 mod generate;
@@ -20,6 +22,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use batch::{BatchArgs, BatchCommand};
+#[cfg(feature = "demo")]
+pub(crate) use bench::BenchArgs;
 pub(crate) use config::{ConfigArgs, ConfigCommand, ShowConfig};
 pub(crate) use enqueue::{EnqueueArgs, RequestFlags};
 pub(crate) use generate::GenerateArgs;
@@ -134,4 +138,6 @@ pub(crate) enum Command {
     /// See the whole thing work on this machine, without a key and without cost
     #[cfg(feature = "demo")]
     Demo(crate::commands::demo::DemoArgs),
+    #[cfg(feature = "demo")]
+    Bench(BenchArgs),
 }

@@ -24,10 +24,13 @@ fn the_command_line_is_well_formed() {
 
 #[test]
 fn help_says_what_there_is() {
-    let text = help(&[]).replace(
-        "\n  demo         See the whole thing work on this machine, without a key and without cost",
-        "",
-    );
+    // These two are there with the feature `demo` only.
+    let kept: Vec<String> = help(&[])
+        .lines()
+        .filter(|line| !line.starts_with("  demo ") && !line.starts_with("  bench "))
+        .map(str::to_owned)
+        .collect();
+    let text = kept.join("\n");
     insta::assert_snapshot!(text, @r"
     Make images with DashScope's Wan2.7 models, reliably, by the thousand.
 
@@ -404,4 +407,79 @@ fn the_help_of_a_retry_explains_what_it_costs_and_what_missing_images_are() {
       imagemill batch retry spring --where state=failed --where code=DataInspectionFailed
       imagemill batch retry spring --missing
     ");
+}
+
+#[cfg(feature = "demo")]
+#[test]
+fn help_of_the_bench_says_what_the_time_scale_does() {
+    insta::assert_snapshot!(help(&["bench"]), @r"
+    Measure the whole system on this machine, against the simulator, without a key and without cost.
+
+    Each run has servers of its own: a private Redis, a store, the simulator; the workers are processes of this binary. A table on stdout has makespan and ideal, use of the slots, requests, lags, and what it cost in time and memory.
+
+    Usage: imagemill bench [OPTIONS] [SCENARIO]...
+
+    Arguments:
+      [SCENARIO]...
+              What to run [default: documented]
+
+    Options:
+          --list
+              List the scenarios
+
+          --workers <N>
+              Worker processes [default: the scenario's]
+
+          --time-scale <K>
+              Make the service K times as fast: rates are multiplied, latencies and poll steps divided; leases and timeouts stay [default: the scenario's]
+
+          --jobs <N>
+              Jobs [default: the scenario's]
+
+          --runs <N>
+              Runs of each scenario; their medians are printed
+
+              [default: 3]
+
+          --seed <S>
+              Chooses durations and faults; each further run has the next one
+
+              [default: 7]
+
+          --out <FILE>
+              Write the figures as JSON into FILE as well, after each scenario
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Everywhere:
+          --config <FILE>
+              Read settings from FILE [default: imagemill.toml, if it is there] [env: IMAGEMILL_CONFIG]
+
+          --set <NAME=VALUE>
+              Set one setting for this run, such as `worker.poll_concurrency=8`; may be repeated
+
+          --json
+              Print JSON for programs, on stdout
+
+          --log <FORMAT>
+              Write logs, on stderr, as text or as JSON
+
+              [possible values: text, json]
+
+    The exit code is 1 if a run lost a job or paid for one twice. `--set poll.*` is in service time, as without a time scale.
+
+    Examples:
+      imagemill bench --list
+      imagemill bench documented --workers 4
+      imagemill bench --time-scale 5 --workers 16 --out bench.json
+    ");
+}
+
+#[cfg(feature = "demo")]
+#[test]
+fn a_bench_of_no_scenario_that_there_is_is_refused_with_those_that_are() {
+    let error = parse("imagemill bench documentd").unwrap_err();
+    assert!(error.contains("documentd") && error.contains("a similar value exists: 'documented'"), "{error}");
+    assert!(parse("imagemill bench documented --runs 0").is_err());
 }

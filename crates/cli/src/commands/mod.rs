@@ -2,6 +2,8 @@
 
 mod agree;
 mod batch;
+#[cfg(feature = "demo")]
+pub(crate) mod bench;
 mod config;
 #[cfg(feature = "demo")]
 pub(crate) mod demo;
@@ -60,5 +62,7 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<u8, Failure> {
         }
         #[cfg(feature = "demo")]
         Command::Demo(args) => demo::run(app, args).await,
+        #[cfg(feature = "demo")]
+        Command::Bench(args) => bench::run(app, args).await,
     }
 }
