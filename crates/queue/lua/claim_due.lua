@@ -100,9 +100,11 @@ for i, id in ipairs(ids) do
   local version = int(math.max(tonumber(records[i][1]) + 1, now_ms))
   redis.call('ZREM', KEYS[1], id)
   redis.call('HSET', prefix .. 'job:' .. id, 'v', version, 'f', fence, 'c', '1', 'n', ARGV[5])
-  -- The index may know better when it is due: the provider's list has shown that its task is over.
-  local due, indexed = tonumber(records[i][4] or 0), tonumber(records[i][5] or 0)
-  if indexed > 0 and due > indexed then redis.call('HSET', prefix .. 'job:' .. id, 'du', int(indexed)) end
+  -- The index knows better when it is due: the provider's list may have moved that.
+  local indexed = tonumber(records[i][5] or 0)
+  if indexed > 0 and indexed ~= tonumber(records[i][4] or 0) then
+    redis.call('HSET', prefix .. 'job:' .. id, 'du', int(indexed))
+  end
   redis.call('ZADD', KEYS[2], int(now_ms + tonumber(ARGV[4])), id .. ':' .. fence)
 end
 if #ids > 0 then

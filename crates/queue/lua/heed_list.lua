@@ -16,14 +16,21 @@ local function int(number) return string.format('%.0f', number) end
 
 -- Every read comes before the first write.
 local moves, waiting, brought = {}, 0, 0
-for i = 2, #ARGV, 2 do
-  local owner = redis.call('HGET', KEYS[1], ARGV[i])
-  local id = owner and string.match(owner, '^[^:]+')
-  local due = id and redis.call('ZSCORE', KEYS[2], id)
+local tasks, ids, waits = {}, {}, {}
+for i = 2, math.min(#ARGV, 1001), 2 do tasks[#tasks + 1] = ARGV[i] end
+if #tasks == 0 then return {clock[1] .. string.format('%06d', clock[2]), 0, 0} end
+-- Most of a list is long over: one call for all of them, and one for those that are ours.
+local owners = redis.call('HMGET', KEYS[1], unpack(tasks)) -- at most 500
+for n, owner in ipairs(owners) do
+  if owner then ids[#ids + 1], waits[#waits + 1] = string.match(owner, '^[^:]+'), n end
+end
+local dues = #ids > 0 and redis.call('ZMSCORE', KEYS[2], unpack(ids)) or {} -- at most 500
+for k, id in ipairs(ids) do
+  local n, due = waits[k], dues[k]
   -- Another attempt's task says nothing about the one that the job waits for.
-  if due and redis.call('HGET', ARGV[1] .. 'job:' .. id, 'ti') == ARGV[i] then
+  if due and redis.call('HGET', ARGV[1] .. 'job:' .. id, 'ti') == tasks[n] then
     waiting = waiting + 1
-    local wait = tonumber(ARGV[i + 1])
+    local wait = tonumber(ARGV[2 * n + 1])
     local is_over = wait == 0
     if is_over and tonumber(due) > now_ms or not is_over and tonumber(due) < now_ms + wait then
       moves[#moves + 1] = {id, int(now_ms + wait)}

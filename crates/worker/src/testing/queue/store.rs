@@ -266,7 +266,7 @@ impl Store {
                 (job.fence, job.version) = next_claim(job, now);
                 (job.claimed, *last) = (true, nonce);
                 if let JobState::Polling { due, .. } = &mut job.state {
-                    *due = self.moved.due(*id, *due).min(*due);
+                    *due = self.moved.due(*id, *due);
                 }
                 self.leases.insert((*id, job.fence), now + LEASE);
             }
