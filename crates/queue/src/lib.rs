@@ -2,6 +2,7 @@
 
 mod account;
 mod api_keys;
+mod audit;
 mod breaker;
 mod claim;
 pub mod claims;
@@ -38,6 +39,7 @@ use std::time::Duration;
 
 pub use account::{AccountStatus, Pause, Permit, TaskOwner};
 pub use api_keys::KEY_HELD_FOR;
+pub use audit::SlotAudit;
 pub use breaker::{Became, OpenBreaker, QUERY_PROBE_WINDOW, Turn};
 pub use claim::{Claimed, ClaimedJob, Rescued, SubmitAsk, SubmitClaim, WhyWait};
 pub use commit::{CommitError, Committed};

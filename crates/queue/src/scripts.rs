@@ -13,6 +13,7 @@ macro_rules! scripts {
 }
 
 scripts! {
+    AUDIT_SLOTS = "audit_slots.lua";
     BREAKER = "breaker.lua";
     CLAIM_DUE = "claim_due.lua";
     CLAIM_SUBMIT = "claim_submit.lua";

@@ -14,6 +14,7 @@ mod quarantine;
 mod repair;
 mod rescue;
 mod restore;
+mod slots;
 
 use std::time::Duration;
 
