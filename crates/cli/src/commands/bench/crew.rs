@@ -55,6 +55,11 @@ impl Crew {
         Ok(())
     }
 
+    /// How many are here.
+    pub(super) fn len(&self) -> usize {
+        self.members.len()
+    }
+
     /// Looks at what each has used, and whether all still run.
     ///
     /// # Errors
@@ -69,6 +74,20 @@ impl Crew {
             member.look();
         }
         Ok(())
+    }
+
+    /// Tells the worker at this place to stop, and waits for its end.
+    pub(super) async fn stop(&mut self, at: usize) -> Result<(), Failure> {
+        let member = self.members.remove(at).seen();
+        signal(member.id, Signal::TERM);
+        self.end(member).await
+    }
+
+    /// Kills the worker at this place without warning.
+    pub(super) async fn kill(&mut self, at: usize) -> Result<(), Failure> {
+        let member = self.members.remove(at).seen();
+        signal(member.id, Signal::KILL);
+        self.end(member).await
     }
 
     /// Tells all to stop, and waits for their end.

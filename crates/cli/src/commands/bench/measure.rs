@@ -63,6 +63,7 @@ fn in_order(ledgers: &[Ledger]) -> Vec<&TaskEntry> {
 fn makespan(figures: &mut Figures, setup: &Setup, seen: &Seen) {
     let tasks = in_order(&seen.ledgers);
     let Some(first_ms) = tasks.first().map(|task| task.created_ms) else { return };
+    let last_created_ms = tasks.last().map_or(first_ms, |task| task.created_ms);
     let last_ms = seen.jobs.iter().filter_map(|job| job.stored).map(|at| at.as_millisecond()).max();
     let makespan = last_ms.map(|last_ms| setup.service_s((last_ms - first_ms) as f64));
     let scale = i64::from(setup.scale);
@@ -74,6 +75,8 @@ fn makespan(figures: &mut Figures, setup: &Setup, seen: &Seen) {
     figures.add("ideal_makespan_s", "ideal makespan", Unit::ServiceSeconds, ideal);
     let ratio = makespan.filter(|_| ideal > 0.0).map(|makespan| makespan / ideal);
     figures.add_known("makespan_ratio", "makespan / ideal", Unit::Ratio, ratio);
+    let creation = setup.service_s((last_created_ms - first_ms) as f64);
+    figures.add("creation_s", "first to last creation", Unit::ServiceSeconds, creation);
 }
 
 fn slots(figures: &mut Figures, setup: &Setup, seen: &Seen) {

@@ -10,6 +10,7 @@
 //! rates.
 
 mod crew;
+mod director;
 mod figures;
 mod ideal;
 mod lateness;

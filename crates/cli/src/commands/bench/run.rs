@@ -8,6 +8,7 @@ use job::{BatchName, JobState, StateName, Timestamp};
 use queue::{JobFilter, ServerFigures};
 
 use super::crew::Crew;
+use super::director::{Director, Look};
 use super::machine::{self, Used};
 use super::setup::{BATCH, Setup};
 use super::world::{World, batch};
@@ -62,8 +63,13 @@ pub(super) struct Seen {
     pub(super) own_cpu: Option<Duration>,
 }
 
-/// Enqueues the jobs, lets workers do them, and looks until all are over.
-pub(super) async fn steady(app: &App, setup: &Setup, title: &str) -> Result<Seen, Failure> {
+/// Enqueues the jobs, lets workers do them, and looks until all are over. At each look `director` may make something happen.
+pub(super) async fn driven(
+    app: &App,
+    setup: &Setup,
+    title: &str,
+    director: &mut dyn Director,
+) -> Result<Seen, Failure> {
     let world = World::start(app, setup).await?;
     let redis_empty = world.redis_figures().await?;
     world.enqueue(BATCH, &setup.input()).await?;
@@ -75,12 +81,13 @@ pub(super) async fn steady(app: &App, setup: &Setup, title: &str) -> Result<Seen
     for _ in 0..setup.workers {
         crew.start()?;
     }
-    until_over(app, &world, setup, &mut crew, title).await?;
+    until_over(app, &world, setup, &mut crew, title, director).await?;
     let elapsed = began.elapsed();
     let redis_over = world.redis_figures().await?;
     let busy = machine::ticks().zip(ticks).map(|(now, then)| now.busy_since(then));
     let own_now = machine::used_by(std::process::id());
     crew.stop_all().await?;
+    director.over(&world).await?;
 
     let seen = Seen {
         ledgers: world.ledgers(),
@@ -106,6 +113,7 @@ async fn until_over(
     setup: &Setup,
     crew: &mut Crew,
     title: &str,
+    director: &mut dyn Director,
 ) -> Result<(), Failure> {
     let mut progress = JobProgress::new(app.out, title.to_owned(), !app.out.stderr_is_terminal);
     let mut watch = Watch::new(setup.patience);
@@ -118,6 +126,7 @@ async fn until_over(
             return Ok(());
         }
         crew.look()?;
+        director.look(Look { world, counts: &counts, crew }).await?;
         if watch.stands_still(&counts, &world.simulators) {
             let jobs = format!("{counts:?}");
             let details = std::iter::once(jobs).chain(crew.end_of_log()).collect();

@@ -36,6 +36,12 @@ impl Window {
         let to_ms = tasks.iter().filter_map(|task| task.began_ms).max()?;
         (to_ms > from_ms).then_some(Self { from_ms, to_ms })
     }
+
+    /// Up to `to_ms` at most.
+    pub(super) fn until(self, to_ms: i64) -> Option<Self> {
+        let to_ms = self.to_ms.min(to_ms);
+        (to_ms > self.from_ms).then_some(Self { to_ms, ..self })
+    }
 }
 
 /// The share of `slots` that these tasks were RUNNING on in this window: 0 to 1.
@@ -74,6 +80,9 @@ mod tests {
         let tasks = [task(0, 0, 10), task(10, 20, 30)];
         let window = Window::of_waiting_work(&tasks).unwrap();
         assert!((share(&tasks, 1, window) - 0.5).abs() < 1e-9);
+        let early = window.until(10).unwrap();
+        assert!((share(&tasks, 1, early) - 1.0).abs() < 1e-9);
+        assert_eq!(window.until(0), None);
     }
 
     #[test]

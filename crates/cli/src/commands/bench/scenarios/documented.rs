@@ -1,20 +1,28 @@
 //! The documented limits, with tasks about as long as real ones.
 
-use super::Scenario;
-use crate::commands::bench::setup::AccountSetup;
-use crate::commands::bench::{measure, run};
+use std::time::Duration;
 
-pub(super) const SCENARIO: Scenario = Scenario {
+use super::{Scenario, steady, steady_on};
+use crate::commands::bench::setup::AccountSetup;
+use crate::commands::stand_ins::Pace;
+
+pub(super) const DOCUMENTED: Scenario = Scenario {
     name: "documented",
     about: "the documented limits (5 creates/s, 5 at once, 20 queries/s), tasks of 10 to 25 s, one account",
     scale: 20,
     workers: 1,
     jobs: 200,
-    run: |context| {
-        Box::pin(async {
-            let setup = context.setup(vec![AccountSetup::documented()]);
-            let seen = run::steady(context.app, &setup, &context.title).await?;
-            Ok(measure::figures(&setup, &seen))
-        })
-    },
+    run: |context| steady(context, vec![AccountSetup::documented()]),
+};
+
+/// Its PUTs are in real time: at the time scale of this scenario the store cannot keep up with the provider.
+const SLOW: Pace = Pace { put: Duration::from_secs(2), bytes_per_s: 64 << 10 };
+
+pub(super) const SLOW_STORE: Scenario = Scenario {
+    name: "slow-store",
+    about: "as `documented`, with a store that takes 2 s for a PUT and 64 KiB/s, both real: copies fall behind, creates must not",
+    scale: 20,
+    workers: 1,
+    jobs: 200,
+    run: |context| steady_on(context, vec![AccountSetup::documented()], SLOW),
 };

@@ -1,13 +1,21 @@
 //! The scenarios: each a file with its limits, durations and jobs in data, under a name.
 
+mod accounts;
+mod create_rate;
 mod documented;
+mod fairness;
+mod large;
+mod restarts;
+mod storm;
 
 use std::time::Duration;
 
-use futures::future::BoxFuture;
+use futures::future::LocalBoxFuture;
 
+use super::director::Nothing;
 use super::figures::Figures;
 use super::setup::{AccountSetup, Setup};
+use super::{measure, run};
 use crate::app::App;
 use crate::commands::stand_ins::Pace;
 use crate::failure::Failure;
@@ -29,11 +37,23 @@ pub(super) struct Scenario {
     /// Jobs where no number is asked for.
     pub(super) jobs: usize,
     /// Does one run of it.
-    pub(super) run: for<'a> fn(&'a Context<'a>) -> BoxFuture<'a, Result<Figures, Failure>>,
+    pub(super) run: for<'a> fn(&'a Context<'a>) -> LocalBoxFuture<'a, Result<Figures, Failure>>,
 }
 
 /// All of them, in the order of `--list`.
-pub(super) const ALL: &[Scenario] = &[documented::SCENARIO];
+pub(super) const ALL: &[Scenario] = &[
+    documented::DOCUMENTED,
+    create_rate::SCENARIO,
+    accounts::TWO,
+    accounts::BREAKS,
+    large::LARGE,
+    large::SMALL_PAGES,
+    storm::STORM,
+    storm::RETRY_AFTER,
+    restarts::SCENARIO,
+    fairness::SCENARIO,
+    documented::SLOW_STORE,
+];
 
 /// What a run is asked to be.
 pub(super) struct Context<'a> {
@@ -65,6 +85,27 @@ impl Context<'_> {
             patience: PATIENCE,
         }
     }
+}
+
+/// A run of these accounts in which nothing happens beside the work.
+fn steady<'a>(
+    context: &'a Context<'a>,
+    accounts: Vec<AccountSetup>,
+) -> LocalBoxFuture<'a, Result<Figures, Failure>> {
+    steady_on(context, accounts, Pace::default())
+}
+
+/// The same with another store.
+fn steady_on<'a>(
+    context: &'a Context<'a>,
+    accounts: Vec<AccountSetup>,
+    store: Pace,
+) -> LocalBoxFuture<'a, Result<Figures, Failure>> {
+    Box::pin(async move {
+        let setup = Setup { store, ..context.setup(accounts) };
+        let seen = run::driven(context.app, &setup, &context.title, &mut Nothing).await?;
+        Ok(measure::figures(&setup, &seen))
+    })
 }
 
 #[cfg(test)]
