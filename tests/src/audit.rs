@@ -55,7 +55,18 @@ pub async fn audit(queue: &Queue, connection: &mut MultiplexedConnection) -> any
             is.difference(should).map(|member| format!("{key} has {member}, which no record accounts for")),
         );
     }
-    lanes_have_turns(&actual, &turns, &mut found);
+    let mut lanes: BTreeSet<(String, String)> = BTreeSet::new();
+    let mut paused: BTreeSet<String> = BTreeSet::new();
+    for key in &keys {
+        if let Some(batch) = key.strip_prefix("lanes:") {
+            let members: Vec<String> = connection.zrange(format!("{prefix}{key}"), 0, -1).await?;
+            lanes.extend(members.into_iter().map(|lane| (batch.to_owned(), lane)));
+        } else if let Some(batch) = key.strip_prefix("batch:") {
+            let flag: Option<String> = connection.hget(format!("{prefix}{key}"), "paused").await?;
+            paused.extend(flag.map(|_| batch.to_owned()));
+        }
+    }
+    lanes_have_turns(&actual, &turns, &lanes, &paused, &mut found);
     batches(connection, &prefix, &records, &mut found).await?;
     Ok(found.0)
 }
@@ -144,10 +155,13 @@ fn places(
     Ok(places)
 }
 
-/// Each lane with jobs has its turn. (A lane that ran empty keeps its turn until it comes. No test pauses batches while it audits.)
+/// Each lane with jobs is known among its batch's lanes, and has its turn unless the batch is paused. (A lane that ran empty keeps its
+/// turn until it comes.)
 fn lanes_have_turns(
     actual: &BTreeMap<String, BTreeSet<String>>,
     turns: &BTreeSet<(String, String)>,
+    known: &BTreeSet<(String, String)>,
+    paused: &BTreeSet<String>,
     found: &mut Found,
 ) {
     let lanes: BTreeSet<(String, String)> = actual
@@ -159,6 +173,21 @@ fn lanes_have_turns(
             Some((format!("turns:{model}:{account}"), lane.to_owned()))
         })
         .collect();
+    let batch_of = |lane: &str| lane.split_once(':').map_or("", |(_, batch)| batch).to_owned();
+    for (key, lane) in &lanes {
+        let place = key.strip_prefix("turns:").unwrap_or_default();
+        let (priority, batch) = lane.split_once(':').unwrap_or_default();
+        if !known.contains(&(batch.to_owned(), format!("{place}:{priority}"))) {
+            found.push(format!("lane {lane} of {key} is not among the lanes of its batch"));
+        }
+    }
+    let (lanes, resting): (BTreeSet<_>, BTreeSet<_>) =
+        lanes.into_iter().partition(|(_, lane)| !paused.contains(&batch_of(lane)));
+    found.extend(
+        resting
+            .intersection(turns)
+            .map(|(key, lane)| format!("lane {lane} is paused and has a turn in {key}")),
+    );
     found.extend(
         lanes.difference(turns).map(|(key, lane)| format!("lane {lane} has jobs and no turn in {key}")),
     );

@@ -22,6 +22,7 @@
 -- KEYS[10] keys::virtual_time(model)
 -- KEYS[11] keys::claims()
 -- KEYS[12] keys::incarnation()
+-- KEYS[13] keys::paused()
 -- ARGV[1]  key prefix                        {imagemill}:
 -- ARGV[2]  account                           singapore
 -- ARGV[3]  model                             wan2.7-image-pro
@@ -40,7 +41,7 @@
 -- Returns  {"claimed", time_us, counter, incarnation, job, spec, field, value, ...}
 --          "probe" in place of "claimed": the job goes through an open breaker
 --        | {"wait", time_us, counter, incarnation, why, wait_ms}
---          why: empty, permit, slots, paused (also: a breaker is open), day; restored: see recover.lua; recovering: that, or a
+--          why: empty, permit, slots, paused (also: a breaker is open), by_hand, day; restored: see recover.lua; recovering: that, or a
 --          start of Redis, is not long enough ago
 local clock = redis.call('TIME')
 local now_us = clock[1] * 1000000 + clock[2]
@@ -84,6 +85,8 @@ end
 local held_ms = tonumber(known[2] or 0) - now_ms
 if held_ms > 0 and held_ms <= 3600000 then return wait('recovering', held_ms) end
 
+local by_hand = redis.call('HMGET', KEYS[13], 'all', 'model:' .. model, 'account:' .. account, 'account:' .. account .. ':' .. model)
+if by_hand[1] or by_hand[2] or by_hand[3] or by_hand[4] then return wait('by_hand', -1) end
 local paused = redis.call('HMGET', KEYS[3], 'pause:create', 'pause:create:' .. model, 'reserved', 'open:create', 'open:create:' .. model)
 local paused_until = math.max(tonumber(paused[1] or 0), tonumber(paused[2] or 0), tonumber(paused[4] or 0), tonumber(paused[5] or 0))
 if paused_until > now_ms then return wait('paused', paused_until - now_ms) end

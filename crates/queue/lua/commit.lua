@@ -15,7 +15,7 @@
 --             set    {field, value, ...}            del   {field, ...}
 --             zadd   {{key, score, member}, ...}    zrem  {{key, member}, ...}
 --             incr   {{key, field, by}, ...}
---             join   {{lane key, turns key, batch key, virtual time key, lane, priority, seq}, ...}   enter a lane
+--             join   {{lane key, turns key, batch key, virtual time key, lane, priority, seq, lanes key, lane's name there}, ...}   enter a lane
 --             leave  {lane key, ...}        leave a lane; the next claim that finds it empty takes its turn away
 --             note   {key, line, folds}             append to the history; folds = 1: count it into the last line if that says
 --                                                   the same, so that a refusal that comes back does not flush the history
@@ -73,6 +73,7 @@ for _, item in ipairs(plan.incr or {}) do redis.call('HINCRBY', KEYS[item[1]], i
 for _, lane in ipairs(plan.leave or {}) do redis.call('ZREM', KEYS[lane], ARGV[1]) end
 for _, join in ipairs(plan.join or {}) do
   redis.call('ZADD', KEYS[join[1]], join[7], ARGV[1])
+  redis.call('ZADD', KEYS[join[8]], 'NX', join.paused == '1' and '1' or '0', join[9])
   if join.paused ~= '1' then redis.call('ZADD', KEYS[join[2]], 'NX', join.score, join[5]) end
 end
 if repeated then

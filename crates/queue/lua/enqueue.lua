@@ -12,6 +12,7 @@
 -- KEYS[7]  keys::ended()
 -- KEYS[8]  keys::tombstones()
 -- KEYS[9]  keys::events()
+-- KEYS[10] keys::lanes(batch)
 -- ARGV[1]  key prefix
 -- ARGV[2]  batch, or -
 -- ARGV[3]  created: ms, the time of the batch where it is new; also each job's time
@@ -45,7 +46,8 @@ for i = 4, #ARGV, 9 do
     if tonumber(ARGV[i + 7]) <= now_ms and not lanes[ready] then
       local turns = prefix .. 'turns:' .. place
       local floor = redis.call('HGET', prefix .. 'vtime:' .. ARGV[i + 3], ARGV[i + 6])
-      lanes[ready] = {turns = turns, lane = lane, score = floor or int(tonumber(ARGV[i + 6]) * PRIORITY_SPAN)}
+      local name = place .. ':' .. ARGV[i + 6]
+      lanes[ready] = {turns = turns, lane = lane, name = name, score = floor or int(tonumber(ARGV[i + 6]) * PRIORITY_SPAN)}
     end
   end
 end
@@ -72,6 +74,7 @@ for n, i in ipairs(fresh) do
   images = images + tonumber(ARGV[i + 5])
 end
 for _, turn in pairs(lanes) do
+  redis.call('ZADD', KEYS[10], 'NX', paused and '1' or '0', turn.name)
   if not paused then redis.call('ZADD', turn.turns, 'NX', turn.score, turn.lane) end
 end
 redis.call('HSETNX', KEYS[1], 'created_at', int(now_ms))

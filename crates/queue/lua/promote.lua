@@ -41,7 +41,8 @@ for _, id in ipairs(queued) do
       local turns = prefix .. 'turns:' .. place
       local floor = redis.call('HGET', prefix .. 'vtime:' .. record[2], record[5] or '5')
       local paused = redis.call('HGET', prefix .. 'batch:' .. (record[4] or '-'), 'paused') == '1'
-      lanes[ready] = {turns = turns, lane = lane, score = floor or int(tonumber(record[5] or 5) * PRIORITY_SPAN), paused = paused}
+      local lanes_key, name = prefix .. 'lanes:' .. (record[4] or '-'), place .. ':' .. (record[5] or '5')
+      lanes[ready] = {turns = turns, lane = lane, lanes_key = lanes_key, name = name, score = floor or int(tonumber(record[5] or 5) * PRIORITY_SPAN), paused = paused}
     end
   end
 end
@@ -55,6 +56,7 @@ for _, id in ipairs(queued) do redis.call('ZREM', KEYS[1], id) end
 for _, id in ipairs(copies) do redis.call('ZREM', KEYS[2], id) end
 for _, join in ipairs(joins) do redis.call('ZADD', join[1], join[2], join[3]) end
 for _, turn in pairs(lanes) do
+  redis.call('ZADD', turn.lanes_key, 'NX', turn.paused and '1' or '0', turn.name)
   if not turn.paused then redis.call('ZADD', turn.turns, 'NX', turn.score, turn.lane) end
 end
 for _, copy in ipairs(ready_copies) do redis.call('ZADD', KEYS[3], copy[1], copy[2]) end

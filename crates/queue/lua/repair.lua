@@ -15,7 +15,8 @@
 --             want     {{kind, {{key, score, member, from ms}, ...}}, ...}   one of them must be there; if none is, the first whose
 --                      `from` has come is put there; the score "lease" is one lease from now
 --             ban      {{kind, key, member}, ...}   must not be there
---             turn     {lane key, turns key, batch key, virtual time key, lane, priority}   has its turn if the job is in the lane
+--             turn     {lane key, turns key, batch key, virtual time key, lane, priority, lanes key, lane's name there}   if the job is
+--                      in the lane, that is known among its batch's, and has its turn unless the batch is paused
 --
 -- Returns   {time_us, {job, kind}, ...}   what was put right
 local clock = redis.call('TIME')
@@ -25,7 +26,7 @@ local PRIORITY_SPAN = 4398046511104 -- 2^42, as in commit
 local jobs = cjson.decode(ARGV[3])
 
 -- Every read comes before the first write.
-local adds, removals, turns, reply, kinds = {}, {}, {}, {clock[1] .. string.format('%06d', clock[2])}, {}
+local adds, removals, turns, lanes, reply, kinds = {}, {}, {}, {}, {clock[1] .. string.format('%06d', clock[2])}, {}
 local function note(job, kind)
   reply[#reply + 1] = {job.id, kind}
   kinds[kind] = (kinds[kind] or 0) + 1
@@ -55,8 +56,12 @@ for at, job in ipairs(jobs) do
       end
     end
     local turn = job.turn
-    if in_lane and not turns[turn[1]] and redis.call('HGET', KEYS[turn[3]], 'paused') ~= '1'
-      and not redis.call('ZSCORE', KEYS[turn[2]], turn[5]) then
+    local paused = in_lane and redis.call('HGET', KEYS[turn[3]], 'paused') == '1'
+    if in_lane and not lanes[turn[1]] and not redis.call('ZSCORE', KEYS[turn[7]], turn[8]) then
+      lanes[turn[1]] = {turn[7], paused and '1' or '0', turn[8]}
+      note(job, 'lane')
+    end
+    if in_lane and not turns[turn[1]] and not paused and not redis.call('ZSCORE', KEYS[turn[2]], turn[5]) then
       local floor = redis.call('HGET', KEYS[turn[4]], turn[6])
       turns[turn[1]] = {turn[2], floor or int(tonumber(turn[6]) * PRIORITY_SPAN), turn[5]}
       note(job, 'turn')
@@ -70,6 +75,7 @@ for _, entry in ipairs(adds) do
   if score == 'lease' then score = int(now_ms + tonumber(ARGV[2])) end
   redis.call('ZADD', KEYS[entry[1]], score, entry[3])
 end
+for _, lane in pairs(lanes) do redis.call('ZADD', KEYS[lane[1]], 'NX', lane[2], lane[3]) end
 for _, turn in pairs(turns) do redis.call('ZADD', KEYS[turn[1]], 'NX', turn[2], turn[3]) end
 for kind, number in pairs(kinds) do redis.call('HINCRBY', KEYS[1], kind, number) end
 return reply

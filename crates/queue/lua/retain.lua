@@ -10,6 +10,8 @@
 -- KEYS[4]  keys::counts()
 -- KEYS[5]  keys::ended()
 -- KEYS[6]  keys::tombstones()
+-- KEYS[7]  keys::lanes(batch)
+-- KEYS[8]  keys::paused()
 -- ARGV[1]  key prefix
 -- ARGV[2]  batch, or - with the single job as ARGV[4]
 -- ARGV[3]  the greatest number of jobs, at most 500
@@ -57,7 +59,8 @@ if single ~= '' then
   return {time_us, removed, 1}
 end
 if remaining <= 0 then
-  redis.call('DEL', KEYS[1], KEYS[2])
+  redis.call('DEL', KEYS[1], KEYS[2], KEYS[7])
+  redis.call('HDEL', KEYS[8], 'batch:' .. batch)
   redis.call('ZREM', KEYS[3], batch)
   redis.call('ZREM', KEYS[5], 'batch:' .. batch)
   return {time_us, removed, 1}

@@ -60,6 +60,8 @@ pub enum WhyWait {
     Slots,
     /// The account, or the model on it, is paused, or its breaker is open.
     Paused,
+    /// A person has paused the account, the model, or everything: see [`Queue::pause`].
+    ByHand,
     /// The account's images of the day are used up.
     Day,
     /// Redis went back in time: see [`Queue::recover`].
@@ -131,6 +133,7 @@ impl Queue {
             keys.virtual_time(ask.model),
             keys.claims(),
             keys.incarnation(),
+            keys.paused(),
         ];
         let (mark, incarnation) = self.memory().seen();
         let pace = Pace::of(ask.limits.create_per_second);
@@ -170,6 +173,7 @@ impl Queue {
                     "permit" => WhyWait::Permit,
                     "slots" => WhyWait::Slots,
                     "paused" => WhyWait::Paused,
+                    "by_hand" => WhyWait::ByHand,
                     "day" => WhyWait::Day,
                     "restored" => WhyWait::Restored,
                     "recovering" => WhyWait::Recovering,

@@ -138,7 +138,7 @@ impl Wakes {
     pub fn hint(&self, hint: &Hint) {
         use job::StateName::{Archiving, Polling, Settling, Submitting};
         match hint {
-            Hint::Enqueued { .. } => self.submit.ring(),
+            Hint::Enqueued { .. } | Hint::Resumed => self.submit.ring(),
             Hint::Job { state: Polling, .. } => self.poll.ring(),
             Hint::Job { state: Archiving, .. } => {
                 self.archive.ring();

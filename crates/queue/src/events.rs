@@ -18,6 +18,8 @@ pub enum Hint {
         /// Its state.
         state: StateName,
     },
+    /// Something that was paused goes on.
+    Resumed,
     /// Jobs were enqueued into a batch.
     Enqueued {
         /// The batch's name, `-` for none.
@@ -77,6 +79,8 @@ impl EventWatch {
                 if let (Ok(id), Ok(state)) = (id.parse(), state.parse()) {
                     hints.push(Hint::Job { id, state });
                 }
+            } else if text("resumed").is_some() {
+                hints.push(Hint::Resumed);
             } else if let Some(batch) = text("batch") {
                 hints.push(Hint::Enqueued { batch, jobs: entry.get("queued").unwrap_or(0) });
             }

@@ -19,6 +19,11 @@ pub(crate) fn lane_member(priority: Priority, batch: Option<&BatchName>) -> Stri
     format!("{priority}:{}", batch.map_or("-", BatchName::as_str))
 }
 
+/// What a lane is called among those of its batch: `<model>:<account or any>:<priority>`.
+pub(crate) fn lane_name(model: Model, account: Option<&AccountName>, priority: Priority) -> String {
+    format!("{model}:{}:{priority}", lane_account(account))
+}
+
 /// The account part of a lane: a name, or `any`, which no account may be called.
 pub(crate) fn lane_account(account: Option<&AccountName>) -> &str {
     account.map_or("any", AccountName::as_str)
@@ -73,6 +78,18 @@ impl Keys {
     /// turn has come.
     pub fn turns(&self, model: Model, account: Option<&AccountName>) -> String {
         self.key(&format!("turns:{model}:{}", lane_account(account)))
+    }
+
+    /// ZSET `<model>:<place>:<priority>` → 0, or for a paused batch the virtual time that the lane had come to, and 1. The lanes that a
+    /// batch has ever had: few, so that all of them can be paused at once. Lives as long as the batch.
+    pub fn lanes(&self, batch: Option<&BatchName>) -> String {
+        self.key(&format!("lanes:{}", batch.map_or("-", BatchName::as_str)))
+    }
+
+    /// HASH `all`, `model:<model>`, `account:<account>`, `account:<account>:<model>`, `batch:<batch>` → JSON: who, why, since. What people
+    /// have paused, until they resume it.
+    pub fn paused(&self) -> String {
+        self.key("paused")
     }
 
     /// HASH priority → score. How far the turns of a model have come, in each class: where a lane begins that has none.

@@ -5,7 +5,7 @@
 
 use job::{Job, JobState, StateName, Timestamp};
 
-use crate::keys::{Keys, lane_member};
+use crate::keys::{Keys, lane_member, lane_name};
 
 /// One entry in an index.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +19,9 @@ pub(crate) enum Place {
         lane: String,
         priority: u8,
         seq: u64,
+        /// The lanes of its batch, and what it is called there.
+        lanes: String,
+        name: String,
     },
     /// In a sorted set.
     Sorted { key: String, member: String, score: i64 },
@@ -80,6 +83,8 @@ pub(crate) fn places(keys: &Keys, job: &Job, now: Timestamp) -> Vec<Place> {
                 lane,
                 priority: job.priority.into(),
                 seq: job.seq,
+                lanes: keys.lanes(job.batch.as_ref()),
+                name: lane_name(job.model, job.account.as_ref(), job.priority),
             });
         }
         JobState::Settling { due, .. } => places.push(sorted(keys.due_settle(), *due)),

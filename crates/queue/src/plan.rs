@@ -28,7 +28,7 @@ pub(crate) struct Plan {
     zadd: Vec<(usize, String, String)>,
     zrem: Vec<(usize, String)>,
     incr: Vec<(usize, String, String)>,
-    join: Vec<(usize, usize, usize, usize, String, String, String)>,
+    join: Vec<Join>,
     leave: Vec<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<(usize, String, &'static str)>,
@@ -46,6 +46,10 @@ pub(crate) struct Plan {
 
 /// A task that becomes ours: keys of owners and of times, task, owner, ms, how we know of it, key of the tasks taken from others.
 type Ownership = (usize, usize, String, String, String, &'static str, usize);
+
+/// A lane to enter: keys of the lane, of its turns, of the batch, of the virtual time; lane, priority, seq; key of the batch's lanes, and
+/// the lane's name there.
+type Join = (usize, usize, usize, usize, String, String, String, usize, String);
 
 /// Keys of the script that come before the index keys: the record and the events.
 const FIRST_INDEX_KEY: usize = 3;
@@ -128,11 +132,12 @@ impl Plan {
         }
         for place in new {
             match place {
-                Place::Lane { ready, turns, batch, virtual_time, lane, priority, seq } => {
+                Place::Lane { ready, turns, batch, virtual_time, lane, priority, seq, lanes, name } => {
                     let (ready, turns) = (self.key(ready), self.key(turns));
-                    let (batch, virtual_time) = (self.key(batch), self.key(virtual_time));
+                    let (batch, virtual_time, lanes) =
+                        (self.key(batch), self.key(virtual_time), self.key(lanes));
                     let (priority, seq) = (priority.to_string(), seq.to_string());
-                    self.join.push((ready, turns, batch, virtual_time, lane, priority, seq));
+                    self.join.push((ready, turns, batch, virtual_time, lane, priority, seq, lanes, name));
                 }
                 Place::Sorted { key, member, score } => {
                     let key = self.key(key);

@@ -96,6 +96,7 @@ impl Queue {
             keys.ended(),
             keys.tombstones(),
             keys.events(),
+            keys.lanes(batch),
         ];
         let batch_name = batch.map_or("-", BatchName::as_str);
         let mut args = vec![keys.prefix().to_owned(), batch_name.to_owned(), String::new()];

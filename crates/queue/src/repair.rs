@@ -64,8 +64,11 @@ struct Look {
     want: Vec<(&'static str, Vec<Entry>)>,
     ban: Vec<(String, usize, String)>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    turn: Option<(usize, usize, usize, usize, String, String)>,
+    turn: Option<LaneTurn>,
 }
+
+/// Keys of the lane, of its turns, of the batch, of the virtual time; lane, priority; key of the batch's lanes, and the lane's name there.
+type LaneTurn = (usize, usize, usize, usize, String, String, usize, String);
 
 /// Key, score, member, and the ms from which it is the right one.
 type Entry = (usize, String, String, String);
@@ -133,7 +136,7 @@ impl<'a> Looks<'a> {
         let (now, before) = (places(keys, job, Timestamp::MAX), places(keys, job, Timestamp::MIN));
         for place in now {
             match place {
-                Place::Lane { ready, turns, batch, virtual_time, lane, priority, seq } => {
+                Place::Lane { ready, turns, batch, virtual_time, lane, priority, seq, lanes, name } => {
                     let due = job.state.due().unwrap_or(Timestamp::UNIX_EPOCH);
                     want(
                         self,
@@ -144,8 +147,16 @@ impl<'a> Looks<'a> {
                             (keys.delayed(), ms(due), id.clone(), 0),
                         ],
                     );
-                    let turn = (self.key(ready), self.key(turns), self.key(batch), self.key(virtual_time));
-                    look.turn = Some((turn.0, turn.1, turn.2, turn.3, lane, priority.to_string()));
+                    look.turn = Some((
+                        self.key(ready),
+                        self.key(turns),
+                        self.key(batch),
+                        self.key(virtual_time),
+                        lane,
+                        priority.to_string(),
+                        self.key(lanes),
+                        name,
+                    ));
                 }
                 Place::Sorted { key, member, score } => {
                     let other = before.iter().find_map(|place| match place {

@@ -91,6 +91,8 @@ impl Queue {
             keys.counts(),
             keys.ended(),
             keys.tombstones(),
+            keys.lanes(batch.as_ref()),
+            keys.paused(),
         ];
         let args = [
             keys.prefix().to_owned(),

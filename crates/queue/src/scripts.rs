@@ -24,6 +24,7 @@ scripts! {
     HEED_LIST = "heed_list.lua";
     HOLD_KEY = "hold_key.lua";
     PAUSE_ACCOUNT = "pause_account.lua";
+    PAUSE_BATCH = "pause_batch.lua";
     PROMOTE = "promote.lua";
     RECOVER = "recover.lua";
     RENEW = "renew.lua";

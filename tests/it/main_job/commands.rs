@@ -153,3 +153,41 @@ async fn a_held_job_is_resolved_by_a_person() {
     world.imagemill.run(&worker).await.unwrap().expect_code(0);
     assert_eq!(world.check_all_succeeded().await.unwrap().images, 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_person_pauses_waits_until_it_is_resumed() {
+    let world = World::quick().await.unwrap();
+    let imagemill = world.imagemill.with("USER", "kim");
+    let run = async |line: &[&str]| imagemill.run(line).await.unwrap();
+    world.write("two.jsonl", "{\"prompt\": \"a\"}\n{\"prompt\": \"b\"}\n").unwrap();
+    for batch in ["spring", "autumn"] {
+        run(&["enqueue", "two.jsonl", "--batch", batch]).await.expect_code(0);
+    }
+    run(&["pause"]).await.expect_code(2);
+    run(&["pause", "--account", "nobody"]).await.expect_code(2);
+    run(&["batch", "pause", "winter"]).await.expect_code(1);
+    let paused =
+        run(&["batch", "pause", "spring", "--why", "wrong prompts", "--json"]).await.expect_code(0).json();
+    assert_eq!((&paused["of"], &paused["changed"]), (&"batch spring".into(), &true.into()), "{paused}");
+    let shown = run(&["batch", "show", "spring", "--json"]).await.expect_code(0).json();
+    assert_eq!(
+        (&shown["state"], &shown["pause"]["by"], &shown["pause"]["why"]),
+        (&"paused".into(), &"kim".into(), &"wrong prompts".into()),
+        "{shown}"
+    );
+    run(&["pause", "--model", "wan2.7-image"]).await.expect_code(0);
+
+    let mut worker = imagemill.start("worker", &["worker", "--until-idle"]).unwrap();
+    run(&["resume", "--all"]).await.expect_code(0);
+    let status = run(&["status", "--json"]).await.expect_code(0).json();
+    let of: Vec<_> = status["paused"].as_array().unwrap().iter().map(|pause| pause["of"].clone()).collect();
+    assert_eq!(of, ["model wan2.7-image", "batch spring"], "{status}");
+    assert_eq!(world.simulator.totals().totals.tasks_created, 0);
+    run(&["resume", "--model", "wan2.7-image"]).await.expect_code(0);
+    run(&["watch", "autumn"]).await.expect_code(0);
+    assert_eq!(world.simulator.totals().totals.tasks_created, 2);
+    let resumed = run(&["batch", "resume", "spring"]).await.expect_code(0);
+    assert!(resumed.stderr.contains("Batch spring goes on"), "{}", resumed.stderr);
+    assert!(worker.wait(Duration::from_secs(60)).unwrap().success());
+    assert_eq!(world.simulator.totals().totals.tasks_created, 4);
+}

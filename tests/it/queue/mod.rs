@@ -9,6 +9,7 @@ mod leftovers;
 mod listing;
 mod lists;
 mod outages;
+mod pauses;
 mod permits;
 mod quarantine;
 mod repair;

@@ -15,7 +15,7 @@ const AT_ONCE: Duration = Duration::from_millis(1);
 
 impl World {
     /// One whole pass of the sweep over everything; what it put right.
-    async fn sweep(&self) -> Vec<Repair> {
+    pub(super) async fn sweep(&self) -> Vec<Repair> {
         let mut connection = self.redis.connection().await.unwrap();
         let mut repaired = Vec::new();
         loop {

@@ -3,9 +3,9 @@
 use clap::{Args, Subcommand};
 use job::BatchName;
 
-use super::RetryBatch;
+use super::{PauseBatch, ResumeBatch, RetryBatch};
 
-/// List, show and retry batches: jobs that were enqueued together.
+/// List, show, pause and retry batches: jobs that were enqueued together.
 #[derive(Debug, Args)]
 #[command(disable_help_subcommand = true)]
 pub(crate) struct BatchArgs {
@@ -34,5 +34,7 @@ pub(crate) enum BatchCommand {
         #[arg(value_name = "BATCH")]
         name: BatchName,
     },
+    Pause(PauseBatch),
+    Resume(ResumeBatch),
     Retry(RetryBatch),
 }

@@ -9,6 +9,7 @@ mod config;
 mod enqueue;
 mod generate;
 mod job;
+mod pause;
 mod retry;
 mod watch;
 mod worker;
@@ -28,6 +29,7 @@ pub(crate) use config::{ConfigArgs, ConfigCommand, ShowConfig};
 pub(crate) use enqueue::{EnqueueArgs, RequestFlags};
 pub(crate) use generate::GenerateArgs;
 pub(crate) use job::{CancelJobs, JobArgs, JobCommand, ListJobs, ResolveJob, ShowJob};
+pub(crate) use pause::{PauseArgs, PauseBatch, ResumeArgs, ResumeBatch, Widely};
 pub(crate) use retry::{RetryBatch, RetryJobs, Where};
 pub(crate) use watch::WatchArgs;
 pub(crate) use worker::WorkerArgs;
@@ -128,6 +130,8 @@ pub(crate) enum Command {
     Watch(WatchArgs),
     Batch(BatchArgs),
     Job(JobArgs),
+    Pause(PauseArgs),
+    Resume(ResumeArgs),
     Generate(Box<GenerateArgs>),
     Config(ConfigArgs),
     /// Print a completion script for a shell

@@ -43,8 +43,10 @@ fn help_says_what_there_is() {
       worker       Do the work: create tasks, follow them, copy images into the bucket
       status       Show what is going on: jobs by state, accounts, pauses
       watch        Follow a batch, or everything, until it is done
-      batch        List, show and retry batches: jobs that were enqueued together
+      batch        List, show, pause and retry batches: jobs that were enqueued together
       job          List, show, cancel, retry and resolve jobs
+      pause        Hold new tasks back: of an account, of a model, or of everything
+      resume       Let go on what was paused
       generate     Make images from one prompt right here, without the queue
       config       Show and check the settings
       completions  Print a completion script for a shell

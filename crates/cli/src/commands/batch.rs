@@ -1,12 +1,13 @@
 //! `batch ls` and `batch show`.
 
 use job::BatchName;
-use queue::Cursor;
+use queue::{Cursor, PauseOf};
 
 use crate::app::{App, queue_failure};
 use crate::exit_code;
 use crate::failure::Failure;
 use crate::output::batch::{BatchView, list as batch_list};
+use crate::output::pauses::HandPauseView;
 
 /// Lists batches, newest first.
 pub(super) async fn list(app: &App, limit: u16, cursor: Option<String>) -> Result<u8, Failure> {
@@ -40,7 +41,12 @@ pub(super) async fn show(app: &App, name: BatchName) -> Result<u8, Failure> {
     let queue = app.queue(&settings).await?;
     let summary = queue.batch(Some(&name)).await.map_err(|error| queue_failure(error, "read the batch"))?;
     let summary = summary.ok_or_else(|| no_batch(&name))?;
-    let view = BatchView::new(&summary, &settings.prices().currency);
+    let mut view = BatchView::new(&summary, &settings.prices().currency);
+    if summary.paused {
+        let pause = queue.hand_pause(PauseOf::Batch(name)).await;
+        view.pause =
+            pause.map_err(|error| queue_failure(error, "read the batch"))?.as_ref().map(HandPauseView::from);
+    }
     if app.out.json {
         app.out.print_json(&view)?
     } else {

@@ -10,6 +10,7 @@ pub(crate) mod demo;
 mod enqueue;
 mod generate;
 mod job;
+mod pause;
 mod resolve;
 mod retry;
 #[cfg(feature = "demo")]
@@ -40,6 +41,8 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<u8, Failure> {
         Command::Batch(args) => match args.command {
             BatchCommand::Ls { limit, cursor } => batch::list(app, limit, cursor).await,
             BatchCommand::Show { name } => batch::show(app, name).await,
+            BatchCommand::Pause(args) => pause::pause_batch(app, args).await,
+            BatchCommand::Resume(args) => pause::resume_batch(app, args).await,
             BatchCommand::Retry(args) => retry::batch(app, args).await,
         },
         Command::Job(args) => match args.command {
@@ -49,6 +52,8 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<u8, Failure> {
             JobCommand::Retry(args) => retry::jobs(app, args).await,
             JobCommand::Resolve(args) => resolve::resolve(app, args).await,
         },
+        Command::Pause(args) => pause::pause(app, args).await,
+        Command::Resume(args) => pause::resume(app, args).await,
         Command::Generate(args) => generate::run(app, *args).await,
         Command::Config(args) => match args.command {
             ConfigCommand::Show(args) => config::show(app, &args),

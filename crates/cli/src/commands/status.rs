@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::output::batch::JobCounts;
 use crate::output::copies::{CopiesView, LostView};
 use crate::output::leftovers::LeftoversView;
+use crate::output::pauses::HandPauseView;
 use crate::output::status::{AccountView, RestoreView, StatusView};
 
 /// Says what is going on.
@@ -20,6 +21,7 @@ pub(super) async fn run(app: &App) -> Result<u8, Failure> {
     let losses = queue.losses().await.map_err(failed)?;
     let redis_went_back = queue.last_restore().await.map_err(failed)?.map(RestoreView::from);
     let repairs = queue.repairs().await.map_err(failed)?;
+    let paused = queue.hand_pauses().await.map_err(failed)?.iter().map(HandPauseView::from).collect();
     let mut accounts = Vec::with_capacity(settings.accounts().len());
     for account in settings.accounts() {
         let status = queue.account_status(account.name()).await.map_err(failed)?;
@@ -39,6 +41,7 @@ pub(super) async fn run(app: &App) -> Result<u8, Failure> {
         lost: LostView::new(losses, &settings.prices().currency),
         redis_went_back,
         repairs,
+        paused,
         accounts,
     };
     if app.out.json {

@@ -5,6 +5,7 @@ use queue::{BatchSummary, Losses};
 use serde::Serialize;
 
 use super::copies::LostView;
+use super::pauses::HandPauseView;
 use super::table::{Column, pairs, table};
 use super::words::{count, counted, money, relative};
 use crate::exit_code;
@@ -30,6 +31,9 @@ pub(crate) struct BatchView {
     pub(crate) batch: Option<String>,
     /// Where it is.
     pub(crate) state: BatchState,
+    /// Who has paused it, if anybody has. Only `batch show` says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pause: Option<HandPauseView>,
     /// Whether its enqueueing is over. Until then it is not done.
     pub(crate) sealed: bool,
     /// Jobs. The counts sum to `total`.
@@ -168,6 +172,7 @@ impl BatchView {
         Self {
             batch: summary.name.as_ref().map(ToString::to_string),
             state: state(summary, &jobs),
+            pause: None,
             sealed: summary.sealed,
             jobs,
             images: ImageCounts {
@@ -187,7 +192,7 @@ impl BatchView {
         let jobs = &self.jobs;
         let mut rows = vec![
             ("batch", self.batch.clone().unwrap_or_else(|| "(jobs without a batch)".to_owned())),
-            ("state", self.state_in_words()),
+            ("state", self.state_in_words(now)),
             ("enqueued", relative(self.created_at, now)),
             ("ended", self.ended_at.map_or_else(|| "not yet".to_owned(), |time| relative(time, now))),
             ("jobs", format!("{} of {} over", count(jobs.over()), count(jobs.total))),
@@ -216,13 +221,16 @@ impl BatchView {
         pairs(&rows)
     }
 
-    fn state_in_words(&self) -> String {
+    fn state_in_words(&self, now: Timestamp) -> String {
         match self.state {
             BatchState::Running if !self.sealed && self.batch.is_some() => {
                 "running; enqueueing is not over (if it was cut short, run the same `imagemill enqueue` again)".to_owned()
             }
             BatchState::Running => "running".to_owned(),
-            BatchState::Paused => "paused".to_owned(),
+            BatchState::Paused => match &self.pause {
+                Some(pause) => format!("paused {}", pause.reason(now)),
+                None => "paused".to_owned(),
+            },
             BatchState::Held => format!("held: {} for a person, see `imagemill job ls --held`", waits(self.jobs.held)),
             BatchState::Done => "done".to_owned(),
         }

@@ -6,6 +6,7 @@ pub(crate) mod doubt;
 pub(crate) mod job;
 pub(crate) mod leftovers;
 pub(crate) mod pace;
+pub(crate) mod pauses;
 pub(crate) mod progress;
 pub(crate) mod since;
 pub(crate) mod status;

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::batch::JobCounts;
 use super::copies::{CopiesView, LostView};
 use super::leftovers::LeftoversView;
+use super::pauses::HandPauseView;
 use super::table::{Column, pairs, table};
 use super::words::{count, counted, relative, span};
 
@@ -37,6 +38,8 @@ pub(crate) struct StatusView {
     /// Index entries that the sweep put right since the beginning, by kind; in normal runs there is none.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) repairs: BTreeMap<String, u64>,
+    /// What people have paused.
+    pub(crate) paused: Vec<HandPauseView>,
     /// Each account of the settings.
     pub(crate) accounts: Vec<AccountView>,
 }
@@ -264,6 +267,9 @@ impl StatusView {
         if let Some(warning) = self.copies.warning() {
             text.push_str(&format!("\n{warning}\n"));
         }
+        for pause in &self.paused {
+            text.push_str(&format!("\n{}\n", pause.line(self.now)));
+        }
         text.push('\n');
         text.push_str(&self.accounts_table());
         for account in &self.accounts {
@@ -375,6 +381,12 @@ mod tests {
                 tasks_extra: 1,
             }),
             repairs: BTreeMap::from([("extra_slot".to_owned(), 1), ("lease".to_owned(), 2)]),
+            paused: vec![HandPauseView {
+                of: "model wan2.7-image".into(),
+                by: "kim".into(),
+                why: "too dear today".into(),
+                since: at(40),
+            }],
             accounts: vec![account],
         };
         insta::assert_snapshot!(view.render(), @r"
@@ -389,6 +401,8 @@ mod tests {
         quarantine   1 job that lost worker after worker, to be run alone
         redis        went back in time 1m 00s ago: 12 tasks written down again, 11 taken by their jobs, 1 extra
         repairs      index entries that were lost, or too many, were put right: extra_slot 1, lease 2
+
+        paused: model wan2.7-image, 1m 00s ago by kim: too dear today
 
         ACCOUNT    MODEL             SLOTS  TO POLL  NEXT POLL    IMAGES TODAY
         singapore  wan2.7-image-pro   7/10        7  2s ago     1,200 of 2,000

@@ -1,0 +1,64 @@
+#!lua flags=allow-oom
+-- pause_batch: stop a batch's jobs from being claimed for submit, or let them be claimed again.
+--
+-- Works on the batch's lanes, of which there are few (models, places and priorities), whatever number of jobs stands in them. A pause
+-- takes the lanes out of their `turns`, so that no claim looks at them; a lane that is joined meanwhile stays out, because whoever
+-- joins one looks at the batch's `paused`. Each lane keeps the virtual time that it had come to: it comes back at that or at the
+-- model's, whichever is later, so that a pause is worth no turn. Repeating the call is harmless: the first pause stands, with its reason.
+--
+-- KEYS[1]  keys::batch(batch)
+-- KEYS[2]  keys::lanes(batch)
+-- KEYS[3]  keys::paused()
+-- KEYS[4]  keys::events()
+-- ARGV[1]  key prefix
+-- ARGV[2]  batch
+-- ARGV[3]  pause or resume
+-- ARGV[4]  who and why, as JSON; the script adds since when
+-- ARGV[5]  the greatest number of lanes, at most 500
+--
+-- Returns  {time_us, word, more}   word: missing (there is no such batch), done, same (it was so already); more: 1 = call again
+local clock = redis.call('TIME')
+local time_us = clock[1] .. string.format('%06d', clock[2])
+local function int(number) return string.format('%.0f', number) end
+local prefix, batch, pauses, most = ARGV[1], ARGV[2], ARGV[3] == 'pause', math.min(tonumber(ARGV[5]), 500)
+local PRIORITY_SPAN = 4398046511104 -- 2^42, as in commit
+
+-- Every read comes before the first write. A lane's score in `lanes`: 0 = not paused, else the virtual time that it had come to, and 1.
+local known = redis.call('HMGET', KEYS[1], 'created_at', 'paused')
+if not known[1] then return {time_us, 'missing', 0} end
+local found = redis.call('ZRANGEBYSCORE', KEYS[2], pauses and '0' or '(0', pauses and '0' or '+inf', 'WITHSCORES', 'LIMIT', 0, most)
+local lanes = {}
+for at = 1, #found, 2 do
+  local model, place, priority = string.match(found[at], '^([^:]*):([^:]*):([^:]*)$')
+  local lane = {name = found[at], turns = prefix .. 'turns:' .. model .. ':' .. place, member = priority .. ':' .. batch}
+  if pauses then
+    lane.score = tonumber(redis.call('ZSCORE', lane.turns, lane.member) or 0)
+  else
+    local floor = redis.call('HGET', prefix .. 'vtime:' .. model, priority)
+    lane.score = math.max(tonumber(found[at + 1]) - 1, tonumber(floor or tonumber(priority) * PRIORITY_SPAN))
+    lane.waits = redis.call('EXISTS', prefix .. 'ready:' .. model .. ':' .. place .. ':' .. lane.member) == 1
+  end
+  lanes[#lanes + 1] = lane
+end
+local was_paused = known[2] == '1'
+
+if pauses and not was_paused then
+  local note = cjson.decode(ARGV[4])
+  note.since_ms = int(clock[1] * 1000 + math.floor(clock[2] / 1000))
+  redis.call('HSET', KEYS[1], 'paused', '1')
+  redis.call('HSET', KEYS[3], 'batch:' .. batch, cjson.encode(note))
+elseif was_paused and not pauses then
+  redis.call('HDEL', KEYS[1], 'paused')
+  redis.call('HDEL', KEYS[3], 'batch:' .. batch)
+end
+for _, lane in ipairs(lanes) do
+  if pauses then
+    redis.call('ZREM', lane.turns, lane.member)
+    redis.call('ZADD', KEYS[2], int(lane.score + 1), lane.name)
+  else
+    redis.call('ZADD', KEYS[2], '0', lane.name)
+    if lane.waits then redis.call('ZADD', lane.turns, 'NX', int(lane.score), lane.member) end
+  end
+end
+if not pauses and #lanes > 0 then redis.call('XADD', KEYS[4], 'MAXLEN', '~', 10000, '*', 'resumed', 'batch:' .. batch) end
+return {time_us, was_paused == pauses and 'same' or 'done', #lanes == most and 1 or 0}
