@@ -105,6 +105,7 @@ fn spec(batch: &BatchName, number: usize) -> anyhow::Result<JobSpec> {
         images: Vec::new(),
         priority: Default::default(),
         account: None,
+        region: None,
         not_before: None,
     })
 }
@@ -140,6 +141,7 @@ async fn claim(queue: &Queue) -> anyhow::Result<bool> {
     };
     let ask = SubmitAsk {
         account: AccountName::parse("main")?,
+        region: None,
         model: Model::Wan27Image,
         limits,
         send_within: Duration::from_secs(5),

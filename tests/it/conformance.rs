@@ -42,6 +42,7 @@ fn accounts(base_url: &str) -> Vec<AccountConfig> {
         name: account(),
         base_url: base_url.parse().unwrap(),
         api_keys: vec![ApiKey::new("sk-0123456789abcdef").unwrap()],
+        region: None,
         workspace: None,
         limits: BTreeMap::from([(PICTURES, limits())]),
     }]
@@ -90,6 +91,7 @@ impl JobsBench for RealQueue {
     async fn claim_submit(&self) -> Option<Job> {
         let ask = SubmitAsk {
             account: account(),
+            region: None,
             model: PICTURES,
             limits: limits(),
             send_within: Duration::ZERO,

@@ -137,9 +137,10 @@ fn places(
     }
     match state {
         "queued" => {
-            let account = record.get("a").map_or("any", String::as_str);
+            let region = record.get("g").map(|region| format!("@{region}"));
+            let place = record.get("a").cloned().or(region).unwrap_or_else(|| "any".to_owned());
             let batch = record.get("b").map_or("-", String::as_str);
-            let lane = format!("ready:{}:{account}:{}:{batch}", field("m")?, field("p")?);
+            let lane = format!("ready:{}:{place}:{}:{batch}", field("m")?, field("p")?);
             places.push((if stands_in("delayed") { "delayed".to_owned() } else { lane }, own));
         }
         "settling" => places.push(("due:settle".to_owned(), own)),

@@ -67,12 +67,39 @@ impl BaseUrl {
         }
     }
 
+    /// The region that the host stands in, as the provider names it, where it is one of the provider's hosts.
+    ///
+    /// ```
+    /// let base: dashscope::BaseUrl = dashscope::base_url::BEIJING.parse()?;
+    /// assert_eq!(base.region(), Some("cn-beijing"));
+    /// # Ok::<(), dashscope::base_url::BaseUrlError>(())
+    /// ```
+    #[must_use]
+    pub fn region(&self) -> Option<&str> {
+        let host = self.host();
+        if let Some((_, region)) = SHARED_HOSTS.iter().find(|(shared, _)| *shared == host) {
+            return Some(region);
+        }
+        let (_workspace, region) = host.strip_suffix(".maas.aliyuncs.com")?.split_once('.')?;
+        (!region.is_empty() && !region.contains('.')).then_some(region)
+    }
+
     /// The host, in lower case.
     #[must_use]
     pub fn host(&self) -> &str {
         self.0.host_str().unwrap_or_default()
     }
 }
+
+/// The regions of the shared hosts. Those of workspaces have theirs in the name.
+///
+/// Source: Model Studio docs, "Base URLs" of each region.
+const SHARED_HOSTS: [(&str, &str); 4] = [
+    ("dashscope-intl.aliyuncs.com", "ap-southeast-1"),
+    ("dashscope.aliyuncs.com", "cn-beijing"),
+    ("dashscope-us.aliyuncs.com", "us-east-1"),
+    ("cn-hongkong.dashscope.aliyuncs.com", "cn-hongkong"),
+];
 
 impl FromStr for BaseUrl {
     type Err = BaseUrlError;
@@ -134,6 +161,18 @@ pub enum BaseUrlError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_providers_hosts_tell_their_region_and_others_none() {
+        let workspace = WorkspaceId::new("ws-1".to_owned()).unwrap();
+        let dedicated = BaseUrl::of_workspace(&workspace, "ap-southeast-1").unwrap();
+        assert_eq!(dedicated.region(), Some("ap-southeast-1"));
+        assert_eq!(SINGAPORE.parse::<BaseUrl>().unwrap().region(), Some("ap-southeast-1"));
+        for other in ["http://127.0.0.1:8080", "https://maas.aliyuncs.com", "https://a.b.c.maas.aliyuncs.com"]
+        {
+            assert_eq!(other.parse::<BaseUrl>().unwrap().region(), None, "{other}");
+        }
+    }
 
     #[test]
     fn a_base_is_any_http_url_with_or_without_a_slash_at_its_end() {

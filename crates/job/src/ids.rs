@@ -169,6 +169,33 @@ name!(
     "1 to 32 letters, digits, `.`, `_` or `-`, beginning with a letter or digit, and not `any`"
 );
 
+name!(
+    /// The name of a region that accounts stand in.
+    RegionName,
+    "region",
+    |text| is_plain(text, 32) && text != "any",
+    "1 to 32 letters, digits, `.`, `_` or `-`, beginning with a letter or digit, and not `any`"
+);
+
+/// Where alone a job may run, where its user said so.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PinnedTo {
+    /// On this account.
+    Account(AccountName),
+    /// On any account of this region.
+    Region(RegionName),
+}
+
+impl PinnedTo {
+    /// Whether an account may run what is pinned here.
+    pub fn allows(&self, account: &AccountName, region: Option<&RegionName>) -> bool {
+        match self {
+            Self::Account(only) => only == account,
+            Self::Region(only) => Some(only) == region,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,8 +6,8 @@ use dashscope::Model;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountName, Attempt, BatchName, JobId, JobState, Micros, RetriesSpent, Rules, Shape, StateName, TaskId,
-    TaskKind, TaskPhase, Timestamp,
+    AccountName, Attempt, BatchName, JobId, JobState, Micros, PinnedTo, RetriesSpent, Rules, Shape, StateName,
+    TaskId, TaskKind, TaskPhase, Timestamp,
 };
 
 /// How urgent a job is: 0 goes first, 9 last.
@@ -55,8 +55,8 @@ pub struct Job {
     pub batch: Option<BatchName>,
     /// The model that it asks for.
     pub model: Model,
-    /// The only account that may run it, where its user named one.
-    pub account: Option<AccountName>,
+    /// Where alone it may run, where its user said so.
+    pub pinned_to: Option<PinnedTo>,
     /// The most images that it can bring (`n`).
     pub images_max: u8,
     /// What its task makes, where its producer told: how long that takes is learned by it.
@@ -133,7 +133,7 @@ impl Job {
         id: JobId,
         batch: Option<BatchName>,
         model: Model,
-        account: Option<AccountName>,
+        pinned_to: Option<PinnedTo>,
         images_max: u8,
         priority: Priority,
         digest: String,
@@ -143,7 +143,7 @@ impl Job {
             id,
             batch,
             model,
-            account,
+            pinned_to,
             images_max,
             shape: None,
             priority,

@@ -28,7 +28,7 @@ pub use doubt::{Candidate, Doubt};
 pub use durations::{Durations, Likely, TaskKind};
 pub use event::Event;
 pub use failure::{Failure, FailureClass, Refusal, RetriesSpent, RetryPolicy, UnknownClass};
-pub use ids::{AccountName, BatchName, CustomId, InvalidName, JobId};
+pub use ids::{AccountName, BatchName, CustomId, InvalidName, JobId, PinnedTo, RegionName};
 pub use job::{Action, InvalidPriority, Job, Priority};
 pub use list_schedule::{InFlight, ListSchedule};
 pub use missing::{images_missing, missing_spec};

@@ -4,7 +4,7 @@ use dashscope::{ImageInput, ImageRequest};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{AccountName, BatchName, CustomId, ObjectKey, Priority, Timestamp};
+use crate::{AccountName, BatchName, CustomId, ObjectKey, PinnedTo, Priority, RegionName, Timestamp};
 
 /// The current [`JobSpec::format`].
 pub const SPEC_FORMAT: u8 = 1;
@@ -33,6 +33,9 @@ pub struct JobSpec {
     /// The only account that may run it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<AccountName>,
+    /// The only region whose accounts may run it. Never beside `account`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<RegionName>,
     /// Not to be started before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
@@ -65,6 +68,12 @@ pub enum InputImage {
 }
 
 impl JobSpec {
+    /// Where alone it may run.
+    pub fn pinned_to(&self) -> Option<PinnedTo> {
+        let account = self.account.clone().map(PinnedTo::Account);
+        account.or_else(|| self.region.clone().map(PinnedTo::Region))
+    }
+
     /// The most images that the job can bring.
     pub fn images_max(&self) -> u8 {
         self.request.n

@@ -23,6 +23,7 @@
 -- KEYS[11] keys::claims()
 -- KEYS[12] keys::incarnation()
 -- KEYS[13] keys::paused()
+-- KEYS[14] keys::turns(model, the account's region), or KEYS[5] again if it has none
 -- ARGV[1]  key prefix                        {imagemill}:
 -- ARGV[2]  account                           singapore
 -- ARGV[3]  model                             wan2.7-image-pro
@@ -37,6 +38,7 @@
 -- ARGV[12] the highest counter of claims that this worker has seen
 -- ARGV[13] the incarnation that it knows, empty if none
 -- ARGV[14] ms in which nothing is claimed after a start of Redis
+-- ARGV[15] the account's region, empty if it has none
 --
 -- Returns  {"claimed", time_us, counter, incarnation, job, spec, field, value, ...}
 --          "probe" in place of "claimed": the job goes through an open breaker
@@ -93,10 +95,12 @@ if paused_until > now_ms then return wait('paused', paused_until - now_ms) end
 -- Whose turn it is: the lane of the lowest score that has a job. A lane that ran empty keeps its place until its turn has come;
 -- coming back before, it has not gained a turn.
 local turns = {}
-for n, key in ipairs({KEYS[4], KEYS[5]}) do
-  local heads = redis.call('ZRANGE', key, 0, 9, 'WITHSCORES')
+local lanes_of = {{KEYS[4], account}, {KEYS[5], 'any'}}
+if ARGV[15] ~= '' then lanes_of[3] = {KEYS[14], '@' .. ARGV[15]} end
+for _, of in ipairs(lanes_of) do
+  local heads = redis.call('ZRANGE', of[1], 0, 9, 'WITHSCORES')
   for at = 1, #heads, 2 do
-    turns[#turns + 1] = {lane = heads[at], score = heads[at + 1], key = key, account = n == 1 and account or 'any', order = #turns}
+    turns[#turns + 1] = {lane = heads[at], score = heads[at + 1], key = of[1], place = of[2], order = #turns}
   end
 end
 table.sort(turns, function(a, b)
@@ -107,7 +111,7 @@ end)
 local turn, lane_key, id
 local ran_empty = {}
 for _, candidate in ipairs(turns) do
-  lane_key = prefix .. 'ready:' .. model .. ':' .. candidate.account .. ':' .. candidate.lane
+  lane_key = prefix .. 'ready:' .. model .. ':' .. candidate.place .. ':' .. candidate.lane
   id = redis.call('ZRANGE', lane_key, 0, 0)[1]
   if id then
     turn = candidate

@@ -16,7 +16,8 @@
 -- ARGV[1]  key prefix
 -- ARGV[2]  batch, or -
 -- ARGV[3]  created: ms, the time of the batch where it is new; also each job's time
--- ARGV[4..] for each job: id, spec, digest, model, account or any, images, priority, due ms or 0, shape
+-- ARGV[4..] for each job: id, spec, digest, model, place (an account, @ and a region, or any), images, priority, due ms or 0,
+--          shape
 --
 -- Returns  {time_us, answers}   answers: a letter for each job: n new, s same, c changed (another spec under the same id),
 --                               t the same id was there before and retention removed it
@@ -57,19 +58,23 @@ if #fresh == 0 then return {time_us, table.concat(answers)} end
 local seq = redis.call('INCRBY', KEYS[5], #fresh) - #fresh
 local images = 0
 for n, i in ipairs(fresh) do
-  local id, model, account, priority, due = ARGV[i], ARGV[i + 3], ARGV[i + 4], ARGV[i + 6], tonumber(ARGV[i + 7])
+  local id, model, pinned_to, priority, due = ARGV[i], ARGV[i + 3], ARGV[i + 4], ARGV[i + 6], tonumber(ARGV[i + 7])
   local place = int(seq + n)
   redis.call('SET', prefix .. 'spec:' .. id, ARGV[i + 1])
   local fields = {'s', 'queued', 'v', '1', 'm', model, 'x', ARGV[i + 5], 'p', priority, 'q', place, 'e', int(now_ms), 'd', ARGV[i + 2], 'sz', ARGV[i + 8]}
   if batch ~= '-' then fields[#fields + 1] = 'b' fields[#fields + 1] = batch end
-  if account ~= 'any' then fields[#fields + 1] = 'a' fields[#fields + 1] = account end
+  if string.sub(pinned_to, 1, 1) == '@' then
+    fields[#fields + 1] = 'g' fields[#fields + 1] = string.sub(pinned_to, 2)
+  elseif pinned_to ~= 'any' then
+    fields[#fields + 1] = 'a' fields[#fields + 1] = pinned_to
+  end
   if due > now_ms then fields[#fields + 1] = 'du' fields[#fields + 1] = int(due) end
   redis.call('HSET', prefix .. 'job:' .. id, unpack(fields)) -- at most 24 values
   redis.call('ZADD', KEYS[2], place, id)
   if due > now_ms then
     redis.call('ZADD', KEYS[6], int(due), id)
   else
-    redis.call('ZADD', prefix .. 'ready:' .. model .. ':' .. account .. ':' .. priority .. ':' .. batch, place, id)
+    redis.call('ZADD', prefix .. 'ready:' .. model .. ':' .. pinned_to .. ':' .. priority .. ':' .. batch, place, id)
   end
   images = images + tonumber(ARGV[i + 5])
 end

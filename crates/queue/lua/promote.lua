@@ -30,11 +30,11 @@ else
 end
 local joins, lanes = {}, {}
 for _, id in ipairs(queued) do
-  local record = redis.call('HMGET', prefix .. 'job:' .. id, 's', 'm', 'a', 'b', 'p', 'q')
+  local record = redis.call('HMGET', prefix .. 'job:' .. id, 's', 'm', 'a', 'b', 'p', 'q', 'g')
   if record[1] == 'queued' then
-    local account = record[3] or 'any'
+    local pinned_to = record[3] or (record[7] and '@' .. record[7]) or 'any'
     local lane = (record[5] or '5') .. ':' .. (record[4] or '-')
-    local place = record[2] .. ':' .. account
+    local place = record[2] .. ':' .. pinned_to
     local ready = prefix .. 'ready:' .. place .. ':' .. lane
     joins[#joins + 1] = {ready, record[6] or '0', id}
     if not lanes[ready] then

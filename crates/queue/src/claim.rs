@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use job::{AccountName, Job, JobId, JobSpec, Model, Outcome};
+use job::{AccountName, Job, JobId, JobSpec, Model, Outcome, PinnedTo, RegionName};
 
 use crate::Queue;
 use crate::breaker::QUERY_PROBE_WINDOW;
@@ -18,6 +18,8 @@ use crate::scripts::{CLAIM_DUE, CLAIM_SUBMIT, RESCUE};
 pub struct SubmitAsk {
     /// The account that will be asked.
     pub account: AccountName,
+    /// The region that it stands in: jobs for that region are its as well.
+    pub region: Option<RegionName>,
     /// The model.
     pub model: Model,
     /// The account's limits for it.
@@ -120,11 +122,12 @@ impl Queue {
     pub async fn claim_submit(&self, ask: &SubmitAsk, nonce: &str) -> Result<SubmitClaim, QueueError> {
         let keys = self.keys();
         let day = self.now().strftime("%Y-%m-%d").to_string();
+        let region = ask.region.clone().map(PinnedTo::Region);
         let key_names = [
             keys.permits(&ask.account, &Call::Create(Some(ask.model)).name()),
             keys.slots(&ask.account, ask.model),
             keys.account(&ask.account),
-            keys.turns(ask.model, Some(&ask.account)),
+            keys.turns(ask.model, Some(&PinnedTo::Account(ask.account.clone()))),
             keys.turns(ask.model, None),
             keys.leases(),
             keys.counts(),
@@ -134,6 +137,7 @@ impl Queue {
             keys.claims(),
             keys.incarnation(),
             keys.paused(),
+            keys.turns(ask.model, region.as_ref()),
         ];
         let (mark, incarnation) = self.memory().seen();
         let pace = Pace::of(ask.limits.create_per_second);
@@ -153,6 +157,7 @@ impl Queue {
             incarnation,
             // A worker whose connection died without a word notices that only when an answer is overdue.
             (self.lease() + self.link().response_timeout()).as_millis().to_string(),
+            ask.region.as_ref().map(ToString::to_string).unwrap_or_default(),
         ];
         let mut reply = self.script("claim_submit", &CLAIM_SUBMIT, &key_names, &args, TimeAt::Second).await?;
         match reply.text()?.as_str() {

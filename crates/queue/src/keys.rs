@@ -3,7 +3,7 @@
 //! All keys but one begin with the namespace in braces, so that they share one hash slot. The scripts compute the keys of jobs, specs
 //! and lanes under the same prefix; every other key is handed to them from here.
 
-use job::{AccountName, BatchName, JobId, Model, Priority};
+use job::{AccountName, BatchName, JobId, Model, PinnedTo, Priority};
 
 /// The namespace, and the keys in it.
 #[derive(Debug, Clone)]
@@ -19,14 +19,19 @@ pub(crate) fn lane_member(priority: Priority, batch: Option<&BatchName>) -> Stri
     format!("{priority}:{}", batch.map_or("-", BatchName::as_str))
 }
 
-/// What a lane is called among those of its batch: `<model>:<account or any>:<priority>`.
-pub(crate) fn lane_name(model: Model, account: Option<&AccountName>, priority: Priority) -> String {
-    format!("{model}:{}:{priority}", lane_account(account))
+/// What a lane is called among those of its batch: `<model>:<place>:<priority>`.
+pub(crate) fn lane_name(model: Model, pinned_to: Option<&PinnedTo>, priority: Priority) -> String {
+    format!("{model}:{}:{priority}", lane_place(pinned_to))
 }
 
-/// The account part of a lane: a name, or `any`, which no account may be called.
-pub(crate) fn lane_account(account: Option<&AccountName>) -> &str {
-    account.map_or("any", AccountName::as_str)
+/// The place that a lane's jobs wait for: an account by its name, `@` and a region, or `any`. No account is called so, since names of
+/// accounts have no `@` and are not `any`.
+pub(crate) fn lane_place(pinned_to: Option<&PinnedTo>) -> String {
+    match pinned_to {
+        None => "any".to_owned(),
+        Some(PinnedTo::Account(account)) => account.to_string(),
+        Some(PinnedTo::Region(region)) => format!("@{region}"),
+    }
 }
 
 impl Keys {
@@ -70,14 +75,14 @@ impl Keys {
     }
 
     /// ZSET job → seq. Jobs that wait for a claim, in one lane. Gone when empty.
-    pub fn ready(&self, model: Model, account: Option<&AccountName>, lane: &str) -> String {
-        self.key(&format!("ready:{model}:{}:{lane}", lane_account(account)))
+    pub fn ready(&self, model: Model, pinned_to: Option<&PinnedTo>, lane: &str) -> String {
+        self.key(&format!("ready:{model}:{}:{lane}", lane_place(pinned_to)))
     }
 
     /// ZSET lane → priority class and virtual time: whose turn it is. A paused lane is not in it; one that ran empty is, until its
     /// turn has come.
-    pub fn turns(&self, model: Model, account: Option<&AccountName>) -> String {
-        self.key(&format!("turns:{model}:{}", lane_account(account)))
+    pub fn turns(&self, model: Model, pinned_to: Option<&PinnedTo>) -> String {
+        self.key(&format!("turns:{model}:{}", lane_place(pinned_to)))
     }
 
     /// ZSET `<model>:<place>:<priority>` → 0, or for a paused batch the virtual time that the lane had come to, and 1. The lanes that a

@@ -76,15 +76,15 @@ pub(crate) fn places(keys: &Keys, job: &Job, now: Timestamp) -> Vec<Place> {
         JobState::Queued { .. } => {
             let lane = lane_member(job.priority, job.batch.as_ref());
             places.push(Place::Lane {
-                ready: keys.ready(job.model, job.account.as_ref(), &lane),
-                turns: keys.turns(job.model, job.account.as_ref()),
+                ready: keys.ready(job.model, job.pinned_to.as_ref(), &lane),
+                turns: keys.turns(job.model, job.pinned_to.as_ref()),
                 batch: keys.batch(job.batch.as_ref()),
                 virtual_time: keys.virtual_time(job.model),
                 lane,
                 priority: job.priority.into(),
                 seq: job.seq,
                 lanes: keys.lanes(job.batch.as_ref()),
-                name: lane_name(job.model, job.account.as_ref(), job.priority),
+                name: lane_name(job.model, job.pinned_to.as_ref(), job.priority),
             });
         }
         JobState::Settling { due, .. } => places.push(sorted(keys.due_settle(), *due)),

@@ -106,7 +106,7 @@ impl Queue {
             args.push(serde_json::to_string(spec).expect("a spec is plain data and always serializes"));
             args.push(spec.digest());
             args.push(spec.request.model.to_string());
-            args.push(keys::lane_account(spec.account.as_ref()).to_owned());
+            args.push(keys::lane_place(spec.pinned_to().as_ref()));
             args.push(spec.images_max().to_string());
             args.push(spec.priority.to_string());
             args.push(spec.not_before.map_or(0, |time| time.as_millisecond()).to_string());

@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 
 use job::{
-    Attempt, CanceledBy, FailureClass, HeldReason, Job, JobId, JobState, Micros, Priority, RetriesSpent,
-    StateName, TaskId, TaskPhase, Timestamp,
+    Attempt, CanceledBy, FailureClass, HeldReason, Job, JobId, JobState, Micros, PinnedTo, Priority,
+    RetriesSpent, StateName, TaskId, TaskPhase, Timestamp,
 };
 
 /// A record as fields and values.
@@ -37,7 +37,11 @@ pub(crate) fn to_fields(job: &Job) -> Fields {
     fields.put_unless_zero("c", u64::from(job.claimed));
     fields.put_some("b", job.batch.as_ref());
     fields.put("m", job.model);
-    fields.put_some("a", job.account.as_ref());
+    match &job.pinned_to {
+        Some(PinnedTo::Account(account)) => fields.put("a", account),
+        Some(PinnedTo::Region(region)) => fields.put("g", region),
+        None => {}
+    }
     fields.put("x", job.images_max);
     fields.put_some("sz", job.shape);
     fields.put("p", job.priority);
@@ -141,7 +145,10 @@ pub(crate) fn from_fields(id: JobId, fields: &Fields) -> Result<Job, UnreadableR
         id,
         batch: read.optional("b")?,
         model: read.required("m")?,
-        account: read.optional("a")?,
+        pinned_to: match read.optional("a")? {
+            Some(account) => Some(PinnedTo::Account(account)),
+            None => read.optional("g")?.map(PinnedTo::Region),
+        },
         images_max: read.required("x")?,
         // One that this version does not know says nothing about how long it takes.
         shape: read.text("sz").and_then(|text| text.parse().ok()),

@@ -239,7 +239,7 @@ fn possible_entries(keys: &Keys, job: &Job) -> Vec<(String, String)> {
     let lane = crate::keys::lane_member(job.priority, job.batch.as_ref());
     let mut entries: Vec<(String, String)> = [
         keys.delayed(),
-        keys.ready(job.model, job.account.as_ref(), &lane),
+        keys.ready(job.model, job.pinned_to.as_ref(), &lane),
         keys.due_settle(),
         keys.wait_archive(),
         keys.ready_archive(),

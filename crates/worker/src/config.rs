@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use archive::StoreSettings;
 use dashscope::{ApiKey, BaseUrl, Model, WorkspaceId};
-use job::{AccountName, Curve, KeyTemplate, Prices, Rules};
+use job::{AccountName, Curve, KeyTemplate, Prices, RegionName, Rules};
 use queue::{AccountLimits, Retention};
 
 /// Everything a worker needs to know besides the queue and the bucket.
@@ -185,6 +185,8 @@ pub struct AccountConfig {
     pub name: AccountName,
     /// Up to and with `/api/v1`.
     pub base_url: BaseUrl,
+    /// The region that it stands in, where that is known: jobs for that region are its as well.
+    pub region: Option<RegionName>,
     /// Its keys, at least one. Creates take turns; everything else uses the first.
     pub api_keys: Vec<ApiKey>,
     /// The workspace to act in, on a shared host.
@@ -278,6 +280,7 @@ mod tests {
             name: name.parse().unwrap(),
             base_url: "http://127.0.0.1:1/api/v1".parse().unwrap(),
             api_keys: vec![ApiKey::new("sk-0123456789abcdef").unwrap()],
+            region: None,
             workspace: None,
             limits: BTreeMap::from([(Model::Wan27Image, AccountLimits::default())]),
         }

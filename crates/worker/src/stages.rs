@@ -117,6 +117,7 @@ impl Stages {
             for (model, limits) in &account.limits {
                 stage.fetch_submits(SubmitAsk {
                     account: account.name.clone(),
+                    region: account.region.clone(),
                     model: *model,
                     limits: *limits,
                     send_within: self.env.config.send_within,

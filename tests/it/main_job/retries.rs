@@ -132,6 +132,7 @@ async fn an_expired_job_is_made_again_or_its_images_are_asked_for_and_never_both
     let queue = world.redis.queue(99).await.unwrap();
     let ask = SubmitAsk {
         account: "default".parse().unwrap(),
+        region: None,
         model: Model::Wan27ImagePro,
         limits: AccountLimits { create_per_second: 1e6, ..AccountLimits::default() },
         send_within: Duration::from_secs(5),

@@ -96,6 +96,35 @@ async fn a_job_that_names_an_account_waits_for_it() {
 }
 
 #[tokio::test]
+async fn a_job_that_names_a_region_waits_for_an_account_there() {
+    let world = World::new().await;
+    let mut wanted = spec("b", "one");
+    wanted.region = Some("eu".parse().unwrap());
+    wanted.not_before = Some(world.queue.now() + Duration::from_millis(50));
+    let wanted = world.queue.new_job(wanted);
+    world.queue.enqueue(Some(&name("b")), std::slice::from_ref(&wanted)).await.unwrap();
+    eventually("its time to come", Duration::from_secs(5), async || {
+        match world.queue.promote(10).await.unwrap().moved {
+            1 => Ok(()),
+            moved => Err(moved),
+        }
+    })
+    .await;
+    let here = |region: &str| queue::SubmitAsk { region: Some(region.parse().unwrap()), ..ask(fast()) };
+    assert_eq!(world.claim_as(&ask(fast())).await.unwrap_err().0, WhyWait::Empty);
+    assert_eq!(world.claim_as(&here("asia")).await.unwrap_err().0, WhyWait::Empty);
+    world.check().await;
+    let claimed = world.claim_as(&here("eu")).await.unwrap();
+    assert_eq!((claimed.id, &claimed.pinned_to), (wanted.id, &wanted.spec.pinned_to()));
+    // Given back it stands there again.
+    world.queue.commit(&claimed, job::Event::NotSent, &world.rules, None).await.unwrap();
+    world.check().await;
+    assert_eq!(world.claim_as(&ask(fast())).await.unwrap_err().0, WhyWait::Empty);
+    assert_eq!(world.claim_as(&here("eu")).await.unwrap().id, wanted.id);
+    world.check().await;
+}
+
+#[tokio::test]
 async fn a_job_with_a_time_is_promoted_when_it_has_come() {
     let world = World::new().await;
     let mut later = spec("b", "later");

@@ -37,7 +37,7 @@ async fn a_job_keeps_everything_that_was_asked_for() {
     world.queue.enqueue(Some(&name("b")), std::slice::from_ref(&new)).await.unwrap();
     let job = world.queue.job(new.id).await.unwrap().unwrap();
     assert_eq!(job.state_name(), StateName::Queued);
-    assert_eq!((job.images_max, job.priority, &job.account), (3, wanted.priority, &wanted.account));
+    assert_eq!((job.images_max, job.priority, &job.pinned_to), (3, wanted.priority, &wanted.pinned_to()));
     assert_eq!(job.digest, wanted.digest());
     assert_eq!(job.batch, wanted.batch);
     world.check().await;

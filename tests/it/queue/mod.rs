@@ -110,6 +110,7 @@ fn spec(batch: &str, custom_id: &str) -> JobSpec {
         images: Vec::new(),
         priority: Default::default(),
         account: None,
+        region: None,
         not_before: None,
     }
 }
@@ -127,6 +128,7 @@ fn fast() -> AccountLimits {
 fn ask(limits: AccountLimits) -> SubmitAsk {
     SubmitAsk {
         account: account(),
+        region: None,
         model: Model::Wan27Image,
         limits,
         send_within: Duration::from_secs(5),

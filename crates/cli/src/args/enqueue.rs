@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use dashscope::{Model, Size};
-use job::{AccountName, BatchName, Priority, Timestamp};
+use job::{AccountName, BatchName, Priority, RegionName, Timestamp};
 
 /// Put jobs into the queue: from a JSONL file, from stdin, or single prompts.
 ///
@@ -57,6 +57,10 @@ pub(crate) struct EnqueueArgs {
     /// Run jobs that do not say otherwise on this account only
     #[arg(long, value_name = "NAME")]
     pub(crate) account: Option<AccountName>,
+
+    /// Run jobs that do not say otherwise on accounts of this region only
+    #[arg(long, value_name = "NAME", conflicts_with = "account")]
+    pub(crate) region: Option<RegionName>,
 
     /// Do not start jobs that do not say otherwise before this time, such as 2026-12-24T08:00:00Z
     #[arg(long, value_name = "TIME")]

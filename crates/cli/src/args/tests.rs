@@ -136,6 +136,9 @@ fn help_of_enqueue_shows_a_line_and_examples() {
           --account <NAME>
               Run jobs that do not say otherwise on this account only
 
+          --region <NAME>
+              Run jobs that do not say otherwise on accounts of this region only
+
           --not-before <TIME>
               Do not start jobs that do not say otherwise before this time, such as 2026-12-24T08:00:00Z
 

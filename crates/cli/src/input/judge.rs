@@ -148,6 +148,7 @@ mod tests {
             namespace: "i".to_owned(),
             defaults: Defaults::default(),
             accounts: Vec::new(),
+            regions: Vec::new(),
             template: KeyTemplate::default(),
         }
     }

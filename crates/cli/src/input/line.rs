@@ -4,7 +4,7 @@
 
 use dashscope::request::{BodyParts, Parameters, nearest_name, unknown_fields};
 use dashscope::{ImageRequest, Model, Prompt, Size, Violation};
-use job::{AccountName, CustomId, Priority, Timestamp};
+use job::{AccountName, CustomId, InvalidName, PinnedTo, Priority, RegionName, Timestamp};
 use serde_json::{Map, Value};
 
 use super::fault::wrong_type;
@@ -22,8 +22,8 @@ pub(crate) struct Defaults {
     pub(crate) seed: Option<u32>,
     /// How urgent.
     pub(crate) priority: Option<Priority>,
-    /// The only account that may run it.
-    pub(crate) account: Option<AccountName>,
+    /// Where alone they may run.
+    pub(crate) pinned_to: Option<PinnedTo>,
     /// Not to be started before.
     pub(crate) not_before: Option<Timestamp>,
 }
@@ -37,7 +37,7 @@ impl Default for Defaults {
             n: None,
             seed: None,
             priority: None,
-            account: None,
+            pinned_to: None,
             not_before: None,
         }
     }
@@ -54,8 +54,8 @@ pub(crate) struct Wanted {
     pub(crate) images: Vec<(String, String)>,
     /// How urgent.
     pub(crate) priority: Priority,
-    /// The only account that may run it.
-    pub(crate) account: Option<AccountName>,
+    /// Where alone it may run.
+    pub(crate) pinned_to: Option<PinnedTo>,
     /// Not to be started before.
     pub(crate) not_before: Option<Timestamp>,
     /// Whether the line held DashScope's own body.
@@ -63,7 +63,7 @@ pub(crate) struct Wanted {
 }
 
 /// What a line may have whatever its form.
-const COMMON: [&str; 4] = ["custom_id", "priority", "account", "not_before"];
+const COMMON: [&str; 5] = ["custom_id", "priority", "account", "region", "not_before"];
 
 /// What a line without a body may have besides [`COMMON`] and the parameters.
 const OWN: [&str; 3] = ["prompt", "model", "images"];
@@ -89,19 +89,7 @@ pub(crate) fn read(
         }
     });
     let priority = read_priority(line, found).or(defaults.priority).unwrap_or_default();
-    let account = text(line, "account", found)
-        .and_then(|text| match AccountName::parse(text) {
-            Ok(name) => Some(name),
-            Err(error) => {
-                found.push(Violation::new(
-                    "account",
-                    format_args!("`{text}`"),
-                    format!("it must be {}", error.rule),
-                ));
-                None
-            }
-        })
-        .or_else(|| defaults.account.clone());
+    let pinned_to = read_pinned_to(line, found).or_else(|| defaults.pinned_to.clone());
     let not_before = text(line, "not_before", found)
         .and_then(|text| match text.parse::<Timestamp>() {
             Ok(time) => Some(time),
@@ -114,7 +102,7 @@ pub(crate) fn read(
         .or(defaults.not_before);
     let from_body = line.get("body").is_some_and(|body| !body.is_null());
     let (request, images) = if from_body { body(line, defaults, found) } else { own(line, defaults, found) }?;
-    Some(Wanted { custom_id, request, images, priority, account, not_before, from_body })
+    Some(Wanted { custom_id, request, images, priority, pinned_to, not_before, from_body })
 }
 
 type Read = Option<(ImageRequest, Vec<(String, String)>)>;
@@ -204,6 +192,31 @@ impl Defaults {
         request.seed = self.seed;
         request
     }
+}
+
+/// A line that names either says all about it: the flag for the other does not apply to it.
+fn read_pinned_to(line: &Map<String, Value>, found: &mut Vec<Violation>) -> Option<PinnedTo> {
+    let account = name(line, "account", AccountName::parse, found);
+    let region = name(line, "region", RegionName::parse, found);
+    if account.is_some() && region.is_some() {
+        let rule = "it must name one of the two, `account` or `region`";
+        found.push(Violation::new("region", "beside `account`", rule));
+    }
+    account.map(PinnedTo::Account).or_else(|| region.map(PinnedTo::Region))
+}
+
+fn name<T>(
+    line: &Map<String, Value>,
+    field: &'static str,
+    parse: fn(&str) -> Result<T, InvalidName>,
+    found: &mut Vec<Violation>,
+) -> Option<T> {
+    parse(text(line, field, found)?)
+        .map_err(|error| {
+            let rule = format!("it must be {}", error.rule);
+            found.push(Violation::new(field, format_args!("`{}`", error.value), rule));
+        })
+        .ok()
 }
 
 fn read_priority(line: &Map<String, Value>, found: &mut Vec<Violation>) -> Option<Priority> {

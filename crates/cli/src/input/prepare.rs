@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use dashscope::request::{box_violations, nearest_name};
 use dashscope::{Violation, Warning};
-use job::{AccountName, BatchName, CustomId, JobId, JobSpec, KeyTemplate, SPEC_FORMAT};
+use job::{AccountName, BatchName, CustomId, JobId, JobSpec, KeyTemplate, PinnedTo, RegionName, SPEC_FORMAT};
 use serde_json::Value;
 
 use super::fault::Fault;
@@ -27,6 +27,8 @@ pub(crate) struct Rules {
     pub(crate) defaults: Defaults,
     /// The accounts that a line may name.
     pub(crate) accounts: Vec<AccountName>,
+    /// The regions that they stand in.
+    pub(crate) regions: Vec<RegionName>,
     /// The keys of images.
     pub(crate) template: KeyTemplate,
 }
@@ -99,10 +101,15 @@ impl<'a> Preparer<'a> {
     }
 
     fn judge(&mut self, number: u64, wanted: Wanted, found: &mut Vec<Violation>) -> Prepared {
-        let Wanted { custom_id, mut request, images, priority, account, not_before, from_body } = wanted;
-        if let Some(account) = &account {
-            self.refuse_unknown_account(account, found);
+        let Wanted { custom_id, mut request, images, priority, pinned_to, not_before, from_body } = wanted;
+        if let Some(pinned_to) = &pinned_to {
+            self.refuse_unknown_place(pinned_to, found);
         }
+        let (account, region) = match pinned_to {
+            Some(PinnedTo::Account(account)) => (Some(account), None),
+            Some(PinnedTo::Region(region)) => (None, Some(region)),
+            None => (None, None),
+        };
         // What could not be read was said. What follows from it would only confuse.
         let unread: Vec<String> = found.iter().map(|fault| root(&fault.field).to_owned()).collect();
         let (mut kept, mut facts, mut uploads) = (Vec::new(), Vec::new(), Vec::new());
@@ -152,6 +159,7 @@ impl<'a> Preparer<'a> {
             images: kept,
             priority,
             account,
+            region,
             not_before,
         };
         if found.is_empty() {
@@ -162,14 +170,25 @@ impl<'a> Preparer<'a> {
         Prepared { spec, uploads, warnings }
     }
 
-    fn refuse_unknown_account(&self, account: &AccountName, found: &mut Vec<Violation>) {
-        if self.rules.accounts.contains(account) {
+    /// A job for an account or a region that the settings do not know would wait for ever.
+    fn refuse_unknown_place(&self, pinned_to: &PinnedTo, found: &mut Vec<Violation>) {
+        let (field, wanted, known): (_, &str, Vec<&str>) = match pinned_to {
+            PinnedTo::Account(account) => {
+                ("account", account.as_str(), self.rules.accounts.iter().map(AccountName::as_str).collect())
+            }
+            PinnedTo::Region(region) => {
+                ("region", region.as_str(), self.rules.regions.iter().map(RegionName::as_str).collect())
+            }
+        };
+        if known.contains(&wanted) {
             return;
         }
-        let names: Vec<&str> = self.rules.accounts.iter().map(AccountName::as_str).collect();
-        let rule = format!("the settings know {}", names.join(", "));
-        let mut violation = Violation::new("account", format_args!("`{account}`"), rule);
-        violation.hint = nearest_name(account.as_str(), &names).map(|near| format!("did you mean `{near}`?"));
+        let rule = match known.as_slice() {
+            [] => format!("no account of the settings has a {field}"),
+            known => format!("the settings know {}", known.join(", ")),
+        };
+        let mut violation = Violation::new(field, format_args!("`{wanted}`"), rule);
+        violation.hint = nearest_name(wanted, &known).map(|near| format!("did you mean `{near}`?"));
         found.push(violation);
     }
 

@@ -2,8 +2,8 @@
 
 use dashscope::{Model, Scenario};
 use job::{
-    AccountName, Action, ImageState, InputImage, Job, JobSpec, JobState, KeyTemplate, Outcome, Prices, Rules,
-    StateName, TaskPhase, Timestamp, Try,
+    AccountName, Action, ImageState, InputImage, Job, JobSpec, JobState, KeyTemplate, Outcome, PinnedTo,
+    Prices, Rules, StateName, TaskPhase, Timestamp, Try,
 };
 use queue::Losses;
 use serde::Serialize;
@@ -55,6 +55,9 @@ pub(crate) struct JobView {
     pub(crate) due_at: Option<Timestamp>,
     /// The account that runs or ran it.
     pub(crate) account: Option<AccountName>,
+    /// The only region whose accounts may run it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) region: Option<String>,
     /// The task at DashScope.
     pub(crate) task: Option<String>,
     /// When the first link to its images dies, while that matters.
@@ -230,11 +233,16 @@ impl JobView {
             row: JobRow::new(job, spec.as_ref(), tries),
             next: next_in_words(job, lens.now),
             due_at: job.state.due(),
-            account: job
-                .state
-                .attempt()
-                .map(|attempt| attempt.account.clone())
-                .or_else(|| job.account.clone()),
+            account: job.state.attempt().map(|attempt| attempt.account.clone()).or_else(|| {
+                match &job.pinned_to {
+                    Some(PinnedTo::Account(account)) => Some(account.clone()),
+                    _ => None,
+                }
+            }),
+            region: match &job.pinned_to {
+                Some(PinnedTo::Region(region)) => Some(region.to_string()),
+                _ => None,
+            },
             task: job.state.task().map(ToString::to_string),
             links_die_at: if over { None } else { job.deadline(lens.rules) },
             priority: job.priority.into(),
@@ -276,8 +284,9 @@ impl JobView {
             let chars = counted(request.prompt_chars as u64, "character");
             rows.push(("prompt", request.prompt.clone().unwrap_or(chars)));
         }
+        rows.push(("priority", self.priority.to_string()));
+        rows.extend(self.region.clone().map(|region| ("region", region)));
         rows.extend([
-            ("priority", self.priority.to_string()),
             ("account", or_none(self.account.as_ref().map(AccountName::as_str))),
             ("task", or_none(self.task.as_deref())),
             ("attempts", row.attempts.to_string()),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dashscope::{ApiKey, ApiKeyError, BaseUrl, Model, WorkspaceId, base_url};
-use job::AccountName;
+use job::{AccountName, RegionName};
 use queue::AccountLimits;
 
 use super::document::{Table, Value};
@@ -23,6 +23,8 @@ section! {
         /// Up to and with /api/v1. Hosts of workspaces work as well.
         base_url: ServiceAddress = ServiceAddress(base_url::SINGAPORE.parse().expect("the address is a constant")),
             env "DASHSCOPE_HTTP_BASE_URL";
+        /// The region that jobs name to run here. Not set: the one of `base_url`, where that is a host of the provider.
+        region: Option<Region> = None, example "ap-southeast-1";
         /// Whether `base_url` may be plain http on another host than this one. Keys, prompts and links then travel in the clear.
         insecure_http: bool = false, env "IMAGEMILL_INSECURE_HTTP";
         /// Where its key stands, `{ env = "NAME" }` or `{ file = "path" }`; a list for several keys of this account.
@@ -89,6 +91,12 @@ impl Account {
         &self.row.base_url.value.0
     }
 
+    /// The region that it stands in: as it is set, or that of its host.
+    pub(crate) fn region(&self) -> Option<RegionName> {
+        let set = self.row.region.value.as_ref().map(|region| region.0.clone());
+        set.or_else(|| RegionName::parse(self.base_url().region()?).ok())
+    }
+
     /// Its keys.
     ///
     /// # Errors
@@ -127,6 +135,7 @@ impl Account {
             name: self.name().clone(),
             base_url: self.base_url().clone(),
             api_keys: self.keys(environment)?,
+            region: self.region(),
             workspace: self.workspace().cloned(),
             limits: Model::ALL.into_iter().map(|model| (model, self.limits_of(model))).collect(),
         })
@@ -295,6 +304,25 @@ impl Setting for Name {
             Wrong::new(format_args!("`{}`", error.value), format_args!("it must be {}", error.rule))
         };
         AccountName::parse(text).map(Self).map_err(refuse)
+    }
+
+    fn show(&self) -> Option<String> {
+        Some(quoted(self.0.as_str()))
+    }
+}
+
+/// The name of a region.
+#[derive(Debug, Clone)]
+pub(crate) struct Region(RegionName);
+
+impl Setting for Region {
+    const WANTED: &'static str = "the name of a region";
+
+    fn from_text(text: &str) -> Result<Self, Wrong> {
+        let refuse = |error: job::InvalidName| {
+            Wrong::new(format_args!("`{}`", error.value), format_args!("it must be {}", error.rule))
+        };
+        RegionName::parse(text).map(Self).map_err(refuse)
     }
 
     fn show(&self) -> Option<String> {

@@ -164,6 +164,12 @@ name = "beijing"
 base_url = "https://dashscope.aliyuncs.com/api/v1"
 api_key = { env = "DASHSCOPE_API_KEY" }
 max_images_per_day = 100
+
+[[accounts]]
+name = "ours"
+base_url = "https://images.example/api/v1"
+region = "eu"
+api_key = { env = "DASHSCOPE_API_KEY" }
 "#;
     let environment = [
         ("DASHSCOPE_API_KEY", "sk-0123456789abcdef"),
@@ -180,6 +186,8 @@ max_images_per_day = 100
     assert_eq!(limits(0, dashscope::Model::Wan27ImagePro).in_flight, 20);
     assert_eq!(limits(0, dashscope::Model::Wan27Image).in_flight, 5);
     assert_eq!(limits(1, dashscope::Model::Wan27Image).images_per_day, Some(100));
+    let regions: Vec<_> = config.accounts.iter().map(|account| account.region.clone().unwrap()).collect();
+    assert_eq!(regions, ["ap-southeast-1", "cn-beijing", "eu"].map(|name| name.parse().unwrap()));
 }
 
 #[test]

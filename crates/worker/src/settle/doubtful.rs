@@ -57,6 +57,7 @@ mod tests {
             images: Vec::new(),
             priority: Priority::default(),
             account: None,
+            region: None,
             not_before: None,
         }
     }

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use job::BatchName;
+use job::{BatchName, PinnedTo};
 use queue::Queue;
 use rand::RngExt as _;
 
@@ -29,7 +29,7 @@ use crate::input::prepare::Rules;
 use crate::input::source::{PromptFlags, Source};
 use crate::output::progress::ReadProgress;
 use crate::output::words::{count, counted};
-use crate::settings::Settings;
+use crate::settings::{Account, Settings};
 
 /// Puts jobs into the queue.
 pub(super) async fn run(app: &App, args: EnqueueArgs) -> Result<u8, Failure> {
@@ -132,7 +132,11 @@ fn rules(args: &EnqueueArgs, settings: &Settings) -> Rules {
         n: args.request.n,
         seed: args.request.seed,
         priority: args.priority,
-        account: args.account.clone(),
+        pinned_to: args
+            .account
+            .clone()
+            .map(PinnedTo::Account)
+            .or_else(|| args.region.clone().map(PinnedTo::Region)),
         not_before: args.not_before,
         ..Defaults::default()
     };
@@ -142,6 +146,7 @@ fn rules(args: &EnqueueArgs, settings: &Settings) -> Rules {
         namespace: settings.redis().namespace,
         defaults,
         accounts: settings.accounts().iter().map(|account| account.name().clone()).collect(),
+        regions: settings.accounts().iter().filter_map(Account::region).collect(),
         template: settings.template().clone(),
     }
 }

@@ -64,6 +64,7 @@ fn judge(settings: &Settings, args: &GenerateArgs) -> Result<Prepared, Failure> 
         namespace: settings.redis().namespace,
         defaults,
         accounts: Vec::new(),
+        regions: Vec::new(),
         template: settings.template().clone(),
     };
     let mut images = Images::new(".".into());

@@ -6,6 +6,7 @@ fn rules(batch: Option<&str>) -> Rules {
         batch: batch.map(|name| BatchName::parse(name).unwrap()),
         namespace: "imagemill".to_owned(),
         defaults: Defaults::default(),
+        regions: ["ap-southeast-1", "cn-beijing"].map(|name| RegionName::parse(name).unwrap()).to_vec(),
         accounts: ["singapore", "beijing"].map(|name| AccountName::parse(name).unwrap()).to_vec(),
         template: KeyTemplate::default(),
     }
@@ -86,7 +87,7 @@ fn twelve_kinds_of_faulty_lines_give_twelve_clear_errors() {
     line 2: it is JSON, but no object (each line must be one JSON object)
     line 3 (b): `prompt` is missing, but it is required
     line 4 (l): `prompt` is 5001 characters long, but 5000 characters are the most (the service would cut the rest without a word)
-    line 5 (c): `siez` is a text of 2 characters, but there is no such field; known are custom_id, prompt, model, images, size, n, enable_sequential, thinking_mode, bbox_list, color_palette, watermark, seed, priority, account, not_before, body (did you mean `size`?)
+    line 5 (c): `siez` is a text of 2 characters, but there is no such field; known are custom_id, prompt, model, images, size, n, enable_sequential, thinking_mode, bbox_list, color_palette, watermark, seed, priority, account, region, not_before, body (did you mean `size`?)
     line 6 (d): `size` is `2k`, but a size is `1K`, `2K`, `4K`, or width and height in pixels as in `1024*768` (did you mean `2K`?)
     line 7 (e): `n` is 5, but it must be 1 to 4 (up to 12 images are possible as a set, with `enable_sequential`)
     line 8 (f): `model` is `wan2.7-imge`, but it must be `wan2.7-image-pro` or `wan2.7-image` (did you mean `wan2.7-image`?)
@@ -193,4 +194,33 @@ fn a_custom_id_whose_keys_would_be_too_long_is_refused() {
 fn a_parameter_without_effect_is_warned_of() {
     let prepared = one(r#"{"prompt": "x", "images": ["https://h/1.png"], "thinking_mode": true}"#);
     assert_eq!(prepared.warnings.len(), 1);
+}
+
+#[test]
+fn a_line_names_an_account_or_a_region_and_not_both() {
+    let mut rules = rules(Some("b"));
+    let faults = |rules: &Rules, line: &str| -> Vec<String> {
+        let mut images = Images::new(".".into());
+        let faults = Preparer::new(rules, &mut images).line(1, &Line::Text(line.to_owned())).unwrap_err();
+        faults.iter().map(Fault::without_place).collect()
+    };
+    let both = r#"{"prompt": "x", "account": "beijing", "region": "cn-beijing"}"#;
+    assert_eq!(
+        faults(&rules, both),
+        ["`region` is beside `account`, but it must name one of the two, `account` or `region`"]
+    );
+    assert_eq!(
+        faults(&rules, r#"{"prompt": "x", "region": "cn-bejing"}"#),
+        [
+            "`region` is `cn-bejing`, but the settings know ap-southeast-1, cn-beijing (did you mean `cn-beijing`?)"
+        ]
+    );
+    // What a line says stands before the flag, whichever of the two either names.
+    rules.defaults.pinned_to = Some(PinnedTo::Account("singapore".parse().unwrap()));
+    let mut images = Images::new(".".into());
+    let mut prepare =
+        |line: &str| Preparer::new(&rules, &mut images).line(1, &Line::Text(line.to_owned())).unwrap().spec;
+    let spec = prepare(r#"{"prompt": "x", "region": "cn-beijing"}"#);
+    assert_eq!((spec.account, spec.region), (None, Some("cn-beijing".parse().unwrap())));
+    assert_eq!(prepare(r#"{"prompt": "x"}"#).account, Some("singapore".parse().unwrap()));
 }

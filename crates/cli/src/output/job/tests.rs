@@ -30,6 +30,7 @@ fn known() -> Known {
         images: vec![InputImage::Direct(ImageInput::Link(link()))],
         priority: Priority::default(),
         account: None,
+        region: None,
         not_before: None,
     };
     let id = JobId::fresh(0, 1);

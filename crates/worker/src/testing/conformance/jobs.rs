@@ -92,6 +92,7 @@ async fn enqueue(bench: &dyn JobsBench, count: usize) -> Vec<JobId> {
             images: Vec::new(),
             priority: Default::default(),
             account: None,
+            region: None,
             not_before: None,
         };
         ids.push(bench.enqueue(spec).await);

@@ -91,6 +91,7 @@ impl World {
             name: "a".parse().unwrap(),
             base_url: "http://127.0.0.1:1/api/v1".parse().unwrap(),
             api_keys: vec![dashscope::ApiKey::new("sk-0123456789abcdef").unwrap()],
+            region: None,
             workspace: None,
             limits: BTreeMap::from([(Model::Wan27Image, AccountLimits::default())]),
         };
@@ -134,6 +135,7 @@ impl World {
             images: Vec::new(),
             priority: Priority::default(),
             account: None,
+            region: None,
             not_before: None,
         };
         let id = JobId::fresh(1, 7);

@@ -196,7 +196,7 @@ impl Store {
         let fits = |job: &Job| {
             matches!(job.state, JobState::Queued { .. })
                 && job.model == model
-                && job.account.as_ref().is_none_or(|only| only == account)
+                && job.pinned_to.as_ref().is_none_or(|pinned_to| pinned_to.allows(account, None))
                 && !self.waiting.contains(&job.id)
         };
         let jobs = self.records.values().map(|record| &record.job);

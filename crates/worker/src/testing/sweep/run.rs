@@ -163,6 +163,7 @@ impl World {
                 images: Vec::new(),
                 priority: Priority::default(),
                 account: None,
+                region: None,
                 not_before: None,
             };
             let accepted = self.shared.queue.time.now();
