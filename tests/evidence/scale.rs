@@ -142,6 +142,8 @@ async fn claim(queue: &Queue) -> anyhow::Result<bool> {
     let ask = SubmitAsk {
         account: AccountName::parse("main")?,
         region: None,
+        weight: 1,
+        others: Vec::new(),
         model: Model::Wan27Image,
         limits,
         send_within: Duration::from_secs(5),

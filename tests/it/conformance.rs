@@ -43,6 +43,7 @@ fn accounts(base_url: &str) -> Vec<AccountConfig> {
         base_url: base_url.parse().unwrap(),
         api_keys: vec![ApiKey::new("sk-0123456789abcdef").unwrap()],
         region: None,
+        weight: 1,
         workspace: None,
         limits: BTreeMap::from([(PICTURES, limits())]),
     }]
@@ -92,6 +93,8 @@ impl JobsBench for RealQueue {
         let ask = SubmitAsk {
             account: account(),
             region: None,
+            weight: 1,
+            others: Vec::new(),
             model: PICTURES,
             limits: limits(),
             send_within: Duration::ZERO,

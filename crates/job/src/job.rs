@@ -6,8 +6,8 @@ use dashscope::Model;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountName, Attempt, BatchName, JobId, JobState, Micros, PinnedTo, RetriesSpent, Rules, Shape, StateName,
-    TaskId, TaskKind, TaskPhase, Timestamp,
+    AccountName, Attempt, BatchName, JobId, JobState, Micros, PinnedTo, RetriesSpent, Rules, Shape,
+    StateName, TaskId, TaskKind, TaskPhase, Timestamp,
 };
 
 /// How urgent a job is: 0 goes first, 9 last.

@@ -6,6 +6,11 @@
 -- The same nonce twice gives the same job. Through an open breaker goes one probe, once its wait is over, and the next only
 -- when that one was answered or its window has passed.
 --
+-- A job that may run elsewhere is left to the account that can start it soonest: one that has no place among those processed at once
+-- leaves it to one that has, and of two that have, to the one with the smaller share of them taken (by weight). Only an account that
+-- could take the job this very moment counts: not paused, its breakers closed, with a permit, and asking: one that has not asked for
+-- 3 s has no worker any more, and nobody waits for it. So some account always takes the job, if any can.
+--
 -- Each claim is counted. A worker that has seen a higher counter, or another incarnation, than Redis shows knows that Redis was
 -- restored from an older copy: what it lost may have been paid for, so nothing is claimed. After a start of Redis nothing is
 -- claimed for a while, so that every worker that lives has looked by then.
@@ -24,6 +29,7 @@
 -- KEYS[12] keys::incarnation()
 -- KEYS[13] keys::paused()
 -- KEYS[14] keys::turns(model, the account's region), or KEYS[5] again if it has none
+-- KEYS[15..] for each other account: keys::slots(other, model), keys::account(other), keys::permits(other, "create:<model>")
 -- ARGV[1]  key prefix                        {imagemill}:
 -- ARGV[2]  account                           singapore
 -- ARGV[3]  model                             wan2.7-image-pro
@@ -38,12 +44,14 @@
 -- ARGV[12] the highest counter of claims that this worker has seen
 -- ARGV[13] the incarnation that it knows, empty if none
 -- ARGV[14] ms in which nothing is claimed after a start of Redis
--- ARGV[15] the account's region, empty if it has none
+-- ARGV[15] as JSON: region (empty if it has none), at_once (places processed at once), weight; others: accounts that have the model,
+--          at most 16, each with name, region, at_once, weight
 --
 -- Returns  {"claimed", time_us, counter, incarnation, job, spec, field, value, ...}
 --          "probe" in place of "claimed": the job goes through an open breaker
 --        | {"wait", time_us, counter, incarnation, why, wait_ms}
---          why: empty, permit, slots, paused (also: a breaker is open), by_hand, day; restored: see recover.lua; recovering: that, or a
+--          why: empty, permit, slots, paused (also: a breaker is open), by_hand, elsewhere (another account is to take it), day;
+--          restored: see recover.lua; recovering: that, or a
 --          start of Redis, is not long enough ago
 local clock = redis.call('TIME')
 local now_us = clock[1] * 1000000 + clock[2]
@@ -92,11 +100,46 @@ if by_hand[1] or by_hand[2] or by_hand[3] or by_hand[4] then return wait('by_han
 local paused = redis.call('HMGET', KEYS[3], 'pause:create', 'pause:create:' .. model, 'reserved', 'open:create', 'open:create:' .. model)
 local paused_until = math.max(tonumber(paused[1] or 0), tonumber(paused[2] or 0), tonumber(paused[4] or 0), tonumber(paused[5] or 0))
 if paused_until > now_ms then return wait('paused', paused_until - now_ms) end
+local me = cjson.decode(ARGV[15])
+local used = redis.call('ZCARD', KEYS[2])
+-- GCRA: the key holds the time at which the allowance is full again. A time beyond a minute is a clock that jumped.
+local function full_at(key) return math.min(math.max(now_us, tonumber(redis.call('GET', key) or 0)), now_us + 60000000 + tonumber(ARGV[4])) end
+local full_us = full_at(KEYS[1])
+local wait_us = full_us - tonumber(ARGV[5]) - now_us
+-- The sign that this account would take a job if it could. One that stands alone need not give it.
+local seen_ms = #me.others > 0 and tonumber(redis.call('HGET', KEYS[3], 'seen:' .. model) or 0)
+local function give_sign()
+  if seen_ms and math.abs(now_ms - seen_ms) >= 1000 then redis.call('HSET', KEYS[3], 'seen:' .. model, int(now_ms)) end
+end
+-- The share of an account's places processed at once that is taken, by its weight; none where it could not start a job this moment.
+local function share_of(n, other)
+  local slots, state, permits = KEYS[12 + 3 * n], KEYS[13 + 3 * n], KEYS[14 + 3 * n]
+  local fields = redis.call('HMGET', state, 'seen:' .. model, 'open:create', 'open:create:' .. model, 'pause:create', 'pause:create:' .. model)
+  local stopped = redis.call('HMGET', KEYS[13], 'account:' .. other.name, 'account:' .. other.name .. ':' .. model)
+  if not fields[1] or math.abs(now_ms - tonumber(fields[1])) > 3000 or fields[2] or fields[3] or stopped[1] or stopped[2] then return nil end
+  if math.max(tonumber(fields[4] or 0), tonumber(fields[5] or 0)) > now_ms then return nil end
+  local taken = redis.call('ZCARD', slots)
+  if taken >= other.at_once or full_at(permits) - tonumber(ARGV[5]) > now_us then return nil end
+  return taken / (other.at_once * other.weight)
+end
+local shares
+local function goes_elsewhere(place)
+  if place == account or used >= tonumber(ARGV[6]) or wait_us > 0 then return false end
+  if not shares then
+    shares = {}
+    for n, other in ipairs(me.others) do shares[n] = share_of(n, other) or false end
+  end
+  local mine = used < me.at_once and used / (me.at_once * me.weight) or math.huge
+  for n, other in ipairs(me.others) do
+    if shares[n] and shares[n] < mine and (place == 'any' or place == '@' .. other.region) then return true end
+  end
+  return false
+end
 -- Whose turn it is: the lane of the lowest score that has a job. A lane that ran empty keeps its place until its turn has come;
 -- coming back before, it has not gained a turn.
 local turns = {}
 local lanes_of = {{KEYS[4], account}, {KEYS[5], 'any'}}
-if ARGV[15] ~= '' then lanes_of[3] = {KEYS[14], '@' .. ARGV[15]} end
+if me.region ~= '' then lanes_of[3] = {KEYS[14], '@' .. me.region} end
 for _, of in ipairs(lanes_of) do
   local heads = redis.call('ZRANGE', of[1], 0, 9, 'WITHSCORES')
   for at = 1, #heads, 2 do
@@ -109,28 +152,37 @@ table.sort(turns, function(a, b)
   return a.order < b.order
 end)
 local turn, lane_key, id
+local left_to_others = false
 local ran_empty = {}
 for _, candidate in ipairs(turns) do
   lane_key = prefix .. 'ready:' .. model .. ':' .. candidate.place .. ':' .. candidate.lane
   id = redis.call('ZRANGE', lane_key, 0, 0)[1]
-  if id then
+  if not id then
+    ran_empty[#ran_empty + 1] = candidate
+  elseif goes_elsewhere(candidate.place) then
+    left_to_others = true
+  else
     turn = candidate
     break
   end
-  ran_empty[#ran_empty + 1] = candidate
 end
 local function take_away()
   for _, gone in ipairs(ran_empty) do redis.call('ZREM', gone.key, gone.lane) end
 end
 if not turn then
   take_away()
+  give_sign()
+  if left_to_others then return wait('elsewhere', 100) end
   return wait('empty', #turns >= 10 and 0 or -1)
 end
-if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[6]) then return wait('slots', -1) end
--- GCRA: the key holds the time at which the allowance is full again. A time beyond a minute is a clock that jumped.
-local full_us = math.min(math.max(now_us, tonumber(redis.call('GET', KEYS[1]) or 0)), now_us + 60000000 + tonumber(ARGV[4]))
-local wait_us = full_us - tonumber(ARGV[5]) - now_us
-if wait_us > 0 then return wait('permit', math.ceil(wait_us / 1000)) end
+if used >= tonumber(ARGV[6]) then
+  give_sign()
+  return wait('slots', -1)
+end
+if wait_us > 0 then
+  give_sign()
+  return wait('permit', math.ceil(wait_us / 1000))
+end
 local job_key = prefix .. 'job:' .. id
 local record = redis.call('HMGET', job_key, 's', 'v', 'f', 'k', 'x', 'b')
 if record[1] ~= 'queued' then
@@ -144,11 +196,14 @@ local day_max = tonumber(ARGV[9])
 if day_max > 0 then
   local billed = tonumber(redis.call('HGET', KEYS[9], 'images:' .. account) or 0)
   if billed + tonumber(paused[3] or 0) + images > day_max then
+    -- Nobody is to leave a job to an account that has none left today.
+    if seen_ms and seen_ms > 0 then redis.call('HDEL', KEYS[3], 'seen:' .. model) end
     return wait('day', 86400000 - now_ms % 86400000)
   end
 end
 
 take_away()
+give_sign()
 redis.call('ZREM', lane_key, id)
 redis.call('ZINCRBY', turn.key, images, turn.lane)
 -- The model's virtual time is that of the lane that was served: whoever comes, or comes back, begins there.

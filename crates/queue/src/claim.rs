@@ -24,10 +24,59 @@ pub struct SubmitAsk {
     pub model: Model,
     /// The account's limits for it.
     pub limits: AccountLimits,
+    /// Its share of the work that either of two accounts could start at once: beside one of weight 1, as many times the part of its
+    /// places. At least 1.
+    pub weight: u32,
+    /// The other accounts that may take its jobs, as far as they are not pinned. The first [`OTHERS_MAX`] count.
+    pub others: Vec<OtherAccount>,
     /// How long after the claim the create call may be sent. Default 5 s.
     pub send_within: Duration,
     /// How long after the claim the answer to a probe of an open breaker is there at the latest; then the next may go out.
     pub probe_window: Duration,
+}
+
+/// An account that shares work with the one that asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherAccount {
+    /// Its name.
+    pub account: AccountName,
+    /// The region that it stands in.
+    pub region: Option<RegionName>,
+    /// Tasks that are processed at once.
+    pub in_flight: u32,
+    /// Its weight. At least 1.
+    pub weight: u32,
+}
+
+/// How many other accounts a claim looks at. Source: ours; each costs Redis four short reads, and nobody has so many.
+pub const OTHERS_MAX: usize = 16;
+
+impl SubmitAsk {
+    fn others(&self) -> &[OtherAccount] {
+        &self.others[..self.others.len().min(OTHERS_MAX)]
+    }
+
+    /// Who shares the work, as `claim_submit.lua` takes it.
+    fn share_json(&self) -> String {
+        let region =
+            |region: &Option<RegionName>| region.as_ref().map(ToString::to_string).unwrap_or_default();
+        let others: Vec<_> = self
+            .others()
+            .iter()
+            .map(|other| {
+                let (name, region) = (other.account.as_str(), region(&other.region));
+                let (at_once, weight) = (other.in_flight.max(1), other.weight.max(1));
+                serde_json::json!({ "name": name, "region": region, "at_once": at_once, "weight": weight })
+            })
+            .collect();
+        serde_json::json!({
+            "region": region(&self.region),
+            "at_once": self.limits.in_flight.max(1),
+            "weight": self.weight.max(1),
+            "others": others,
+        })
+        .to_string()
+    }
 }
 
 /// The answer to a claim for submit.
@@ -62,6 +111,8 @@ pub enum WhyWait {
     Slots,
     /// The account, or the model on it, is paused, or its breaker is open.
     Paused,
+    /// The jobs that wait are left to another account, which can start them at once.
+    Elsewhere,
     /// A person has paused the account, the model, or everything: see [`Queue::pause`].
     ByHand,
     /// The account's images of the day are used up.
@@ -139,6 +190,12 @@ impl Queue {
             keys.paused(),
             keys.turns(ask.model, region.as_ref()),
         ];
+        let mut key_names = Vec::from(key_names);
+        for other in ask.others() {
+            key_names.push(keys.slots(&other.account, ask.model));
+            key_names.push(keys.account(&other.account));
+            key_names.push(keys.permits(&other.account, &Call::Create(Some(ask.model)).name()));
+        }
         let (mark, incarnation) = self.memory().seen();
         let pace = Pace::of(ask.limits.create_per_second);
         let args = [
@@ -157,7 +214,7 @@ impl Queue {
             incarnation,
             // A worker whose connection died without a word notices that only when an answer is overdue.
             (self.lease() + self.link().response_timeout()).as_millis().to_string(),
-            ask.region.as_ref().map(ToString::to_string).unwrap_or_default(),
+            ask.share_json(),
         ];
         let mut reply = self.script("claim_submit", &CLAIM_SUBMIT, &key_names, &args, TimeAt::Second).await?;
         match reply.text()?.as_str() {
@@ -178,6 +235,7 @@ impl Queue {
                     "permit" => WhyWait::Permit,
                     "slots" => WhyWait::Slots,
                     "paused" => WhyWait::Paused,
+                    "elsewhere" => WhyWait::Elsewhere,
                     "by_hand" => WhyWait::ByHand,
                     "day" => WhyWait::Day,
                     "restored" => WhyWait::Restored,

@@ -207,7 +207,8 @@ impl Keys {
 
     /// HASH. An account's shared state: `reserved` images; for each call `pause` (until ms) with its `why`, and its breaker:
     /// `open` (no probe before ms), `since`, `code`, `reason`, `row` (bad probes in a row), `probe` (what is out), and `opened`,
-    /// how often it has opened, which stays. Each field is `<name>:<call>`.
+    /// how often it has opened, which stays. Each field is `<name>:<call>`;
+    /// `seen:<model>` is when (ms) a worker last asked for a job of the model, within a second.
     pub fn account(&self, account: &AccountName) -> String {
         self.key(&format!("account:{account}"))
     }

@@ -42,7 +42,7 @@ pub use account::{AccountStatus, Pause, Permit, TaskOwner};
 pub use api_keys::KEY_HELD_FOR;
 pub use audit::SlotAudit;
 pub use breaker::{Became, OpenBreaker, QUERY_PROBE_WINDOW, Turn};
-pub use claim::{Claimed, ClaimedJob, Rescued, SubmitAsk, SubmitClaim, WhyWait};
+pub use claim::{Claimed, ClaimedJob, OTHERS_MAX, OtherAccount, Rescued, SubmitAsk, SubmitClaim, WhyWait};
 pub use commit::{CommitError, Committed};
 pub use copies::Losses;
 pub use error::{ConnectError, QueueError, UnsafeRedis};

@@ -187,6 +187,8 @@ pub struct AccountConfig {
     pub base_url: BaseUrl,
     /// The region that it stands in, where that is known: jobs for that region are its as well.
     pub region: Option<RegionName>,
+    /// Its share of the jobs that several accounts could start at once. Default 1.
+    pub weight: u32,
     /// Its keys, at least one. Creates take turns; everything else uses the first.
     pub api_keys: Vec<ApiKey>,
     /// The workspace to act in, on a shared host.
@@ -281,6 +283,7 @@ mod tests {
             base_url: "http://127.0.0.1:1/api/v1".parse().unwrap(),
             api_keys: vec![ApiKey::new("sk-0123456789abcdef").unwrap()],
             region: None,
+            weight: 1,
             workspace: None,
             limits: BTreeMap::from([(Model::Wan27Image, AccountLimits::default())]),
         }

@@ -24,14 +24,15 @@ use apalis_core::task::data::Data;
 use apalis_core::worker::builder::WorkerBuilder;
 use apalis_core::worker::context::WorkerContext;
 use apalis_core::worker::ext::parallelize::ParallelizeExt as _;
-use job::{BatchName, Job, JobId, Timestamp};
+use job::{BatchName, Job, JobId, Model, Timestamp};
 use queue::claims::{Claim, ClaimBackend, Gate, Stage, Wakes};
-use queue::{Leases, Queue, SubmitAsk};
+use queue::{Leases, OtherAccount, Queue, SubmitAsk};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span, debug, error, info_span};
 
 use crate::adapters::{HeldLease, query_limits};
 use crate::archive_step::{self, ArchiveClaim};
+use crate::config::AccountConfig;
 use crate::env::Env;
 use crate::poll::{self, PollClaim};
 use crate::submit::{self, SubmitClaim};
@@ -118,6 +119,8 @@ impl Stages {
                 stage.fetch_submits(SubmitAsk {
                     account: account.name.clone(),
                     region: account.region.clone(),
+                    weight: account.weight,
+                    others: others(&self.env.config.accounts, account, *model),
                     model: *model,
                     limits: *limits,
                     send_within: self.env.config.send_within,
@@ -144,6 +147,16 @@ impl Stages {
         stage.fetch_archives(move || env.copy_time.get());
         backend
     }
+}
+
+/// The accounts that share a model's jobs with this one.
+fn others(accounts: &[AccountConfig], account: &AccountConfig, model: Model) -> Vec<OtherAccount> {
+    let other = |other: &AccountConfig| {
+        let limits = other.limits.get(&model).filter(|_| other.name != account.name)?;
+        let (account, region) = (other.name.clone(), other.region.clone());
+        Some(OtherAccount { account, region, in_flight: limits.in_flight, weight: other.weight })
+    };
+    accounts.iter().filter_map(other).collect()
 }
 
 async fn run_submit(claim: Claim, env: Data<Arc<Env>>) -> Result<(), BoxDynError> {

@@ -133,6 +133,8 @@ async fn an_expired_job_is_made_again_or_its_images_are_asked_for_and_never_both
     let ask = SubmitAsk {
         account: "default".parse().unwrap(),
         region: None,
+        weight: 1,
+        others: Vec::new(),
         model: Model::Wan27ImagePro,
         limits: AccountLimits { create_per_second: 1e6, ..AccountLimits::default() },
         send_within: Duration::from_secs(5),

@@ -16,6 +16,7 @@ mod repair;
 mod rescue;
 mod restore;
 mod slots;
+mod soonest;
 
 use std::time::Duration;
 
@@ -129,6 +130,8 @@ fn ask(limits: AccountLimits) -> SubmitAsk {
     SubmitAsk {
         account: account(),
         region: None,
+        weight: 1,
+        others: Vec::new(),
         model: Model::Wan27Image,
         limits,
         send_within: Duration::from_secs(5),

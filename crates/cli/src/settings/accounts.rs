@@ -25,6 +25,9 @@ section! {
             env "DASHSCOPE_HTTP_BASE_URL";
         /// The region that jobs name to run here. Not set: the one of `base_url`, where that is a host of the provider.
         region: Option<Region> = None, example "ap-southeast-1";
+        /// Its share of the jobs that name no account and that several could start at once. At 3 it takes three times the part of its
+        /// places that one at 1 takes.
+        weight: Whole<1, 1_000> = Whole(1);
         /// Whether `base_url` may be plain http on another host than this one. Keys, prompts and links then travel in the clear.
         insecure_http: bool = false, env "IMAGEMILL_INSECURE_HTTP";
         /// Where its key stands, `{ env = "NAME" }` or `{ file = "path" }`; a list for several keys of this account.
@@ -136,6 +139,7 @@ impl Account {
             base_url: self.base_url().clone(),
             api_keys: self.keys(environment)?,
             region: self.region(),
+            weight: self.row.weight.value.small(),
             workspace: self.workspace().cloned(),
             limits: Model::ALL.into_iter().map(|model| (model, self.limits_of(model))).collect(),
         })

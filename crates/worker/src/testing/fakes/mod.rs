@@ -92,6 +92,7 @@ impl World {
             base_url: "http://127.0.0.1:1/api/v1".parse().unwrap(),
             api_keys: vec![dashscope::ApiKey::new("sk-0123456789abcdef").unwrap()],
             region: None,
+            weight: 1,
             workspace: None,
             limits: BTreeMap::from([(Model::Wan27Image, AccountLimits::default())]),
         };

@@ -123,6 +123,7 @@ impl Setup {
             base_url: "http://127.0.0.1:1/api/v1".parse().expect("this is an address"),
             api_keys: vec![ApiKey::new("sk-0123456789abcdef").expect("this is in the form of a key")],
             region: None,
+            weight: 1,
             workspace: None,
             limits: BTreeMap::from([(MODEL, limits)]),
         };
