@@ -17,7 +17,9 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use job::{Action, Attempt, Event, Failure, FailureClass, Job, JobSpec, JobState, Model, Refusal};
+use job::{
+    AccountName, Action, Attempt, Event, Failure, FailureClass, Job, JobSpec, JobState, Model, Refusal,
+};
 use tracing::{debug, warn};
 
 use self::breakers::{Finding, turns};
@@ -26,6 +28,7 @@ use self::inputs::InputFault;
 pub(crate) use self::keep::keep_again;
 pub(crate) use self::table::failure_class;
 use self::table::{Consequence, Rest, consequence, trouble};
+use crate::config::AccountConfig;
 use crate::env::Env;
 use crate::place::Place;
 use crate::ports::{CreateFault, Created, Gate, Lease, Withheld};
@@ -69,8 +72,9 @@ pub(crate) async fn run(env: &Env, claim: SubmitClaim) {
             return;
         }
         Err(Fruitless { event, finding }) => {
+            // Before the job is free again: else the same account could take it at once.
             turn(env, job.model, attempt, probe.as_deref(), finding).await;
-            event
+            elsewhere_at_once(&env.config.accounts, &job, &attempt.account, event)
         }
     };
     env.commit(&job, event, None).await;
@@ -164,6 +168,23 @@ async fn learn(env: &Env, job: &Job, attempt: &Attempt, fault: CreateFault) -> F
         }
     }
     Fruitless { event, finding }
+}
+
+/// A refusal speaks of the account, which rests for it or has its breaker open. A job that another account may run need not wait with
+/// it: each of the others gets it at once. When all of them have refused it, it waits like any other.
+fn elsewhere_at_once(accounts: &[AccountConfig], job: &Job, refused_by: &AccountName, event: Event) -> Event {
+    let may_run = |other: &AccountConfig| {
+        other.name != *refused_by
+            && other.limits.contains_key(&job.model)
+            && job.pinned_to.as_ref().is_none_or(|place| place.allows(&other.name, other.region.as_ref()))
+    };
+    let others = accounts.iter().filter(|other| may_run(other)).count();
+    match event {
+        Event::Refused(refusal) if (job.refusals as usize) < others => {
+            Event::Refused(Refusal { retry_after: Some(Duration::ZERO), ..refusal })
+        }
+        event => event,
+    }
 }
 
 /// Tells the breakers of the account and of the model what the create has shown.

@@ -336,3 +336,51 @@ fn a_refused_upload_is_the_jobs_fault_only_if_the_file_is() {
     assert!(matches!(refused(ErrorClass::InvalidRequest), super::inputs::InputFault::Final { .. }));
     assert!(matches!(refused(ErrorClass::Capacity), super::inputs::InputFault::Passing { .. }));
 }
+
+/// A world whose accounts `a` and `b` share the work.
+fn two_accounts() -> World {
+    World::with(|config| {
+        let mut second = config.accounts[0].clone();
+        second.name = "b".parse().unwrap();
+        second.region = Some("eu".parse().unwrap());
+        config.accounts.push(second);
+    })
+}
+
+#[tokio::test]
+async fn a_job_that_one_account_refused_is_free_for_the_others_at_once() {
+    let key = ErrorClass::AccountFault { kind: AccountFault::Key };
+    let waits = async |world: &World, job: &Job, spec: &Arc<JobSpec>| {
+        world.api.on_create(refused(401, key, "InvalidApiKey"));
+        run(&world.env, claim(job, spec)).await;
+        let JobState::Queued { due, .. } = world.jobs.job(job.id).state else { panic!("not queued") };
+        due.duration_since(world.env.jobs.now())
+    };
+    let (short, long) = (jiff::SignedDuration::from_millis(100), jiff::SignedDuration::from_secs(2));
+
+    let world = two_accounts();
+    let (job, spec) = world.submitting(1);
+    assert!(waits(&world, &job, &spec).await <= short);
+    // The breaker of the account that refused it was opened before.
+    assert!(matches!(&world.jobs.turns()[..], [(PausedCall::Create, None, Turn::Open { .. })]));
+    // The others have refused it as well.
+    world.jobs.meddle(job.id, |job| {
+        *job = job.begin_attempt("b".parse().unwrap(), start(), start() + Duration::from_secs(5));
+    });
+    assert!(waits(&world, &world.jobs.job(job.id), &spec).await > long);
+
+    for (pinned_to, free) in [
+        (job::PinnedTo::Account("a".parse().unwrap()), false),
+        (job::PinnedTo::Region("asia".parse().unwrap()), false),
+        (job::PinnedTo::Region("eu".parse().unwrap()), true),
+    ] {
+        let world = two_accounts();
+        let (job, spec) = world.submitting(1);
+        world.jobs.meddle(job.id, |job| job.pinned_to = Some(pinned_to.clone()));
+        let wait = waits(&world, &world.jobs.job(job.id), &spec).await;
+        assert_eq!(wait <= short, free, "{pinned_to:?}: {wait:?}");
+    }
+    let world = World::new();
+    let (job, spec) = world.submitting(1);
+    assert!(waits(&world, &job, &spec).await > long, "nobody else is there");
+}
