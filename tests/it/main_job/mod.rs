@@ -1,5 +1,6 @@
 //! The main job through the built binary: a real Redis, a real S3 server, the simulator.
 
+mod accounts;
 mod bad_input;
 mod commands;
 mod crashes;
