@@ -23,7 +23,8 @@ use tests::trials::{
 #[derive(Parser)]
 #[command(
     about = "The long measurements, against real servers on this machine",
-    after_help = "Without any server: scripts/evidence faults [--seeds N] [--row WORDS] [--from SEED] [--timeline]"
+    after_help = "Without any server: scripts/evidence faults [--seeds N] [--row WORDS] [--from SEED] [--timeline]\n\
+                  The limits of accounts, with `imagemill bench`: scripts/evidence limits [--runs N] [NAME...]"
 )]
 struct Arguments {
     #[command(subcommand)]

@@ -77,6 +77,8 @@ fn makespan(figures: &mut Figures, setup: &Setup, seen: &Seen) {
     figures.add_known("makespan_ratio", "makespan / ideal", Unit::Ratio, ratio);
     let creation = setup.service_s((last_created_ms - first_ms) as f64);
     figures.add("creation_s", "first to last creation", Unit::ServiceSeconds, creation);
+    let rate = (creation > 0.0).then(|| (tasks.len() - 1) as f64 / creation);
+    figures.add_known("creates_per_s", "creates per s of service time", Unit::Mean, rate);
 }
 
 fn slots(figures: &mut Figures, setup: &Setup, seen: &Seen) {

@@ -9,6 +9,7 @@
 //! steps of `[poll]` divided. Leases and timeouts stay, and so do the windows of one second over which the simulator counts its
 //! rates.
 
+mod bounds;
 mod crew;
 mod director;
 mod figures;
@@ -121,7 +122,8 @@ async fn runs(app: &App, args: &BenchArgs, scenario: &Scenario) -> Result<Report
             figures.map_err(|failure| failure.context(format!("{} could not be measured", context.title)))?,
         );
     }
-    Ok(Report { scenario: scenario.name, about: scenario.about, scale, workers, seed: args.seed, runs })
+    let Scenario { name, about, bounds, .. } = *scenario;
+    Ok(Report { scenario: name, about, scale, workers, seed: args.seed, bounds, runs })
 }
 
 fn views(reports: &[Report]) -> Vec<ReportView> {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::bounds::{Bound, Judged, judge};
 use super::figures::{Figure, Figures, median};
 use super::machine;
 use crate::output::table::{Column, table};
@@ -20,6 +21,8 @@ pub(super) struct Report {
     pub(super) workers: usize,
     /// The seed of the first run; each further one has the next.
     pub(super) seed: u64,
+    /// What the medians have to keep.
+    pub(super) bounds: &'static [Bound],
     /// The runs.
     pub(super) runs: Vec<Figures>,
 }
@@ -38,7 +41,19 @@ pub(super) struct ReportView {
     ok: bool,
     /// The median of each figure over the runs.
     median: Map<String, Value>,
+    /// What the medians have to keep.
+    bounds: Vec<BoundView>,
     runs: Vec<RunView>,
+}
+
+#[derive(Debug, Serialize)]
+struct BoundView {
+    figure: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at_most: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at_least: Option<f64>,
+    kept: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -77,6 +92,9 @@ impl Report {
         };
         let mut text = format!("{}: {}\n{}\n\n", self.scenario, self.about, self.circumstances());
         text.push_str(&table(&columns, medians.iter().map(row).collect()));
+        for judged in judge(self.bounds, &medians) {
+            text.push_str(&(judged.say() + "\n"));
+        }
         for (number, run) in self.runs.iter().enumerate() {
             for problem in &run.problems {
                 text.push_str(&format!("run {}: {problem}\n", number + 1));
@@ -96,6 +114,7 @@ impl Report {
 
     /// For programs.
     pub(super) fn view(&self) -> ReportView {
+        let medians = median(&self.runs);
         ReportView {
             scenario: self.scenario,
             about: self.about,
@@ -104,7 +123,8 @@ impl Report {
             seed: self.seed,
             processors: machine::processors(),
             ok: self.ok(),
-            median: values(&median(&self.runs)),
+            median: values(&medians),
+            bounds: judge(self.bounds, &medians).iter().map(BoundView::of).collect(),
             runs: self.runs.iter().map(RunView::of).collect(),
         }
     }
@@ -115,6 +135,16 @@ const RUNS: [&str; 9] = ["RUN 1", "RUN 2", "RUN 3", "RUN 4", "RUN 5", "RUN 6", "
 
 /// The most runs that are asked for at once.
 pub(crate) const RUNS_MAX: u32 = RUNS.len() as u32;
+
+impl BoundView {
+    fn of(judged: &Judged) -> Self {
+        let (at_most, at_least) = match judged.bound {
+            Bound::AtMost(_, most) => (Some(most), None),
+            Bound::AtLeast(_, least) => (None, Some(least)),
+        };
+        Self { figure: judged.bound.name(), at_most, at_least, kept: judged.kept() }
+    }
+}
 
 impl RunView {
     fn of(run: &Figures) -> Self {
@@ -156,6 +186,7 @@ mod tests {
             scale: 20,
             workers: 4,
             seed: 7,
+            bounds: &[Bound::AtLeast("slot_use", 0.95), Bound::AtMost("makespan_s", 600.0)],
             runs: (0..runs).map(run).collect(),
         }
     }
@@ -171,6 +202,8 @@ mod tests {
         FIGURE                           RUN 1   RUN 2   RUN 3  MEDIAN  UNIT
         makespan                        640.00  641.00  642.00  641.00  s service time
         slots RUNNING while work waits    97.0    97.0    97.0    97.0  %
+        bound kept: slots RUNNING while work waits 97.0, at least 95.0 %
+        bound broken: makespan 641.00, at most 600.00 s service time
         ");
     }
 
@@ -189,6 +222,7 @@ mod tests {
         assert_eq!(json["median"]["makespan_s"], 641.0);
         assert_eq!(json["runs"][2]["figures"]["makespan_s"], 642.0);
         assert_eq!(json["runs"][0]["redis_commands"]["evalsha"]["calls"], 12);
+        assert_eq!(json["bounds"][1], json!({ "figure": "makespan_s", "at_most": 600.0, "kept": false }));
         assert_eq!((json["ok"].clone(), json["time_scale"].clone()), (json!(true), json!(20)));
     }
 }

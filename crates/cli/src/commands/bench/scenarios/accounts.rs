@@ -6,6 +6,7 @@ use job::AccountName;
 
 use super::{Context, Scenario, steady};
 use crate::app::queue_failure;
+use crate::commands::bench::bounds::Bound;
 use crate::commands::bench::director::{Director, Look};
 use crate::commands::bench::figures::{Figures, Unit};
 use crate::commands::bench::run::Seen;
@@ -20,6 +21,7 @@ pub(super) const TWO: Scenario = Scenario {
     scale: 20,
     workers: 2,
     jobs: 400,
+    bounds: &[Bound::AtLeast("slot_use", 0.95)],
     run: |context| steady(context, accounts()),
 };
 
@@ -29,6 +31,7 @@ pub(super) const BREAKS: Scenario = Scenario {
     scale: 20,
     workers: 2,
     jobs: 400,
+    bounds: &[Bound::AtLeast("slot_use_before", 0.95), Bound::AtLeast("slot_use_after", 0.95)],
     run: |context| Box::pin(breaks(context)),
 };
 

@@ -3,6 +3,7 @@
 use dashscope_sim::Latency;
 
 use super::{Scenario, steady};
+use crate::commands::bench::bounds::Bound;
 use crate::commands::bench::setup::AccountSetup;
 
 pub(super) const SCENARIO: Scenario = Scenario {
@@ -11,6 +12,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     scale: 1,
     workers: 1,
     jobs: 300,
+    bounds: &[Bound::AtLeast("creates_per_s", 4.5), Bound::AtMost("refused_create_rate", 0.0)],
     run: |context| {
         let account = AccountSetup {
             name: "short",

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Scenario, steady, steady_on};
+use crate::commands::bench::bounds::Bound;
 use crate::commands::bench::setup::AccountSetup;
 use crate::commands::stand_ins::Pace;
 
@@ -12,6 +13,15 @@ pub(super) const DOCUMENTED: Scenario = Scenario {
     scale: 20,
     workers: 1,
     jobs: 200,
+    bounds: &[
+        Bound::AtMost("makespan_ratio", 1.05),
+        Bound::AtLeast("slot_use", 0.95),
+        Bound::AtMost("requests_per_task", 4.0),
+        Bound::AtMost("lag_noticed_p50_s", 1.0),
+        Bound::AtMost("refused_create_rate", 0.0),
+        Bound::AtMost("refused_pending_full", 0.0),
+        Bound::AtMost("refused_query_rate", 0.0),
+    ],
     run: |context| steady(context, vec![AccountSetup::documented()]),
 };
 
@@ -24,5 +34,6 @@ pub(super) const SLOW_STORE: Scenario = Scenario {
     scale: 20,
     workers: 1,
     jobs: 200,
+    bounds: &[Bound::AtLeast("slot_use", 0.95)],
     run: |context| steady_on(context, vec![AccountSetup::documented()], SLOW),
 };

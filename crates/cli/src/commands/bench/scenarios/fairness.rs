@@ -6,6 +6,7 @@ use job::{BatchName, StateName};
 
 use super::{Context, Scenario};
 use crate::app::queue_failure;
+use crate::commands::bench::bounds::Bound;
 use crate::commands::bench::crew::Crew;
 use crate::commands::bench::figures::{Figures, Unit};
 use crate::commands::bench::run::ended;
@@ -19,6 +20,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     scale: 20,
     workers: 1,
     jobs: 50_000,
+    bounds: &[Bound::AtMost("fairness_ratio", 1.5)],
     run: |context| Box::pin(fairness(context)),
 };
 

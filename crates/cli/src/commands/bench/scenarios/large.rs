@@ -3,6 +3,7 @@
 use dashscope_sim::Latency;
 
 use super::{Scenario, steady};
+use crate::commands::bench::bounds::Bound;
 use crate::commands::bench::setup::AccountSetup;
 
 pub(super) const LARGE: Scenario = Scenario {
@@ -11,6 +12,7 @@ pub(super) const LARGE: Scenario = Scenario {
     scale: 1,
     workers: 2,
     jobs: 20_000,
+    bounds: &[Bound::AtMost("late_p99_s", 1.0)],
     run: |context| steady(context, vec![raised(100)]),
 };
 
@@ -20,6 +22,7 @@ pub(super) const SMALL_PAGES: Scenario = Scenario {
     scale: 1,
     workers: 2,
     jobs: 20_000,
+    bounds: &[],
     run: |context| steady(context, vec![raised(10)]),
 };
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use futures::future::LocalBoxFuture;
 
+use super::bounds::Bound;
 use super::director::Nothing;
 use super::figures::Figures;
 use super::setup::{AccountSetup, Setup};
@@ -36,6 +37,8 @@ pub(super) struct Scenario {
     pub(super) workers: usize,
     /// Jobs where no number is asked for.
     pub(super) jobs: usize,
+    /// What the medians of its runs have to keep. Source: the issue that asked for them.
+    pub(super) bounds: &'static [Bound],
     /// Does one run of it.
     pub(super) run: for<'a> fn(&'a Context<'a>) -> LocalBoxFuture<'a, Result<Figures, Failure>>,
 }

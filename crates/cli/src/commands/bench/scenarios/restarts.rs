@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::{Context, Scenario};
 use crate::app::queue_failure;
+use crate::commands::bench::bounds::Bound;
 use crate::commands::bench::director::{Director, Look};
 use crate::commands::bench::figures::{Figures, Unit};
 use crate::commands::bench::setup::{AccountSetup, Setup};
@@ -26,6 +27,11 @@ pub(super) const SCENARIO: Scenario = Scenario {
     scale: 5,
     workers: 16,
     jobs: 480,
+    bounds: &[
+        Bound::AtMost("slot_differences", 0.0),
+        Bound::AtMost("repairs", 0.0),
+        Bound::AtMost("places_taken_max", (IN_FLIGHT + QUEUE_AHEAD) as f64),
+    ],
     run: |context| Box::pin(restarts(context)),
 };
 

@@ -7,6 +7,7 @@ use dashscope_sim::{Act, Fault, On, When};
 use futures::future::LocalBoxFuture;
 
 use super::{Context, Scenario};
+use crate::commands::bench::bounds::Bound;
 use crate::commands::bench::director::Nothing;
 use crate::commands::bench::figures::{Figures, Unit};
 use crate::commands::bench::setup::AccountSetup;
@@ -22,6 +23,7 @@ pub(super) const STORM: Scenario = Scenario {
     scale: 5,
     workers: 1,
     jobs: 100,
+    bounds: &[Bound::AtMost("makespan_over_clean", 3.0)],
     run: |context| storm(context, None),
 };
 
@@ -31,6 +33,7 @@ pub(super) const RETRY_AFTER: Scenario = Scenario {
     scale: 5,
     workers: 1,
     jobs: 100,
+    bounds: &[Bound::AtMost("makespan_over_clean", 3.0)],
     run: |context| storm(context, Some(1)),
 };
 
