@@ -21,6 +21,7 @@ LIMITS=(
   "storm-retry-after       storm-retry-after"
   "restarts                restarts"
   "fairness                fairness"
+  "pause-cost              pause-cost"
   "slow-store              slow-store"
 )
 

@@ -14,6 +14,8 @@ pub(super) enum Unit {
     Seconds,
     /// Real milliseconds.
     Millis,
+    /// Real microseconds.
+    Micros,
     /// A share, 0 to 1, shown in percent.
     Share,
     /// One thing in relation to another.
@@ -33,6 +35,7 @@ impl Unit {
             Self::ServiceSeconds => "s service time",
             Self::Seconds => "s",
             Self::Millis => "ms",
+            Self::Micros => "us",
             Self::Share => "%",
             Self::Ratio | Self::Count | Self::Mean => "",
             Self::Bytes => "bytes",
@@ -43,6 +46,7 @@ impl Unit {
     pub(super) fn show(self, value: f64) -> String {
         match self {
             Self::ServiceSeconds | Self::Seconds | Self::Mean | Self::Millis => format!("{value:.2}"),
+            Self::Micros => format!("{value:.1}"),
             Self::Share => format!("{:.1}", value * 100.0),
             Self::Ratio => format!("{value:.3}"),
             Self::Count | Self::Bytes => crate::output::words::count(value.round().max(0.0) as u64),

@@ -5,6 +5,7 @@ mod create_rate;
 mod documented;
 mod fairness;
 mod large;
+mod pause_cost;
 mod restarts;
 mod storm;
 
@@ -55,6 +56,7 @@ pub(super) const ALL: &[Scenario] = &[
     storm::RETRY_AFTER,
     restarts::SCENARIO,
     fairness::SCENARIO,
+    pause_cost::SCENARIO,
     documented::SLOW_STORE,
 ];
 
