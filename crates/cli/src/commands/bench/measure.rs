@@ -201,3 +201,6 @@ fn cost(figures: &mut Figures, seen: &Seen) {
     let own = seen.own_cpu.map(|cpu| cpu.as_secs_f64() / (elapsed * processors).max(0.001));
     figures.add_known("stand_ins_busy", "of it: simulator and store", Unit::Share, own);
 }
+
+#[cfg(test)]
+mod tests;
