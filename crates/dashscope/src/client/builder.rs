@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::{redirect, retry};
 
 use super::call_error::BoxError;
+use super::ready::Ready;
 use super::{Client, authorization_header, workspace_header};
 use crate::{ApiKey, BaseUrl, WorkspaceId};
 
@@ -89,7 +90,7 @@ impl ClientBuilder {
         };
         Ok(Client {
             pooled: build(stack())?,
-            single: build(stack().pool_max_idle_per_host(0))?,
+            single: build(stack().pool_max_idle_per_host(0).connector_layer(Ready))?,
             authorization: authorization_header(&self.key),
             workspace: self.workspace.as_ref().map(workspace_header),
             timeouts: self.timeouts,

@@ -9,6 +9,7 @@ use tracing::Instrument as _;
 use super::Client;
 use super::create_error::{CreateTaskError, judge, judge_no_reply};
 use super::gate::{Gate, NotSent};
+use super::ready;
 use super::transport::exchange;
 use crate::response::{CreatedTask, SyncResult};
 use crate::{ImageRequest, Model, Violations};
@@ -71,6 +72,23 @@ impl Client {
         prepared: &PreparedCreate,
         gate: impl FnOnce() -> Result<(), NotSent> + Send + 'static,
     ) -> Result<CreatedTask, CreateTaskError> {
+        self.create_when(prepared, std::future::ready(()), gate).await
+    }
+
+    /// Like [`Self::create`], at a moment of the caller's choice: with the connection open it waits for `ready`, and asks `gate`
+    /// then. What a handshake takes, and how much that varies, does not shift the moment at which the request goes out.
+    ///
+    /// The wait counts towards the timeout of the connection and towards that of the call.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Self::create`].
+    pub async fn create_when(
+        &self,
+        prepared: &PreparedCreate,
+        ready: impl Future<Output = ()> + Send + 'static,
+        gate: impl FnOnce() -> Result<(), NotSent> + Send + 'static,
+    ) -> Result<CreatedTask, CreateTaskError> {
         let path = "/services/aigc/image-generation/generation";
         let span = tracing::debug_span!(
             "dashscope.create_task",
@@ -78,7 +96,8 @@ impl Client {
             body_bytes = prepared.body_bytes(),
             http.status = tracing::field::Empty,
         );
-        self.send(path, true, self.timeouts.create, prepared, gate, CreatedTask::read)
+        let call = self.send(path, true, self.timeouts.create, prepared, gate, CreatedTask::read);
+        ready::when(ready, call)
             .instrument(span)
             .await
             .map(|(task, date)| CreatedTask { answered_at: date, ..task })

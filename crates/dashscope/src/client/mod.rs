@@ -1,7 +1,7 @@
 //! The HTTP client: every call of the API, each with a time limit, none repeated.
 //!
-//! It owns two pools of connections and the headers of an account. It never retries and never waits: limits, permits and
-//! second tries belong to the caller, who asks each error whether it is worth one. A create call in particular goes out at
+//! It owns two pools of connections and the headers of an account. It never retries and never waits of its own accord: limits, permits
+//! and second tries belong to the caller, who asks each error whether it is worth one. A create call in particular goes out at
 //! most once: protocol retries, redirects and the reuse of connections are off for it, and a [gate](Client::create) lets the
 //! caller decide at the last moment before any of it is on the wire.
 //!
@@ -13,6 +13,7 @@ mod create;
 mod create_error;
 mod gate;
 mod meta;
+mod ready;
 mod tasks;
 mod transport;
 mod upload;

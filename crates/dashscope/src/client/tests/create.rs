@@ -175,6 +175,45 @@ async fn a_gate_that_refuses_lets_no_byte_out() {
 }
 
 #[tokio::test]
+async fn a_create_waits_for_its_moment_with_the_connection_open_and_nothing_sent() {
+    use tokio::io::AsyncWriteExt as _;
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base_url = format!("http://127.0.0.1:{}/api/v1", listener.local_addr().unwrap().port());
+    let (client, prepared) = (builder(&base_url).build().unwrap(), prepared());
+    let (waits, waiting) = tokio::sync::oneshot::channel();
+    let (go, moment) = tokio::sync::oneshot::channel();
+    let asked = Arc::new(AtomicBool::new(false));
+    let gate = {
+        let asked = Arc::clone(&asked);
+        move || {
+            asked.store(true, Ordering::SeqCst);
+            Ok(())
+        }
+    };
+    let ready = async {
+        waits.send(()).unwrap();
+        moment.await.unwrap();
+    };
+    let serve = async {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        waiting.await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(!asked.load(Ordering::SeqCst), "the gate is asked last");
+        let read = connection.try_read(&mut [0; 16]).unwrap_err();
+        assert_eq!(read.kind(), std::io::ErrorKind::WouldBlock, "nothing was written");
+        go.send(()).unwrap();
+        connection.readable().await.unwrap();
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{CREATED}", CREATED.len());
+        connection.write_all(answer.as_bytes()).await.unwrap();
+        connection
+    };
+    let (created, _connection) = tokio::join!(client.create_when(&prepared, ready, gate), serve);
+    assert_eq!(created.unwrap().task_id.as_str(), "t1");
+    assert!(asked.load(Ordering::SeqCst));
+}
+
+#[tokio::test]
 async fn a_gate_is_asked_once_for_each_create() {
     let server = Server::start([Act::Close]).await;
     let count = Arc::new(std::sync::atomic::AtomicU32::new(0));
