@@ -147,6 +147,7 @@ async fn claim(queue: &Queue) -> anyhow::Result<bool> {
         model: Model::Wan27Image,
         limits,
         send_within: Duration::from_secs(5),
+        lead: Duration::ZERO,
         probe_window: Duration::from_secs(40),
     };
     for _ in 0..1_000 {

@@ -98,6 +98,7 @@ impl JobsBench for RealQueue {
             model: PICTURES,
             limits: limits(),
             send_within: Duration::ZERO,
+            lead: Duration::ZERO,
             probe_window: Duration::from_secs(1),
         };
         match self.queue.claim_submit(&ask, &self.queue.nonce()).await.unwrap() {
@@ -218,7 +219,7 @@ impl ArchiveBench for RealArchive {
         }
         let api = client(&self.simulator);
         let request = ImageRequest::new(PICTURES, format!("picture {number}"));
-        let task = api.create(&account(), &request, Box::new(|| Ok(()))).await.unwrap().task;
+        let task = api.create(&account(), &request, worker::ports::Gate::now(|| Ok(()))).await.unwrap().task;
         let link = tests::eventually("a picture", Duration::from_secs(60), async || {
             let report = api.fetch(&account(), &task).await.map_err(|fault| fault.to_string())?;
             let image = report.output.images.first().map(|image| image.url.clone());

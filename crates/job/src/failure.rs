@@ -105,12 +105,20 @@ pub struct Refusal {
     pub request_id: Option<String>,
     /// How long the service asked us to wait.
     pub retry_after: Option<Duration>,
+    /// Whether the account is held back in place of the job: then the job waits for nothing else, and keeps its turn.
+    pub account_waits: bool,
 }
 
 impl Refusal {
     /// A refusal that the service did not word: nothing was asked of it, or it could not be reached.
     pub fn ours(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into(), request_id: None, retry_after: None }
+        Self {
+            code: code.into(),
+            message: message.into(),
+            request_id: None,
+            retry_after: None,
+            account_waits: false,
+        }
     }
 }
 

@@ -33,10 +33,9 @@ fn happening() -> impl Strategy<Value = Happening> {
     let task = prop::sample::select(vec!["t1", "t2", "t3"]);
     let event = prop_oneof![
         class.clone().prop_map(|class| Event::Rejected(failure(class))),
-        retry_after.clone().prop_map(|retry_after| Event::Refused(Refusal {
-            retry_after,
-            ..Refusal::ours("Throttling", "")
-        })),
+        (retry_after.clone(), any::<bool>()).prop_map(|(retry_after, account_waits)| Event::Refused(
+            Refusal { retry_after, account_waits, ..Refusal::ours("Throttling", "") }
+        )),
         Just(Event::NotSent),
         Just(Event::NoAnswer { cause: "timeout".into() }),
         task.clone().prop_map(|task| Event::TaskFound { task: task.parse().unwrap() }),

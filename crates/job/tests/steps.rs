@@ -126,6 +126,21 @@ fn a_refusal_spends_no_retry_however_often_it_comes() {
 }
 
 #[test]
+fn a_job_keeps_its_turn_while_its_account_is_held_back_but_not_for_ever() {
+    let mut job = submitting();
+    let mut waits = Vec::new();
+    for n in 0..14 {
+        let refusal = Refusal { account_waits: true, ..Refusal::ours("Throttling", "slow down") };
+        let refused = apply(&job, Event::Refused(refusal), n);
+        let wait = refused.state.due().unwrap().duration_since(at(n));
+        waits.push(wait.as_secs());
+        job = refused.begin_attempt(AccountName::parse("a").unwrap(), at(n), at(n + 5));
+    }
+    assert!(waits[..10].iter().all(|wait| *wait == 0), "{waits:?}");
+    assert!(waits[10..].is_sorted() && waits[10] >= 2, "then it makes way: {waits:?}");
+}
+
+#[test]
 fn moderation_fails_at_once_and_a_service_fault_after_its_retries() {
     let job =
         apply(&polling(), Event::TaskFailed(failure(FailureClass::Moderation, "DataInspectionFailed")), 9);

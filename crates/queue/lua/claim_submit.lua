@@ -3,7 +3,8 @@
 --
 -- Takes, in one step: the permit of the account's create rate, one of its places at the provider, the turn of the batch, the
 -- day's allowance. Writes the attempt into the record before a byte is sent, with the time after which nothing may be sent.
--- The same nonce twice gives the same job. Through an open breaker goes one probe, once its wait is over, and the next only
+-- The permit is for a time, a little ahead: the create is to be sent then, so that what comes between does not bunch creates.
+-- The same nonce twice gives the same job, and the same time. Through an open breaker goes one probe, once its wait is over, and the next only
 -- when that one was answered or its window has passed.
 --
 -- A job that may run elsewhere is left to the account that can start it soonest: one that has no place among those processed at once
@@ -34,7 +35,7 @@
 -- ARGV[2]  account                           singapore
 -- ARGV[3]  model                             wan2.7-image-pro
 -- ARGV[4]  us between permits                210527
--- ARGV[5]  burst tolerance in us             0
+-- ARGV[5]  us before which it cannot be sent: what lies between a claim and its create    20000
 -- ARGV[6]  places at the provider            10
 -- ARGV[7]  lease in ms                       10000
 -- ARGV[8]  ms in which it may be sent        5000
@@ -46,8 +47,11 @@
 -- ARGV[14] ms in which nothing is claimed after a start of Redis
 -- ARGV[15] as JSON: region (empty if it has none), at_once (places processed at once), weight; others: accounts that have the model,
 --          at most 16, each with name, region, at_once, weight
+-- ARGV[16] us which a job may be claimed ahead of its time     120000
+-- ARGV[17] ms without a refusal after which one place more is tried    60000
+-- ARGV[18] the longest such time in ms       600000
 --
--- Returns  {"claimed", time_us, counter, incarnation, job, spec, field, value, ...}
+-- Returns  {"claimed", time_us, counter, incarnation, at_us, job, spec, field, value, ...}    at_us: when it is to be sent
 --          "probe" in place of "claimed": the job goes through an open breaker
 --        | {"wait", time_us, counter, incarnation, why, wait_ms}
 --          why: empty, permit, slots, paused (also: a breaker is open), by_hand, elsewhere (another account is to take it), day;
@@ -68,21 +72,24 @@ local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
 local function wait(why, wait_ms) return {'wait', time_us, int(claims), incarnation, why, wait_ms} end
 if claims < tonumber(ARGV[12]) or (ARGV[13] ~= '' and incarnation ~= ARGV[13]) then return wait('restored', -1) end
 local calls = {'create', 'create:' .. model}
-local function answer(word, id)
-  local reply = {word, time_us, int(claims), incarnation, id, redis.call('GET', prefix .. 'spec:' .. id) or ''}
+local function answer(word, id, at_us)
+  local reply = {word, time_us, int(claims), incarnation, at_us, id, redis.call('GET', prefix .. 'spec:' .. id) or ''}
   for _, item in ipairs(redis.call('HGETALL', prefix .. 'job:' .. id)) do reply[#reply + 1] = item end
   return reply
 end
 
-local before = redis.call('GET', KEYS[8])
-if before then
+local reply = redis.call('GET', KEYS[8])
+if reply then
+  -- An older version kept no time: then it is overdue.
+  local before, at_us = string.match(reply, '^(%S+) ?(%d*)$')
+  if at_us == '' then at_us = '0' end
   -- The same call again: the same job, if it still is where this call put it. Also after a start of Redis: the claim is there,
   -- and whoever made it knows best whether it may still be sent.
   local record = redis.call('HMGET', prefix .. 'job:' .. before, 'n', 'k')
   if record[1] == ARGV[10] then
     local probes = redis.call('HMGET', KEYS[3], 'probe:' .. calls[1], 'probe:' .. calls[2])
     local token = before .. ':' .. (record[2] or '0')
-    return answer((probes[1] == token or probes[2] == token) and 'probe' or 'claimed', before)
+    return answer((probes[1] == token or probes[2] == token) and 'probe' or 'claimed', before, at_us)
   end
   return wait('empty', 0)
 end
@@ -97,15 +104,25 @@ if held_ms > 0 and held_ms <= 3600000 then return wait('recovering', held_ms) en
 
 local by_hand = redis.call('HMGET', KEYS[13], 'all', 'model:' .. model, 'account:' .. account, 'account:' .. account .. ':' .. model)
 if by_hand[1] or by_hand[2] or by_hand[3] or by_hand[4] then return wait('by_hand', -1) end
-local paused = redis.call('HMGET', KEYS[3], 'pause:create', 'pause:create:' .. model, 'reserved', 'open:create', 'open:create:' .. model)
+local paused = redis.call('HMGET', KEYS[3], 'pause:create', 'pause:create:' .. model, 'reserved', 'open:create', 'open:create:' .. model,
+  'places:' .. model, 'places_at:' .. model, 'places_row:' .. model, 'places_up:' .. model)
 local paused_until = math.max(tonumber(paused[1] or 0), tonumber(paused[2] or 0), tonumber(paused[4] or 0), tonumber(paused[5] or 0))
 if paused_until > now_ms then return wait('paused', paused_until - now_ms) end
 local me = cjson.decode(ARGV[15])
-local used = redis.call('ZCARD', KEYS[2])
+-- Fewer places than configured, where the provider refused more (lower_places.lua); with all of them taken, one more is tried
+-- after a quiet time. The same rule stands in src/allowed.rs.
+local places, used = tonumber(ARGV[6]), redis.call('ZCARD', KEYS[2])
+local tries_more = false
+if paused[6] and tonumber(paused[6]) < places then
+  local quiet_ms = math.min(tonumber(ARGV[17]) * 2 ^ math.min(tonumber(paused[8] or 0), 16), tonumber(ARGV[18]))
+  places = tonumber(paused[6])
+  tries_more = used == places and now_ms - tonumber(paused[7] or 0) >= quiet_ms
+end
+local is_full = used >= places and not tries_more
 -- GCRA: the key holds the time at which the allowance is full again. A time beyond a minute is a clock that jumped.
 local function full_at(key) return math.min(math.max(now_us, tonumber(redis.call('GET', key) or 0)), now_us + 60000000 + tonumber(ARGV[4])) end
 local full_us = full_at(KEYS[1])
-local wait_us = full_us - tonumber(ARGV[5]) - now_us
+local wait_us = full_us - tonumber(ARGV[16]) - now_us
 -- The sign that this account would take a job if it could. One that stands alone need not give it.
 local seen_ms = #me.others > 0 and tonumber(redis.call('HGET', KEYS[3], 'seen:' .. model) or 0)
 local function give_sign()
@@ -114,17 +131,18 @@ end
 -- The share of an account's places processed at once that is taken, by its weight; none where it could not start a job this moment.
 local function share_of(n, other)
   local slots, state, permits = KEYS[12 + 3 * n], KEYS[13 + 3 * n], KEYS[14 + 3 * n]
-  local fields = redis.call('HMGET', state, 'seen:' .. model, 'open:create', 'open:create:' .. model, 'pause:create', 'pause:create:' .. model)
+  local fields = redis.call('HMGET', state, 'seen:' .. model, 'open:create', 'open:create:' .. model, 'pause:create', 'pause:create:' .. model,
+    'places:' .. model)
   local stopped = redis.call('HMGET', KEYS[13], 'account:' .. other.name, 'account:' .. other.name .. ':' .. model)
   if not fields[1] or math.abs(now_ms - tonumber(fields[1])) > 3000 or fields[2] or fields[3] or stopped[1] or stopped[2] then return nil end
   if math.max(tonumber(fields[4] or 0), tonumber(fields[5] or 0)) > now_ms then return nil end
   local taken = redis.call('ZCARD', slots)
-  if taken >= other.at_once or full_at(permits) - tonumber(ARGV[5]) > now_us then return nil end
+  if taken >= math.min(other.at_once, tonumber(fields[6] or other.at_once)) or full_at(permits) - tonumber(ARGV[16]) > now_us then return nil end
   return taken / (other.at_once * other.weight)
 end
 local shares
 local function goes_elsewhere(place)
-  if place == account or used >= tonumber(ARGV[6]) or wait_us > 0 then return false end
+  if place == account or is_full or wait_us > 0 then return false end
   if not shares then
     shares = {}
     for n, other in ipairs(me.others) do shares[n] = share_of(n, other) or false end
@@ -175,7 +193,7 @@ if not turn then
   if left_to_others then return wait('elsewhere', 100) end
   return wait('empty', #turns >= 10 and 0 or -1)
 end
-if used >= tonumber(ARGV[6]) then
+if is_full then
   give_sign()
   return wait('slots', -1)
 end
@@ -208,7 +226,8 @@ redis.call('ZREM', lane_key, id)
 redis.call('ZINCRBY', turn.key, images, turn.lane)
 -- The model's virtual time is that of the lane that was served: whoever comes, or comes back, begins there.
 if tonumber(turn.score) > tonumber(floor or 0) then redis.call('HSET', KEYS[10], class, turn.score) end
-full_us = full_us + tonumber(ARGV[4])
+local at_us = math.max(full_us, now_us + tonumber(ARGV[5]))
+full_us = at_us + tonumber(ARGV[4])
 redis.call('SET', KEYS[1], int(full_us), 'PX', math.ceil((full_us - now_us) / 1000))
 -- Never lower than the time, so that a Redis restored from an older copy hands out no fence and no version twice.
 local fence = int(math.max(tonumber(record[3] or 0) + 1, now_ms))
@@ -220,6 +239,11 @@ redis.call('HSET', job_key, 's', 'submitting', 'v', version, 'f', fence, 'n', AR
 redis.call('ZADD', KEYS[2], int(now_ms), id .. ':' .. attempt)
 redis.call('ZADD', KEYS[6], int(now_ms + tonumber(ARGV[7])), id .. ':' .. fence)
 redis.call('HINCRBY', KEYS[3], 'reserved', images)
+if tries_more then
+  -- Kept at the most as well: should that be refused, it was this try.
+  redis.call('HSET', KEYS[3], 'places:' .. model, int(places + 1), 'places_at:' .. model, int(now_ms),
+    'places_row:' .. model, paused[9] and '0' or paused[8] or '0', 'places_up:' .. model, '1')
+end
 local word = 'claimed'
 for n, call in ipairs(calls) do
   if paused[3 + n] then
@@ -239,5 +263,5 @@ if incarnation == '' then
   redis.call('HSET', KEYS[12], 'word', incarnation, 'since', int(now_ms))
 end
 if not known[3] then redis.call('HSET', KEYS[12], 'run', run) end
-redis.call('SET', KEYS[8], id, 'PX', 600000)
-return answer(word, id)
+redis.call('SET', KEYS[8], id .. ' ' .. int(at_us), 'PX', 600000)
+return answer(word, id, int(at_us))

@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- take_permit: grant one request under a rate that all workers share, or say how long to wait.
 --
--- GCRA. The key holds the time at which the allowance is full again.
+-- GCRA. The key holds the time at which the allowance is full again. What is granted ahead is granted for a time, and must be
+-- sent then: a request that can go out no sooner than after its lead spaces those after it from when it does.
 --
 -- KEYS[1]  keys::permits(account, call)
 -- KEYS[2]  keys::account(account)
@@ -9,8 +10,10 @@
 -- ARGV[2]  burst tolerance in us                  0
 -- ARGV[3]  the call whose pause holds it back     query
 -- ARGV[4]  ms in which a probe is answered        60000; 0 = breakers do not hold it back
+-- ARGV[5]  us before which it cannot be sent      0
+-- ARGV[6]  us which it may be granted ahead       0
 --
--- Returns  {time_us, wait_ms}   0 = granted; -1 = granted as the probe of an open breaker
+-- Returns  {time_us, wait_ms, at_us}   0 = granted; -1 = granted as the probe of an open breaker; at_us: when it is to be sent
 local clock = redis.call('TIME')
 local now_us = clock[1] * 1000000 + clock[2]
 local time_us = string.format('%.0f', now_us)
@@ -18,13 +21,15 @@ local state = redis.call('HMGET', KEYS[2], 'pause:' .. ARGV[3], 'open:' .. ARGV[
 local window_ms = tonumber(ARGV[4])
 local is_open = window_ms > 0 and state[2]
 local paused_until_us = math.max(tonumber(state[1] or 0), tonumber(is_open or 0)) * 1000
-if paused_until_us > now_us then return {time_us, math.ceil((paused_until_us - now_us) / 1000)} end
+if paused_until_us > now_us then return {time_us, math.ceil((paused_until_us - now_us) / 1000), time_us} end
 -- A time beyond a minute is a clock that jumped.
 local full_us = math.min(math.max(now_us, tonumber(redis.call('GET', KEYS[1]) or 0)), now_us + 60000000 + tonumber(ARGV[1]))
-local wait_us = full_us - tonumber(ARGV[2]) - now_us
-if wait_us > 0 then return {time_us, math.ceil(wait_us / 1000)} end
-full_us = full_us + tonumber(ARGV[1])
+local wait_us = full_us - tonumber(ARGV[2]) - tonumber(ARGV[6]) - now_us
+if wait_us > 0 then return {time_us, math.ceil(wait_us / 1000), time_us} end
+local at_us = math.max(full_us, now_us + tonumber(ARGV[5]))
+full_us = at_us + tonumber(ARGV[1])
+at_us = string.format('%.0f', at_us)
 redis.call('SET', KEYS[1], string.format('%.0f', full_us), 'PX', math.ceil((full_us - now_us) / 1000) + 1)
-if not is_open then return {time_us, 0} end
+if not is_open then return {time_us, 0, at_us} end
 redis.call('HSET', KEYS[2], 'open:' .. ARGV[3], string.format('%.0f', math.floor(now_us / 1000) + window_ms), 'probe:' .. ARGV[3], 'permit')
-return {time_us, -1}
+return {time_us, -1, at_us}

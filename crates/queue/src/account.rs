@@ -35,6 +35,15 @@ pub enum Permit {
     Wait(Duration),
 }
 
+/// The answer to whoever asks when a create may be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CreateTime {
+    /// So long from now: then, and not later.
+    In(Duration),
+    /// Ask again after so long.
+    Wait(Duration),
+}
+
 /// What is known of an account.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct AccountStatus {
@@ -46,6 +55,8 @@ pub struct AccountStatus {
     pub openings: BTreeMap<String, u64>,
     /// Places at the provider that are, or may be, taken.
     pub slots: HashMap<Model, u64>,
+    /// Places that may be taken, where the provider has refused more; perhaps all of them again by now.
+    pub places: HashMap<Model, u64>,
     /// Images that the attempts under way may yet bring.
     pub reserved: i64,
     /// Images billed today (UTC).
@@ -104,7 +115,8 @@ impl Queue {
         // A create without a claim is a person's, who waits for it: the service itself says soonest what is the matter.
         let window = if call == Call::Query { QUERY_PROBE_WINDOW } else { Duration::ZERO };
         let window = window.as_millis().to_string();
-        let args = [pace.step_us.to_string(), pace.burst_us.to_string(), call.name(), window];
+        let none = || "0".to_owned();
+        let args = [pace.step_us.to_string(), pace.burst_us.to_string(), call.name(), window, none(), none()];
         let mut reply = self.script("take_permit", &TAKE_PERMIT, &keys, &args, TimeAt::First).await?;
         reply.int()?;
         Ok(match reply.int()? {
@@ -112,6 +124,40 @@ impl Queue {
             -1 => Permit::Probe,
             wait_ms => Permit::Wait(Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0))),
         })
+    }
+
+    /// Takes the time at which one create is to be sent, no sooner than after `lead` and within `within`: for a create that missed the
+    /// time of its claim, or has none. Breakers do not hold it back.
+    ///
+    /// # Errors
+    ///
+    /// Redis is away or refuses.
+    pub async fn take_create_time(
+        &self,
+        account: &AccountName,
+        model: Model,
+        limits: &AccountLimits,
+        lead: Duration,
+        within: Duration,
+    ) -> Result<CreateTime, QueueError> {
+        let (pace, call) = (Pace::of(limits.create_per_second), Call::Create(Some(model)));
+        let keys = [self.keys().permits(account, &call.name()), self.keys().account(account)];
+        let args = [
+            pace.step_us.to_string(),
+            "0".to_owned(),
+            call.name(),
+            "0".to_owned(),
+            lead.as_micros().to_string(),
+            within.as_micros().to_string(),
+        ];
+        let mut reply = self.script("take_permit", &TAKE_PERMIT, &keys, &args, TimeAt::First).await?;
+        reply.int()?;
+        let wait_ms = reply.int()?;
+        if wait_ms > 0 {
+            return Ok(CreateTime::Wait(Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0))));
+        }
+        let at = Timestamp::from_microsecond(reply.int()?).unwrap_or(Timestamp::UNIX_EPOCH);
+        Ok(CreateTime::In(Duration::try_from(at.duration_since(self.now())).unwrap_or_default()))
     }
 
     /// Holds one of an account's calls back, for every worker, at least for `pause` from now.
@@ -208,6 +254,10 @@ impl Queue {
             breakers,
             openings,
             slots: Model::ALL.into_iter().zip([pro, standard]).collect(),
+            places: Model::ALL
+                .into_iter()
+                .filter_map(|model| Some((model, state.get(&format!("places:{model}"))?.parse().ok()?)))
+                .collect(),
             reserved: state.get("reserved").and_then(|text| text.parse().ok()).unwrap_or(0),
             images_today: images_today.unwrap_or(0),
             polls,

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use job::{AccountName, Job, JobId, JobSpec, Model, Outcome, PinnedTo, RegionName};
+use job::{AccountName, Job, JobId, JobSpec, Model, Outcome, PinnedTo, RegionName, Timestamp};
 
 use crate::Queue;
+use crate::allowed::{QUIET, QUIET_MAX};
 use crate::breaker::QUERY_PROBE_WINDOW;
 use crate::error::QueueError;
 use crate::limits::{AccountLimits, Call, Pace};
 use crate::link::TimeAt;
+use crate::pacer::AHEAD;
 use crate::record::from_fields;
 use crate::reply::{Reply, Wait};
 use crate::scripts::{CLAIM_DUE, CLAIM_SUBMIT, RESCUE};
@@ -31,6 +33,8 @@ pub struct SubmitAsk {
     pub others: Vec<OtherAccount>,
     /// How long after the claim the create call may be sent. Default 5 s.
     pub send_within: Duration,
+    /// How long after the claim the create can go out at the earliest: inputs, and a connection.
+    pub lead: Duration,
     /// How long after the claim the answer to a probe of an open breaker is there at the latest; then the next may go out.
     pub probe_window: Duration,
 }
@@ -88,6 +92,8 @@ pub enum SubmitClaim {
         job: Box<Job>,
         /// What it asks for; the fault, if this version cannot read it.
         spec: Result<Box<JobSpec>, String>,
+        /// When its create is to be sent: the permit is for this time.
+        send_at: Timestamp,
         /// Whether it goes through an open breaker, to find out whether that may close.
         probe: bool,
     },
@@ -203,7 +209,7 @@ impl Queue {
             ask.account.to_string(),
             ask.model.to_string(),
             pace.step_us.to_string(),
-            pace.burst_us.to_string(),
+            ask.lead.as_micros().to_string(),
             (u64::from(ask.limits.in_flight) + u64::from(ask.limits.queue_ahead)).to_string(),
             self.lease_ms(),
             ask.send_within.as_millis().to_string(),
@@ -215,6 +221,9 @@ impl Queue {
             // A worker whose connection died without a word notices that only when an answer is overdue.
             (self.lease() + self.link().response_timeout()).as_millis().to_string(),
             ask.share_json(),
+            (ask.lead + AHEAD).as_micros().to_string(),
+            QUIET.as_millis().to_string(),
+            QUIET_MAX.as_millis().to_string(),
         ];
         let mut reply = self.script("claim_submit", &CLAIM_SUBMIT, &key_names, &args, TimeAt::Second).await?;
         match reply.text()?.as_str() {
@@ -222,11 +231,12 @@ impl Queue {
                 let probe = word == "probe";
                 reply.int()?;
                 self.memory().note(reply.int()?, &reply.text()?);
+                let send_at = Timestamp::from_microsecond(reply.int()?).unwrap_or(Timestamp::UNIX_EPOCH);
                 let id = parse_id(&reply.text()?)?;
                 let spec = reply.text()?;
                 let job = Box::new(from_fields(id, &reply.fields()?)?);
                 let spec = serde_json::from_str(&spec).map(Box::new).map_err(|error| error.to_string());
-                Ok(SubmitClaim::Claimed { job, spec, probe })
+                Ok(SubmitClaim::Claimed { job, spec, send_at, probe })
             }
             "wait" => {
                 reply.int()?;

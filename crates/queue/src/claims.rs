@@ -18,7 +18,7 @@ use apalis_core::backend::{Backend, BackendConfig};
 use apalis_core::task::Task;
 use apalis_core::task::builder::TaskBuilder;
 use apalis_core::worker::context::WorkerContext;
-use job::{AccountName, Curve, Event, Job, JobSpec, Outcome, Rules};
+use job::{AccountName, Curve, Event, Job, JobSpec, Outcome, Rules, Timestamp};
 use tokio::sync::{
     OwnedRwLockReadGuard, OwnedRwLockWriteGuard, OwnedSemaphorePermit, RwLock, Semaphore, mpsc, watch,
 };
@@ -27,7 +27,7 @@ use tower::layer::util::Identity;
 use tracing::{error, warn};
 
 use crate::breaker::Turn;
-use crate::claim::{Claimed, SubmitAsk, SubmitClaim, WhyWait};
+use crate::claim::{Claimed, ClaimedJob, SubmitAsk, SubmitClaim, WhyWait};
 use crate::error::QueueError;
 use crate::lease::{LeaseGuard, Leases};
 use crate::limits::{AccountLimits, Call};
@@ -59,6 +59,8 @@ pub struct Claim {
     pub lease: LeaseGuard,
     /// When the claim was asked for, by the boot clock.
     pub claimed_at_boot: Duration,
+    /// When the create is to be sent, by the boot clock; at another stage when the claim was asked for.
+    pub send_at_boot: Duration,
     /// Whether it goes through an open breaker, to find out whether that may close.
     pub probe: bool,
     _permit: OwnedSemaphorePermit,
@@ -97,6 +99,7 @@ struct Work {
     job: Job,
     spec: Option<Result<Arc<JobSpec>, String>>,
     outcome: Option<Outcome>,
+    send_at: Option<Duration>,
     probe: bool,
 }
 
@@ -204,15 +207,18 @@ impl Stage {
         (Self { queue, leases, free, wake, gate, stop, claims }, ClaimBackend { claims: receiver })
     }
 
-    /// Claims jobs for submit, one at a time: each takes a permit of the account's create rate.
-    pub fn fetch_submits(&self, ask: SubmitAsk) {
+    /// Claims jobs for submit, one at a time: each takes a permit of the account's create rate. `lead` says how long after its
+    /// claim a create goes out, just now.
+    pub fn fetch_submits(&self, mut ask: SubmitAsk, lead: impl Fn() -> Duration + Send + Sync + 'static) {
         let stage = self.clone();
         tokio::spawn(async move {
             let mut woken = stage.wake.0.subscribe();
             while let Some((permit, pass)) = stage.permit().await {
+                ask.lead = lead();
                 let (sent, nonce) = (stage.leases.boot_now(), stage.queue.nonce());
                 match stage.until_redis_answers(|| stage.queue.claim_submit(&ask, &nonce)).await {
-                    Some(SubmitClaim::Claimed { job, spec, probe }) => {
+                    Some(SubmitClaim::Claimed { job, spec, send_at, probe }) => {
+                        let send_at = stage.boot_time(send_at);
                         let spec = Some(spec.map(|spec| Arc::new(*spec)));
                         if !stage.has_replicas().await {
                             stage.give_back_unsent(&job, &ask, probe).await;
@@ -220,7 +226,7 @@ impl Stage {
                             stage.until_replicas_follow().await;
                             continue;
                         }
-                        let work = Work { job: *job, spec, outcome: None, probe };
+                        let work = Work { job: *job, spec, outcome: None, send_at: Some(send_at), probe };
                         if !stage.hand_out(work, sent, permit, pass).await {
                             return;
                         }
@@ -276,7 +282,8 @@ impl Stage {
                 let Some(Claimed { jobs, wait, probe }) = answer else { return };
                 let found = !jobs.is_empty();
                 for (claimed, permit) in jobs.into_iter().zip(&mut std::iter::from_fn(|| permits.pop())) {
-                    let work = Work { job: claimed.job, spec: None, outcome: claimed.outcome, probe };
+                    let ClaimedJob { job, outcome } = claimed;
+                    let work = Work { job, spec: None, outcome, send_at: None, probe };
                     if !stage.hand_out(work, sent, permit, pass.clone()).await {
                         return;
                     }
@@ -287,6 +294,15 @@ impl Stage {
                 }
             }
         });
+    }
+
+    /// A time of Redis's by the boot clock.
+    fn boot_time(&self, time: Timestamp) -> Duration {
+        let (now, boot_now) = (self.queue.now(), self.leases.boot_now());
+        match Duration::try_from(time.duration_since(now)) {
+            Ok(ahead) => boot_now + ahead,
+            Err(_) => boot_now.saturating_sub(now.duration_since(time).unsigned_abs()),
+        }
     }
 
     /// Whether the claim that was just granted survives the loss of this Redis, as far as that is demanded.
@@ -350,9 +366,20 @@ impl Stage {
         permit: OwnedSemaphorePermit,
         pass: Pass,
     ) -> bool {
-        let Work { job, spec, outcome, probe } = work;
+        let Work { job, spec, outcome, send_at, probe } = work;
         let lease = self.leases.guard(&job, claimed_at_boot);
-        let claim = Claim { job, spec, outcome, lease, claimed_at_boot, probe, _permit: permit, _pass: pass };
+        let send_at_boot = send_at.unwrap_or(claimed_at_boot);
+        let claim = Claim {
+            job,
+            spec,
+            outcome,
+            lease,
+            claimed_at_boot,
+            send_at_boot,
+            probe,
+            _permit: permit,
+            _pass: pass,
+        };
         // The channel has room for as many claims as there are permits.
         let handed_out = self.claims.send(claim).await.is_ok();
         if !handed_out {

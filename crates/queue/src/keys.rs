@@ -209,6 +209,8 @@ impl Keys {
     /// `open` (no probe before ms), `since`, `code`, `reason`, `row` (bad probes in a row), `probe` (what is out), and `opened`,
     /// how often it has opened, which stays. Each field is `<name>:<call>`;
     /// `seen:<model>` is when (ms) a worker last asked for a job of the model, within a second.
+    /// For a model whose creates the provider refused for their number: `places` that may be taken, `places_at` ms of the last change,
+    /// `places_row` (tries of one more in a row that were refused), `places_up` if the last change was one; `<name>:<model>`.
     pub fn account(&self, account: &AccountName) -> String {
         self.key(&format!("account:{account}"))
     }

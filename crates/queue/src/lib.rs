@@ -1,11 +1,13 @@
 #![doc = include_str!("../README.md")]
 
 mod account;
+mod allowed;
 mod api_keys;
 mod audit;
 mod breaker;
 mod claim;
 pub mod claims;
+mod clock;
 mod commit;
 mod copies;
 mod durations;
@@ -19,6 +21,7 @@ mod limits;
 mod link;
 mod listing;
 mod orphans;
+mod pacer;
 mod pauses;
 mod places;
 mod plan;
@@ -38,7 +41,8 @@ mod strays;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use account::{AccountStatus, Pause, Permit, TaskOwner};
+pub use account::{AccountStatus, CreateTime, Pause, Permit, TaskOwner};
+pub use allowed::Allowed;
 pub use api_keys::KEY_HELD_FOR;
 pub use audit::SlotAudit;
 pub use breaker::{Became, OpenBreaker, QUERY_PROBE_WINDOW, Turn};
@@ -57,6 +61,7 @@ use link::Link;
 pub use link::RedisSettings;
 pub use listing::{Heeded, ListTurn, Listed};
 pub use orphans::Orphans;
+pub use pacer::Pacer;
 pub use pauses::{HandPause, PauseChange, PauseOf};
 pub use produce::{CHUNK_MAX, EnqueueError, Enqueued, NewJob};
 pub use promote::Promoted;

@@ -1,7 +1,6 @@
 //! The connection: opening it, Redis's clock, nonces, and trying again while Redis is away.
 
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use job::{Curve, Timestamp};
@@ -10,6 +9,7 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, Script, TlsCertificates, Value};
 use tracing::{info, warn};
 
+use crate::clock::RedisClock;
 use crate::error::{ConnectError, QueueError};
 use crate::reply::Reply;
 
@@ -234,33 +234,5 @@ fn time_of(value: &Value, time_at: TimeAt) -> Option<i64> {
     })? {
         Value::BulkString(bytes) => std::str::from_utf8(bytes).ok()?.parse().ok(),
         _ => None,
-    }
-}
-
-/// Redis's clock as seen from here: all due times, leases and permits live on it, so that workers need not agree on the time.
-#[derive(Clone)]
-struct RedisClock {
-    started: Instant,
-    /// Redis's time, in us, at `started`.
-    origin_us: Arc<AtomicI64>,
-}
-
-impl RedisClock {
-    fn new() -> Self {
-        Self { started: Instant::now(), origin_us: Arc::new(AtomicI64::new(0)) }
-    }
-
-    /// Takes note of an answer that held `time_us` and whose question was sent at `sent`.
-    fn observe(&self, time_us: i64, sent: Instant) {
-        // The answer's time lies between `sent` and now; halfway is off by at most half of the round trip.
-        let halfway = sent.duration_since(self.started) + sent.elapsed() / 2;
-        let halfway_us = i64::try_from(halfway.as_micros()).unwrap_or(i64::MAX);
-        self.origin_us.store(time_us.saturating_sub(halfway_us), Ordering::Relaxed);
-    }
-
-    fn now(&self) -> Timestamp {
-        let since = i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX);
-        Timestamp::from_microsecond(self.origin_us.load(Ordering::Relaxed).saturating_add(since))
-            .unwrap_or(Timestamp::MAX)
     }
 }

@@ -23,6 +23,7 @@ scripts! {
     HALVE_DURATIONS = "halve_durations.lua";
     HEED_LIST = "heed_list.lua";
     HOLD_KEY = "hold_key.lua";
+    LOWER_PLACES = "lower_places.lua";
     PAUSE_ACCOUNT = "pause_account.lua";
     PAUSE_BATCH = "pause_batch.lua";
     PROMOTE = "promote.lua";

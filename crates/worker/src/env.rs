@@ -18,6 +18,7 @@ use crate::poll::durations::KnownDurations;
 use crate::ports::{CommitFault, ImageApi, ImageArchive, Jobs, Written};
 use crate::silence::QueryProbes;
 use crate::streaks::Streaks;
+use crate::submit::spacing::Leads;
 use crate::tally::Tally;
 use crate::wire::OnTheWire;
 
@@ -45,6 +46,8 @@ pub(crate) struct Env {
     pub(crate) streaks: Streaks,
     /// Queries that were let through an open breaker, by account.
     pub(crate) query_probes: QueryProbes,
+    /// How long before its create a job should be claimed, by account.
+    pub(crate) leads: Arc<Leads>,
     /// Creates whose answer, or whose answer's commit, is awaited.
     pub(crate) on_the_wire: OnTheWire,
     /// How long tasks run, as far as it is known by now.

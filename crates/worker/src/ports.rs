@@ -17,6 +17,7 @@ use dashscope::error::ErrorClass;
 use dashscope::request::OssUri;
 use dashscope::response::{TaskPage, TaskReport};
 use dashscope::{ImageRequest, ImageUrl};
+use futures::future::BoxFuture;
 use job::{
     AccountName, Attempt, CopyBacklog, Event, IllegalTransition, Job, JobId, JobSpec, Model, ObjectKey,
     Outcome, StateName, StoredImage, TaskId, Timestamp,
@@ -24,7 +25,7 @@ use job::{
 use queue::TaskOwner;
 pub use queue::{Recovery, Rewritten, Sweep};
 
-pub use queue::{Became, Permit, Turn};
+pub use queue::{Became, CreateTime, Permit, Turn};
 
 /// Any error from below, for the `source` chain.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -51,6 +52,24 @@ pub trait Jobs: Leftovers + Listings {
 
     /// Takes a query permit of the account, or says how long to wait for one.
     async fn query_permit(&self, account: &AccountName) -> Result<Permit, JobsFault>;
+
+    /// Takes another time at which a create is to be sent, no sooner than after `lead` and within `within`.
+    async fn create_time(
+        &self,
+        account: &AccountName,
+        model: Model,
+        lead: Duration,
+        within: Duration,
+    ) -> Result<CreateTime, JobsFault>;
+
+    /// Lowers the places of the account and model, for every worker, because a create that was claimed then was refused for their
+    /// number: how many may be taken now.
+    async fn lower_places(
+        &self,
+        account: &AccountName,
+        model: Model,
+        claimed_at: Timestamp,
+    ) -> Result<u64, JobsFault>;
 
     /// Holds one of an account's calls back, for every worker.
     async fn pause(
@@ -222,8 +241,27 @@ pub enum PausedCall {
     Query,
 }
 
-/// Asked once, when the body of a create is about to go out. An error keeps it back, for certain.
-pub type Gate = Box<dyn FnOnce() -> Result<(), Withheld> + Send>;
+/// The last moment before a create.
+pub struct Gate {
+    /// Waited for once the connection is open.
+    pub ready: BoxFuture<'static, ()>,
+    /// Asked once, when the body is about to go out. An error keeps it back, for certain.
+    pub pass: Box<dyn FnOnce() -> Result<(), Withheld> + Send>,
+}
+
+impl Gate {
+    /// One that nothing is waited for at.
+    pub fn now(pass: impl FnOnce() -> Result<(), Withheld> + Send + 'static) -> Self {
+        Self { ready: Box::pin(std::future::ready(())), pass: Box::new(pass) }
+    }
+
+    /// Waits, and asks: what a provider's twin does at this moment.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) async fn go(self) -> Result<(), Withheld> {
+        self.ready.await;
+        (self.pass)()
+    }
+}
 
 /// Why a create was kept back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -234,6 +272,12 @@ pub enum Withheld {
     /// The lease is lost, or was not renewed lately.
     #[error("the lease is not fresh")]
     StaleLease,
+    /// The moment at which it was to be sent has passed: it needs another.
+    #[error("the moment at which it was to be sent has passed")]
+    Missed,
+    /// There is no other moment in which it may be sent.
+    #[error("the account's creates are held back")]
+    HeldBack,
     /// The worker is going down.
     #[error("the worker is going down")]
     Stopping,

@@ -118,6 +118,7 @@ pub async fn run(
         put_off: Notify::new(),
         streaks: Streaks::default(),
         query_probes: QueryProbes::default(),
+        leads: Arc::default(),
         on_the_wire: OnTheWire::new(),
         durations: KnownDurations::default(),
         polls_due: wakes.poll.clone(),

@@ -116,7 +116,7 @@ impl Stages {
         let (stage, backend) = self.stage(self.env.config.submit_concurrency, self.wakes.submit.clone());
         for account in &self.env.config.accounts {
             for (model, limits) in &account.limits {
-                stage.fetch_submits(SubmitAsk {
+                let ask = SubmitAsk {
                     account: account.name.clone(),
                     region: account.region.clone(),
                     weight: account.weight,
@@ -124,8 +124,11 @@ impl Stages {
                     model: *model,
                     limits: *limits,
                     send_within: self.env.config.send_within,
+                    lead: Duration::ZERO,
                     probe_window: self.env.config.probe_window(),
-                });
+                };
+                let (leads, name) = (self.env.leads.clone(), account.name.clone());
+                stage.fetch_submits(ask, move || leads.get(&name));
             }
         }
         backend
@@ -162,7 +165,7 @@ fn others(accounts: &[AccountConfig], account: &AccountConfig, model: Model) -> 
 async fn run_submit(claim: Claim, env: Data<Arc<Env>>) -> Result<(), BoxDynError> {
     let span = step_span("submit", &claim.job);
     // What is not named here, permit and pass, stays in `claim`, and so until the step is over.
-    let Claim { job, spec, lease, claimed_at_boot, probe, .. } = claim;
+    let Claim { job, spec, lease, claimed_at_boot, send_at_boot, probe, .. } = claim;
     let spec = spec.unwrap_or_else(|| Err("the claim came without it".to_owned()));
     // A later attempt waited for a reason, which its record does not keep.
     let due = (job.attempts == 1).then(|| {
@@ -170,8 +173,8 @@ async fn run_submit(claim: Claim, env: Data<Arc<Env>>) -> Result<(), BoxDynError
         not_before.map_or(job.enqueued_at, |time| time.max(job.enqueued_at))
     });
     let step = Told { step: "submit", job: job.id, fence: job.fence, due };
-    let claim =
-        SubmitClaim { job, spec, lease: Arc::new(HeldLease(lease)), claimed_at: claimed_at_boot, probe };
+    let (claimed_at, send_at) = (claimed_at_boot, send_at_boot);
+    let claim = SubmitClaim { job, spec, lease: Arc::new(HeldLease(lease)), claimed_at, send_at, probe };
     // Without a deadline: a create is bounded by its own timeout, and what it brought is kept however long that takes.
     told(&env, step, submit::run(&env, claim)).instrument(span).await;
     Ok(())

@@ -20,13 +20,22 @@ const PAUSES: Curve = Curve { first: Duration::from_secs(1), factor: 2.0, cap: D
 const QUERY_PAUSES: Curve =
     Curve { first: Duration::from_millis(200), factor: 2.0, cap: Duration::from_secs(10) };
 
+/// The pauses of creates that came too fast.
+///
+/// Source: ours; one refusal among many is no more than a step too many, and a whole second for each would leave the account idle
+/// for most of the time while three of ten calls are refused. What goes on grows to a minute as quickly.
+const SHORT_PAUSES: Curve =
+    Curve { first: Duration::from_millis(250), factor: 2.0, cap: Duration::from_secs(60) };
+
 /// What a streak is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Trouble {
     /// No connection.
     Connection,
-    /// The service asked for less.
+    /// The service asked for fewer calls.
     Throttled,
+    /// The service asked for less, and that does not pass with a moment: a quota, a growth too steep, no capacity.
+    Exhausted,
     /// Creates without an answer.
     NoAnswer,
     /// Queries, lists or cancels without an answer.
@@ -37,13 +46,18 @@ pub(crate) enum Trouble {
 
 impl Trouble {
     /// Those that a good create ends.
-    pub(crate) const OF_CREATES: [Self; 3] = [Self::Connection, Self::Throttled, Self::NoAnswer];
+    pub(crate) const OF_CREATES: [Self; 4] =
+        [Self::Connection, Self::Throttled, Self::Exhausted, Self::NoAnswer];
 
     /// Those that a good answer to a query ends.
     pub(crate) const OF_QUERIES: [Self; 2] = [Self::Silence, Self::QueriesThrottled];
 
     fn pauses(self) -> Curve {
-        if self == Self::QueriesThrottled { QUERY_PAUSES } else { PAUSES }
+        match self {
+            Self::QueriesThrottled => QUERY_PAUSES,
+            Self::Throttled => SHORT_PAUSES,
+            _ => PAUSES,
+        }
     }
 }
 
@@ -105,9 +119,10 @@ mod tests {
         let waits = [(); 8].map(|()| {
             let pause = streaks.add(&account, Trouble::Throttled, now, 1.0);
             now += pause.wait;
-            pause.wait.as_secs()
+            pause.wait.as_millis()
         });
-        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(waits, [250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000]);
+        assert_eq!(streaks.add(&account, Trouble::Exhausted, now, 1.0).wait, SECOND);
         assert_eq!(streaks.add(&account, Trouble::Connection, now, 1.0).in_a_row, 1);
         assert_eq!(streaks.add(&other, Trouble::Throttled, now, 1.0).in_a_row, 1);
         assert_eq!(streaks.add(&account, Trouble::Silence, now, 1.0).in_a_row, 1);

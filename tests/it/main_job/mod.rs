@@ -14,5 +14,6 @@ mod replicas;
 mod retries;
 mod settling;
 mod shutdown;
+mod throttling;
 mod trials;
 mod whole;

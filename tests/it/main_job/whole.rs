@@ -1,7 +1,10 @@
+use std::time::Duration;
+
 use dashscope_sim::{Config, Durations, Limits, Pictures};
 use job::StateName;
-use tests::World;
+use rustix::process::Signal;
 use tests::workload::{self, Sizes};
+use tests::{Fleet, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_mixed_jobs_end_with_every_image_in_the_bucket_paid_for_once() {
@@ -74,4 +77,30 @@ async fn the_documented_limits_are_kept() {
     let totals = world.simulator.totals();
     assert_eq!(totals.throttled, Default::default(), "{totals:#?}");
     assert_eq!(totals.violations, Default::default(), "{totals:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_workers_keep_the_create_rate_together_though_some_stand_still() {
+    let world =
+        World::with(Config { durations: Durations::fixed_ms(300), ..Config::default() }).await.unwrap();
+    let imagemill = world.imagemill.with("IMAGEMILL_CREATE_PER_SECOND", "5");
+    world.write("prompts.jsonl", &workload::mixed(6, 60, Sizes::Small)).unwrap();
+    imagemill.run(&["enqueue", "prompts.jsonl", "--batch", "many"]).await.unwrap().expect_code(0);
+    let mut fleet = Fleet::new(&world, &imagemill);
+    for _ in 0..4 {
+        fleet.start().unwrap();
+    }
+    fleet.all_begun(Duration::from_secs(30)).await.unwrap();
+    // One after the other stands still for a moment, between a claim and its create or anywhere else.
+    for turn in 0..20 {
+        let member = &fleet.members()[turn % 4].running;
+        member.signal(Signal::STOP);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        member.signal(Signal::CONT);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    fleet.finish(Duration::from_secs(60)).await.unwrap();
+    world.check_all_succeeded().await.unwrap();
+    let totals = world.simulator.totals();
+    assert_eq!(totals.throttled, Default::default(), "{totals:#?}");
 }

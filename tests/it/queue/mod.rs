@@ -135,6 +135,7 @@ fn ask(limits: AccountLimits) -> SubmitAsk {
         model: Model::Wan27Image,
         limits,
         send_within: Duration::from_secs(5),
+        lead: Duration::ZERO,
         probe_window: Duration::from_secs(40),
     }
 }

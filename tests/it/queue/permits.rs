@@ -1,9 +1,9 @@
 use std::time::{Duration, Instant};
 
-use job::{Event, Model};
-use queue::{AccountLimits, Call, Permit, Wait, WhyWait};
+use job::{Event, Job, Model};
+use queue::{AccountLimits, Allowed, Call, CreateTime, Permit, SubmitAsk, SubmitClaim, Wait, WhyWait};
 
-use super::{World, account, ask, fast};
+use super::{World, account, ask, attempt, fast};
 
 #[tokio::test]
 async fn many_workers_together_keep_an_accounts_rate() {
@@ -69,6 +69,44 @@ async fn the_create_rate_is_smoothed_below_its_figure() {
 }
 
 #[tokio::test]
+async fn creates_have_times_a_step_apart_whoever_claims_them_and_whoever_missed_one() {
+    let world = World::new().await;
+    world.enqueue("b", 3).await;
+    let limits = AccountLimits { create_per_second: 5.0, ..fast() };
+    let lead = Duration::from_millis(500);
+    let ask = SubmitAsk { lead, ..ask(limits) };
+    let claim = async |nonce: &str| match world.queue.claim_submit(&ask, nonce).await.unwrap() {
+        SubmitClaim::Claimed { job, send_at, .. } => Ok((job.id, send_at)),
+        SubmitClaim::Wait { why, wait } => Err((why, wait)),
+    };
+    let before = world.queue.now();
+    let first = claim("n1").await.unwrap();
+    assert!(first.1.duration_since(before).as_millis() >= 490, "what is prepared first takes its time");
+    assert_eq!(claim("n1").await.unwrap(), first, "a repeated claim has its first time");
+    // The next time is too far away, and this is told.
+    let second = loop {
+        match claim("n2").await {
+            Ok(second) => break second,
+            Err((WhyWait::Permit, Wait::For(wait))) => {
+                assert!(wait <= Duration::from_millis(111), "{wait:?}");
+                tokio::time::sleep(wait).await;
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    };
+    let apart = second.1.duration_since(first.1);
+    assert!(apart.as_micros() >= 210_526, "{apart:?}");
+    let time = async |within| {
+        let (queue, model) = (&world.queue, Model::Wan27Image);
+        queue.take_create_time(&account(), model, &limits, Duration::ZERO, within).await.unwrap()
+    };
+    assert!(matches!(time(Duration::from_millis(100)).await, CreateTime::Wait(_)));
+    let CreateTime::In(wait) = time(Duration::from_secs(5)).await else { panic!("there is time") };
+    let after = (world.queue.now() + wait).duration_since(second.1);
+    assert!((after.as_millis() - 210).abs() <= 5, "a step after the second claim: {after:?}");
+}
+
+#[tokio::test]
 async fn a_paused_account_gives_nothing_until_the_pause_is_over() {
     let world = World::new().await;
     world.enqueue("b", 1).await;
@@ -98,5 +136,51 @@ async fn the_days_images_are_a_stop_that_counts_what_is_under_way() {
     // An attempt that cost nothing gives its reservation back.
     world.queue.commit(&first, Event::NotSent, &world.rules, None).await.unwrap();
     assert!(world.claim_as(&ask(limits)).await.is_ok());
+    world.check().await;
+}
+
+#[tokio::test]
+async fn places_that_the_provider_refuses_are_given_up_by_every_worker_and_tried_again_after_a_quiet_time() {
+    let world = World::new().await;
+    world.enqueue("b", 12).await;
+    let limits = AccountLimits { in_flight: 3, queue_ahead: 4, ..fast() };
+    let mut rule = Allowed::default();
+    let mut claimed = Vec::new();
+    for _ in 0..6 {
+        claimed.push(world.claim_as(&ask(limits)).await.unwrap());
+    }
+    let lower = async |job: &Job| {
+        let at = attempt(job).claimed_at;
+        world.queue.lower_places(&account(), Model::Wan27Image, &limits, at).await.unwrap()
+    };
+    // Six are taken, the last is refused: as many may be as the rule says.
+    rule.lower(&limits, 6, world.queue.now(), world.queue.now());
+    assert_eq!((lower(&claimed[5]).await, rule.places(&limits)), (5, 5));
+    assert_eq!(lower(&claimed[4]).await, 5, "a create that was under way by then says nothing");
+    let status = world.queue.account_status(&account()).await.unwrap();
+    assert_eq!(status.places[&Model::Wan27Image], 5);
+    world.queue.commit(&claimed[5], Event::NotSent, &world.rules, None).await.unwrap();
+    assert_eq!(world.claim_as(&ask(limits)).await.unwrap_err().0, WhyWait::Slots);
+
+    // A minute without a refusal: one more is tried, and refused.
+    let mut connection = world.redis.connection().await.unwrap();
+    let mut make_quiet = async |by_ms: i64| {
+        let key = world.queue.keys().account(&account());
+        let field = format!("places_at:{}", Model::Wan27Image);
+        let _: i64 =
+            redis::cmd("HINCRBY").arg(key).arg(field).arg(-by_ms).query_async(&mut connection).await.unwrap();
+    };
+    make_quiet(60_000).await;
+    let tried = world.claim_as(&ask(limits)).await.unwrap();
+    assert_eq!(world.claim_as(&ask(limits)).await.unwrap_err().0, WhyWait::Slots, "one, not two");
+    assert_eq!(lower(&tried).await, 5, "back to where it was");
+    world.queue.commit(&tried, Event::NotSent, &world.rules, None).await.unwrap();
+    make_quiet(60_000).await;
+    assert_eq!(world.claim_as(&ask(limits)).await.unwrap_err().0, WhyWait::Slots, "the next wait is longer");
+    make_quiet(60_000).await;
+    assert!(world.claim_as(&ask(limits)).await.is_ok());
+    make_quiet(120_000).await;
+    assert!(world.claim_as(&ask(limits)).await.is_ok(), "up to the figure of the settings");
+    assert_eq!(world.claim_as(&ask(limits)).await.unwrap_err().0, WhyWait::Slots);
     world.check().await;
 }

@@ -120,14 +120,15 @@ impl ImageApi for DashScopeApi {
         // The client tells only that its gate refused: why, is kept here.
         let withheld = Arc::new(std::sync::OnceLock::new());
         let noted = withheld.clone();
+        let Gate { ready, pass } = gate;
         let gate = move || {
-            gate().map_err(|reason| {
+            pass().map_err(|reason| {
                 let text = reason.to_string();
                 let _ = noted.set(reason);
                 NotSent::new(text)
             })
         };
-        match client.create(&prepared, gate).await {
+        match client.create_when(&prepared, ready, gate).await {
             Ok(created) => Ok(Created { task: created.task_id, request_id: created.request_id }),
             Err(error) => Err(create_fault(error, withheld.get().copied())),
         }

@@ -15,11 +15,11 @@ use queue::{
     Retention, TaskOwner, Wait,
 };
 
-use crate::config::WorkerConfig;
+use crate::config::{AccountConfig, WorkerConfig};
 use crate::listings::{Heeded, ListTurn, Listed};
 use crate::ports::{
-    Beat, Became, Claimed, CommitFault, Jobs, JobsFault, Lease, Leftovers, Listings, OpenAttempt, PausedCall,
-    Permit, Recovery, Rescued, Rewritten, Sweep, Turn, Written,
+    Beat, Became, Claimed, CommitFault, CreateTime, Jobs, JobsFault, Lease, Leftovers, Listings, OpenAttempt,
+    PausedCall, Permit, Recovery, Rescued, Rewritten, Sweep, Turn, Written,
 };
 
 /// The most held jobs that are read for one question.
@@ -35,6 +35,8 @@ pub struct QueueJobs {
     rules: RwLock<Arc<Rules>>,
     retention: Retention,
     limits: HashMap<AccountName, AccountLimits>,
+    /// For creates.
+    by_model: HashMap<(AccountName, Model), AccountLimits>,
 }
 
 impl QueueJobs {
@@ -45,12 +47,22 @@ impl QueueJobs {
             .iter()
             .filter_map(|account| Some((account.name.clone(), query_limits(account.limits.values())?)))
             .collect();
+        let of_account = |account: &AccountConfig| {
+            let name = account.name.clone();
+            account.limits.clone().into_iter().map(move |(model, limits)| ((name.clone(), model), limits))
+        };
+        let by_model = config.accounts.iter().flat_map(of_account).collect();
         let (gate, rules) = (Gate::default(), RwLock::new(Arc::new(config.rules.clone())));
-        Self { queue, leases, gate, rules, retention: config.retention, limits }
+        Self { queue, leases, gate, rules, retention: config.retention, limits, by_model }
     }
 
     fn rules(&self) -> Arc<Rules> {
         self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn limits_of(&self, account: &AccountName, model: Model) -> Result<&AccountLimits, JobsFault> {
+        let limits = self.by_model.get(&(account.clone(), model));
+        limits.ok_or_else(|| JobsFault::UnknownAccount(account.clone()))
     }
 
     /// The same behind the gate of its worker: what is claimed here keeps that open.
@@ -143,6 +155,27 @@ impl Jobs for QueueJobs {
     async fn query_permit(&self, account: &AccountName) -> Result<Permit, JobsFault> {
         let limits = self.limits.get(account).ok_or_else(|| JobsFault::UnknownAccount(account.clone()))?;
         Ok(self.queue.take_permit(account, Call::Query, limits).await?)
+    }
+
+    async fn create_time(
+        &self,
+        account: &AccountName,
+        model: Model,
+        lead: Duration,
+        within: Duration,
+    ) -> Result<CreateTime, JobsFault> {
+        let limits = self.limits_of(account, model)?;
+        Ok(self.queue.take_create_time(account, model, limits, lead, within).await?)
+    }
+
+    async fn lower_places(
+        &self,
+        account: &AccountName,
+        model: Model,
+        claimed_at: Timestamp,
+    ) -> Result<u64, JobsFault> {
+        let limits = self.limits_of(account, model)?;
+        Ok(self.queue.lower_places(account, model, limits, claimed_at).await?)
     }
 
     async fn pause(

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::spacing::LATE_MAX;
 use crate::ports::Withheld;
 use crate::wire::{Create, OnTheWire};
 
@@ -21,6 +22,8 @@ pub(crate) struct GateFacts {
     pub(crate) renewal_age: Option<Duration>,
     /// How long ago that may be at most.
     pub(crate) renewal_age_max: Duration,
+    /// How late it is; `None` before its time.
+    pub(crate) late: Option<Duration>,
     /// Whether the worker is going down.
     pub(crate) stopping: bool,
 }
@@ -34,9 +37,10 @@ pub(crate) fn may_send(facts: GateFacts) -> Result<(), Withheld> {
         return Err(Withheld::TooLate);
     }
     match facts.renewal_age {
-        Some(age) if age < facts.renewal_age_max => Ok(()),
-        _ => Err(Withheld::StaleLease),
+        Some(age) if age < facts.renewal_age_max => {}
+        _ => return Err(Withheld::StaleLease),
     }
+    if facts.late.is_some_and(|late| late <= LATE_MAX) { Ok(()) } else { Err(Withheld::Missed) }
 }
 
 const OPEN: u8 = 0;
@@ -91,6 +95,7 @@ mod tests {
             send_within: Duration::from_secs(5),
             renewal_age: Some(Duration::from_secs(1)),
             renewal_age_max: Duration::from_secs(4),
+            late: Some(Duration::ZERO),
             stopping: false,
         }
     }
@@ -109,6 +114,9 @@ mod tests {
         assert_eq!(may_send(stale), Err(Withheld::StaleLease));
         assert_eq!(may_send(GateFacts { renewal_age: None, ..facts() }), Err(Withheld::StaleLease));
         assert_eq!(may_send(GateFacts { stopping: true, ..facts() }), Err(Withheld::Stopping));
+        for late in [None, Some(LATE_MAX + Duration::from_millis(1))] {
+            assert_eq!(may_send(GateFacts { late, ..facts() }), Err(Withheld::Missed), "{late:?}");
+        }
     }
 
     #[test]
@@ -133,14 +141,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_goes_out_past_a_limit(since in 0u64..20_000, age in proptest::option::of(0u64..20_000), stopping: bool) {
+        fn nothing_goes_out_past_a_limit(since in 0u64..20_000, age in proptest::option::of(0u64..20_000), late in proptest::option::of(0u64..100), stopping: bool) {
             let facts = GateFacts {
                 since_claim: Duration::from_millis(since),
                 renewal_age: age.map(Duration::from_millis),
+                late: late.map(Duration::from_millis),
                 stopping,
                 ..facts()
             };
-            let allowed = since <= 5_000 && age.is_some_and(|age| age < 4_000) && !stopping;
+            let allowed = since <= 5_000 && age.is_some_and(|age| age < 4_000)
+                && late.is_some_and(|late| late <= 20) && !stopping;
             prop_assert_eq!(may_send(facts).is_ok(), allowed);
         }
     }

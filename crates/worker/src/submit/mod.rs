@@ -10,6 +10,7 @@ mod inputs;
 mod keep;
 #[cfg(test)]
 mod reference_tests;
+pub(crate) mod spacing;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -17,21 +18,23 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dashscope::ImageRequest;
 use job::{
     AccountName, Action, Attempt, Event, Failure, FailureClass, Job, JobSpec, JobState, Model, Refusal,
 };
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use self::breakers::{Finding, turns};
 use self::gate::{GateFacts, Latch, may_send};
 use self::inputs::InputFault;
 pub(crate) use self::keep::keep_again;
+use self::spacing::late;
 pub(crate) use self::table::failure_class;
 use self::table::{Consequence, Rest, consequence, trouble};
 use crate::config::AccountConfig;
 use crate::env::Env;
 use crate::place::Place;
-use crate::ports::{CreateFault, Created, Gate, Lease, Withheld};
+use crate::ports::{CreateFault, CreateTime, Created, Gate, Lease, Withheld};
 use crate::streaks::Trouble;
 
 /// A claim for submit.
@@ -44,13 +47,36 @@ pub(crate) struct SubmitClaim {
     pub(crate) lease: Arc<dyn Lease>,
     /// When the claim was asked for, by the boot clock.
     pub(crate) claimed_at: Duration,
+    /// When its create is to be sent, by the boot clock.
+    pub(crate) send_at: Duration,
     /// Whether it goes through an open breaker: then what comes of it decides about that.
     pub(crate) probe: bool,
 }
 
+/// What a create's times are, by the boot clock.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    /// When the claim was asked for.
+    claimed_at: Duration,
+    /// When the way to this create began: with the claim, or with the question for another moment.
+    begun_at: Duration,
+    /// When the create is to be sent.
+    send_at: Duration,
+}
+
+impl Times {
+    /// How long the create may still be sent.
+    fn left(self, env: &Env) -> Duration {
+        env.config.send_within.saturating_sub(env.clock.elapsed().saturating_sub(self.claimed_at))
+    }
+}
+
+/// The shortest wait before another moment is asked for again. Source: ours.
+const SHORTEST: Duration = Duration::from_millis(5);
+
 /// Sends the create of one claim, and writes down what became of it.
 pub(crate) async fn run(env: &Env, claim: SubmitClaim) {
-    let SubmitClaim { job, spec, lease, claimed_at, probe } = claim;
+    let SubmitClaim { job, spec, lease, claimed_at, send_at, probe } = claim;
     let (Action::Submit, JobState::Submitting { attempt }) = (job.next_action(env.jobs.now()), &job.state)
     else {
         // A probe of it counts as lost when its window has passed.
@@ -61,7 +87,8 @@ pub(crate) async fn run(env: &Env, claim: SubmitClaim) {
     env.places.pass(Place::SubmitClaimed).await;
     let latch = Latch::default();
     let probe = probe.then(|| format!("{}:{}", job.id, attempt.number));
-    let event = match create(env, &job, attempt, spec, &lease, claimed_at, &latch).await {
+    let times = Times { claimed_at, begun_at: claimed_at, send_at };
+    let event = match create(env, &job, attempt, spec, &lease, times, &latch).await {
         Ok(created) => {
             env.streaks.end(&attempt.account, &Trouble::OF_CREATES);
             env.places.pass(Place::Answered).await;
@@ -89,11 +116,11 @@ async fn create(
     attempt: &Attempt,
     spec: Result<Arc<JobSpec>, String>,
     lease: &Arc<dyn Lease>,
-    claimed_at: Duration,
+    times: Times,
     latch: &Latch,
 ) -> Result<Created, Fruitless> {
     let spec = spec.map_err(|fault| Fruitless::unasked(local_failure("UnreadableSpec", fault)))?;
-    let left = env.config.send_within.saturating_sub(env.clock.elapsed().saturating_sub(claimed_at));
+    let left = times.left(env);
     let prepared = tokio::select! {
         biased;
         () = env.stop.cancelled() => return Err(Fruitless::unasked(Event::GivenBack)),
@@ -117,39 +144,101 @@ async fn create(
     let request = spec.request_with(images);
     env.places.pass(Place::BeforeSend).await;
 
-    let gate = gate(env, lease.clone(), claimed_at, latch.clone());
-    let answer = {
-        let call = env.api.create(&attempt.account, &request, gate);
-        tokio::pin!(call);
-        tokio::select! {
-            biased;
-            answer = &mut call => answer,
-            () = env.stop.cancelled() => match latch.close() {
-                true => Err(CreateFault::Withheld(Withheld::Stopping)),
-                // It is on the wire: its answer may be worth money.
-                false => call.await,
-            },
-        }
-    };
+    let answer = send(env, job.model, attempt, &request, lease, times, latch).await;
     match answer {
         Ok(created) => Ok(created),
         Err(fault) => Err(learn(env, job, attempt, fault).await),
     }
 }
 
-fn gate(env: &Env, lease: Arc<dyn Lease>, claimed_at: Duration, latch: Latch) -> Gate {
+/// Sends the create at its time; missed, at another. It is sent once: what was kept back was not sent.
+async fn send(
+    env: &Env,
+    model: Model,
+    attempt: &Attempt,
+    request: &ImageRequest,
+    lease: &Arc<dyn Lease>,
+    mut times: Times,
+    latch: &Latch,
+) -> Result<Created, CreateFault> {
+    loop {
+        let gate = gate(env, &attempt.account, lease.clone(), times, latch.clone());
+        let answer = {
+            let call = env.api.create(&attempt.account, request, gate);
+            tokio::pin!(call);
+            tokio::select! {
+                biased;
+                answer = &mut call => answer,
+                () = env.stop.cancelled() => match latch.close() {
+                    true => Err(CreateFault::Withheld(Withheld::Stopping)),
+                    // It is on the wire: its answer may be worth money.
+                    false => call.await,
+                },
+            }
+        };
+        if answer != Err(CreateFault::Withheld(Withheld::Missed)) {
+            return answer;
+        }
+        debug!(account = %attempt.account, "A create missed its moment, and takes another");
+        times.begun_at = env.clock.elapsed();
+        times.send_at = tokio::select! {
+            biased;
+            () = env.stop.cancelled() => return Err(CreateFault::Withheld(Withheld::Stopping)),
+            moment = next_moment(env, &attempt.account, model, times) => moment.map_err(CreateFault::Withheld)?,
+        };
+    }
+}
+
+/// Another moment at which the create may be sent, by the boot clock.
+async fn next_moment(
+    env: &Env,
+    account: &AccountName,
+    model: Model,
+    times: Times,
+) -> Result<Duration, Withheld> {
+    loop {
+        let left = times.left(env);
+        if left.is_zero() {
+            return Err(Withheld::TooLate);
+        }
+        match env.jobs.create_time(account, model, env.leads.get(account), left).await {
+            Ok(CreateTime::In(wait)) => return Ok(env.clock.elapsed() + wait),
+            Ok(CreateTime::Wait(wait)) if wait < left => tokio::time::sleep(wait.max(SHORTEST)).await,
+            Ok(CreateTime::Wait(_)) => return Err(Withheld::HeldBack),
+            Err(fault) => {
+                debug!(account = %account, error = &fault as &dyn std::error::Error, "No moment could be asked for");
+                return Err(Withheld::HeldBack);
+            }
+        }
+    }
+}
+
+fn gate(env: &Env, account: &AccountName, lease: Arc<dyn Lease>, times: Times, latch: Latch) -> Gate {
     let (clock, stop, wire) = (env.clock.clone(), env.stop.clone(), env.on_the_wire.share());
     let (send_within, renewal_age_max) = (env.config.send_within, env.config.renewal_age_max);
-    Box::new(move || {
-        may_send(GateFacts {
-            since_claim: clock.elapsed().saturating_sub(claimed_at),
-            send_within,
-            renewal_age: lease.age_of_renewal(),
-            renewal_age_max,
-            stopping: stop.is_cancelled(),
-        })?;
-        if latch.send(&wire) { Ok(()) } else { Err(Withheld::Stopping) }
-    })
+    let (leads, account) = (env.leads.clone(), account.clone());
+    let Times { claimed_at, begun_at, send_at } = times;
+    let moment = clock.clone();
+    Gate {
+        ready: Box::pin(async move {
+            leads.learn(&account, moment.elapsed().saturating_sub(begun_at));
+            while let Some(left) = send_at.checked_sub(moment.elapsed()).filter(|left| !left.is_zero()) {
+                tokio::time::sleep(left).await;
+            }
+        }),
+        pass: Box::new(move || {
+            let now = clock.elapsed();
+            may_send(GateFacts {
+                since_claim: now.saturating_sub(claimed_at),
+                send_within,
+                renewal_age: lease.age_of_renewal(),
+                renewal_age_max,
+                late: late(now, send_at),
+                stopping: stop.is_cancelled(),
+            })?;
+            if latch.send(&wire) { Ok(()) } else { Err(Withheld::Stopping) }
+        }),
+    }
 }
 
 /// What a create without a task means for the job; what it means for the account is done here.
@@ -160,7 +249,11 @@ async fn learn(env: &Env, job: &Job, attempt: &Attempt, fault: CreateFault) -> F
     let account = &attempt.account;
     let streak =
         trouble(&fault).map(|kind| env.streaks.add(account, kind, env.clock.elapsed(), env.chance.draw()));
-    let Consequence { event, rest, finding } = consequence(fault, job.model, streak);
+    let Consequence { event, mut rest, crowded, finding } = consequence(fault, job.model, streak);
+    if crowded && let Some(places) = lower_places(env, job, attempt).await {
+        // Who may still take a place waits for one. With a single place left somebody else fills the account.
+        rest = rest.filter(|_| places <= 1);
+    }
     if let Some(Rest { call, wait, why }) = rest {
         warn!(account = %account, wait_ms = wait.as_millis() as u64, "Creates of account {account} rest for {wait:?}: {why}");
         if let Err(fault) = env.jobs.pause(account, call, wait, &why).await {
@@ -184,6 +277,21 @@ fn elsewhere_at_once(accounts: &[AccountConfig], job: &Job, refused_by: &Account
             Event::Refused(Refusal { retry_after: Some(Duration::ZERO), ..refusal })
         }
         event => event,
+    }
+}
+
+/// Lowers the places of the account and model, for every worker: how many are left, if that could be said.
+async fn lower_places(env: &Env, job: &Job, attempt: &Attempt) -> Option<u64> {
+    let (account, model) = (&attempt.account, job.model);
+    match env.jobs.lower_places(account, model, attempt.claimed_at).await {
+        Ok(places) => {
+            info!(account = %account, places, "Account {account} takes at most {places} places for {model} for now: it may hold no more tasks");
+            Some(places)
+        }
+        Err(fault) => {
+            warn!(account = %account, error = &fault as &dyn std::error::Error, "The places could not be lowered");
+            None
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dashscope::error::ErrorClass;
+use dashscope::error::{ErrorClass, Throttle};
 use job::{Event, Failure, FailureClass, Model, Refusal};
 
 use super::breakers::Finding;
@@ -25,6 +25,9 @@ pub(crate) struct Consequence {
     pub(crate) event: Event,
     /// For the account's calls, for a moment.
     pub(crate) rest: Option<Rest>,
+    /// Whether the service holds too many tasks of the account: then fewer places may be taken, and where that can be, it is all
+    /// that has to rest.
+    pub(crate) crowded: bool,
     /// For the breakers of the account and the model.
     pub(crate) finding: Finding,
 }
@@ -41,30 +44,36 @@ pub(crate) struct Rest {
 /// The streak that a fault belongs to.
 pub(crate) fn trouble(fault: &CreateFault) -> Option<Trouble> {
     match fault {
-        CreateFault::Withheld(Withheld::Stopping) | CreateFault::Invalid { .. } => None,
+        CreateFault::Withheld(Withheld::Stopping | Withheld::Missed | Withheld::HeldBack)
+        | CreateFault::Invalid { .. } => None,
         // A connection that is never ready in time, or a lease that is never fresh, would cost a permit and a place every few
         // seconds, for nothing: it is as good as no connection.
         CreateFault::Withheld(Withheld::TooLate | Withheld::StaleLease)
         | CreateFault::NotConnected { .. } => Some(Trouble::Connection),
         CreateFault::Unknown { .. } => Some(Trouble::NoAnswer),
-        CreateFault::Refused(answer) => is_throttle(answer.class).then_some(Trouble::Throttled),
+        CreateFault::Refused(answer) => match answer.class {
+            ErrorClass::Throttled { kind: Throttle::Rate | Throttle::Concurrency } => {
+                Some(Trouble::Throttled)
+            }
+            ErrorClass::Throttled { .. } | ErrorClass::Capacity => Some(Trouble::Exhausted),
+            _ => None,
+        },
     }
-}
-
-fn is_throttle(class: ErrorClass) -> bool {
-    matches!(class, ErrorClass::Throttled { .. } | ErrorClass::Capacity)
 }
 
 /// What follows from `fault`. `streak` is what its [`trouble`] has earned so far.
 pub(crate) fn consequence(fault: CreateFault, model: Model, streak: Option<Pause>) -> Consequence {
-    let only = |event| Consequence { event, rest: None, finding: Finding::Nothing };
+    let only = |event| Consequence { event, rest: None, crowded: false, finding: Finding::Nothing };
     let not_ready = |code: &str, why: String| Consequence {
         event: Event::Refused(Refusal::ours(code, why.as_str())),
         rest: streak.map(|streak| Rest { call: PausedCall::Create, wait: streak.wait, why }),
+        crowded: false,
         finding: Finding::Nothing,
     };
     match fault {
-        CreateFault::Withheld(Withheld::Stopping) => only(Event::NotSent),
+        CreateFault::Withheld(Withheld::Stopping | Withheld::Missed | Withheld::HeldBack) => {
+            only(Event::NotSent)
+        }
         CreateFault::Withheld(Withheld::TooLate) => {
             not_ready("ConnectTooSlow", "no connection was ready in time".to_owned())
         }
@@ -85,7 +94,7 @@ pub(crate) fn consequence(fault: CreateFault, model: Model, streak: Option<Pause
                 _ => format!("{in_a_row} creates in a row got no answer ({cause})"),
             };
             let finding = Finding::NoAnswer { too_many: in_a_row >= NO_ANSWERS_MAX, why };
-            Consequence { event: Event::NoAnswer { cause }, rest: None, finding }
+            Consequence { event: Event::NoAnswer { cause }, rest: None, crowded: false, finding }
         }
         CreateFault::Refused(answer) => refused(answer, model, streak),
     }
@@ -95,38 +104,42 @@ fn refused(answer: Answer, model: Model, streak: Option<Pause>) -> Consequence {
     let why = format!("HTTP {} {}: {}", answer.http_status, answer.code, answer.message);
     let (class, asked) = (answer.class, answer.retry_after);
     let Answer { code, message, request_id, .. } = answer;
-    let refusal = |code: String, retry_after| {
-        Event::Refused(Refusal {
-            code,
-            message: message.clone(),
-            request_id: request_id.clone(),
-            retry_after,
-        })
+    let refused = |code: String, retry_after, account_waits| {
+        let (message, request_id) = (message.clone(), request_id.clone());
+        Event::Refused(Refusal { code, message, request_id, retry_after, account_waits })
     };
+    let refusal = |code: String| refused(code, None, false);
     match class {
         // Not a throttle that passes but a plan that is used up: no job is to sleep for weeks.
         ErrorClass::Throttled { .. } | ErrorClass::Capacity if asked.is_some_and(|wait| wait > PAUSE_MAX) => {
             let finding = Finding::ModelAtFault { code: code.clone(), why, wait_min: PAUSE_MAX };
-            Consequence { event: refusal(code, None), rest: None, finding }
+            Consequence { event: refusal(code), rest: None, crowded: false, finding }
         }
         ErrorClass::Throttled { .. } | ErrorClass::Capacity => {
             let wait = asked.or(streak.map(|streak| streak.wait)).unwrap_or(Duration::from_secs(1));
             let rest = Some(Rest { call: PausedCall::CreateModel(model), wait, why });
+            // An end to the wait that was asked for is an end of the trouble, whatever its kind.
+            let crowded = class == ErrorClass::Throttled { kind: Throttle::Concurrency } && asked.is_none();
             // Who is throttled is let in.
-            Consequence { event: refusal(code, asked), rest, finding: Finding::Works }
+            Consequence { event: refused(code, asked, true), rest, crowded, finding: Finding::Works }
         }
         ErrorClass::AccountFault { .. } | ErrorClass::AccessDenied => {
             let finding = Finding::AccountAtFault { code: code.clone(), why };
-            Consequence { event: refusal(code, None), rest: None, finding }
+            Consequence { event: refusal(code), rest: None, crowded: false, finding }
         }
         ErrorClass::ModelNotOpened | ErrorClass::NotFound => {
             let finding = Finding::ModelAtFault { code: code.clone(), why, wait_min: Duration::ZERO };
-            Consequence { event: refusal(code, None), rest: None, finding }
+            Consequence { event: refusal(code), rest: None, crowded: false, finding }
         }
         // The other classes speak of the job.
         _ => {
             let failure = Failure { class: failure_class(class), code, message, request_id };
-            Consequence { event: Event::Rejected(failure), rest: None, finding: Finding::Works }
+            Consequence {
+                event: Event::Rejected(failure),
+                rest: None,
+                crowded: false,
+                finding: Finding::Works,
+            }
         }
     }
 }
@@ -146,7 +159,7 @@ pub(crate) fn failure_class(class: ErrorClass) -> FailureClass {
 
 #[cfg(test)]
 mod tests {
-    use dashscope::error::{AccountFault, Throttle};
+    use dashscope::error::AccountFault;
 
     use super::*;
 
@@ -170,9 +183,13 @@ mod tests {
 
     #[test]
     fn a_throttled_create_spends_no_attempt_and_rests_the_model() {
-        for class in [ErrorClass::Throttled { kind: Throttle::Rate }, ErrorClass::Capacity] {
-            let Consequence { event, rest, finding } = of(429, class, "Throttling");
+        let kinds = [Throttle::Rate, Throttle::Burst, Throttle::Concurrency, Throttle::Quota];
+        let classes = kinds.map(|kind| ErrorClass::Throttled { kind });
+        for class in classes.into_iter().chain([ErrorClass::Capacity]) {
+            let Consequence { event, rest, crowded, finding } = of(429, class, "Throttling");
+            assert_eq!(crowded, class == ErrorClass::Throttled { kind: Throttle::Concurrency });
             let Event::Refused(refusal) = event else { panic!("{event:?}") };
+            assert!(refusal.account_waits, "the job keeps its turn");
             assert_eq!((refusal.code.as_str(), refusal.message.as_str()), ("Throttling", "said why"));
             assert_eq!((refusal.request_id.as_deref(), refusal.retry_after), (Some("r-1"), None));
             let rest = rest.unwrap();
@@ -192,7 +209,8 @@ mod tests {
             assert_eq!(granted.rest.unwrap().wait, Duration::from_secs(seconds));
         }
         refusal.retry_after = Some(Duration::from_secs(1_850_000));
-        let Consequence { event, rest, finding } = consequence(CreateFault::Refused(refusal), MODEL, None);
+        let Consequence { event, rest, finding, .. } =
+            consequence(CreateFault::Refused(refusal), MODEL, None);
         assert!(matches!(event, Event::Refused(Refusal { retry_after: None, .. })), "{event:?}");
         assert_eq!(rest, None);
         assert!(matches!(finding, Finding::ModelAtFault { wait_min: PAUSE_MAX, .. }), "{finding:?}");
@@ -203,7 +221,7 @@ mod tests {
         let kinds = [AccountFault::Key, AccountFault::Overdue, AccountFault::Plan, AccountFault::Workspace];
         let classes = kinds.map(|kind| ErrorClass::AccountFault { kind });
         for class in classes.into_iter().chain([ErrorClass::AccessDenied]) {
-            let Consequence { event, rest, finding } = of(401, class, "InvalidApiKey");
+            let Consequence { event, rest, finding, .. } = of(401, class, "InvalidApiKey");
             assert!(matches!(event, Event::Refused(_)), "{event:?}");
             assert_eq!(rest, None);
             let why = "HTTP 401 InvalidApiKey: said why".to_owned();
@@ -259,7 +277,10 @@ mod tests {
         let stopping = CreateFault::Withheld(Withheld::Stopping);
         assert_eq!(trouble(&stopping), None);
         let kept = consequence(stopping, MODEL, None);
-        assert_eq!(kept, Consequence { event: Event::NotSent, rest: None, finding: Finding::Nothing });
+        assert_eq!(
+            kept,
+            Consequence { event: Event::NotSent, rest: None, crowded: false, finding: Finding::Nothing }
+        );
         let fault = CreateFault::NotConnected { message: "connection refused".into() };
         assert_eq!(trouble(&fault), Some(Trouble::Connection));
         let streak = Pause { in_a_row: 4, wait: Duration::from_secs(8) };

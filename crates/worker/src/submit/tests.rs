@@ -9,7 +9,7 @@ use job::{Event, FailureClass, InputImage, Job, JobSpec, JobState, Rules, StateN
 
 use super::{SubmitClaim, run};
 use crate::config::InputTransport;
-use crate::ports::{Answer, CallFault, CreateFault, PausedCall, Turn};
+use crate::ports::{Answer, CallFault, CreateFault, CreateTime, PausedCall, Turn};
 use crate::testing::{CreateAct, FakeLease, World, fresh_lease, start};
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n...";
@@ -20,6 +20,7 @@ fn claim(job: &Job, spec: &Arc<JobSpec>) -> SubmitClaim {
         spec: Ok(spec.clone()),
         lease: fresh_lease(),
         claimed_at: Duration::ZERO,
+        send_at: Duration::ZERO,
         probe: false,
     }
 }
@@ -70,6 +71,30 @@ async fn a_claim_that_is_too_old_or_lost_sends_nothing() {
         assert!(world.api.log().is_empty());
         assert_eq!(state(&world, &job), StateName::Queued);
     }
+}
+
+#[tokio::test]
+async fn a_create_that_missed_its_moment_is_sent_at_another_and_once() {
+    let world = World::new();
+    let (job, spec) = world.submitting(1);
+    // It was paused for a while between claim and send.
+    world.clock.advance(Duration::from_millis(300));
+    world.jobs.on_create_time(CreateTime::Wait(Duration::from_millis(10)));
+    world.api.on_create(CreateAct::Answer(Ok("t1")));
+    run(&world.env, claim(&job, &spec)).await;
+    assert_eq!((state(&world, &job), world.api.log()), (StateName::Polling, vec!["create".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_create_that_missed_its_moment_and_gets_no_other_goes_back_without_a_word_about_the_network() {
+    let world = World::new();
+    let (job, spec) = world.submitting(1);
+    world.clock.advance(Duration::from_millis(300));
+    world.jobs.on_create_time(CreateTime::Wait(Duration::from_secs(60)));
+    run(&world.env, claim(&job, &spec)).await;
+    assert_eq!(world.jobs.events(), ["NotSent"]);
+    assert!(world.api.log().is_empty() && world.jobs.pauses().is_empty());
+    assert_eq!(state(&world, &job), StateName::Queued);
 }
 
 #[tokio::test]

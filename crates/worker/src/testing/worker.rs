@@ -119,6 +119,7 @@ impl TestWorker {
             put_off: Notify::new(),
             streaks: Streaks::default(),
             query_probes: QueryProbes::default(),
+            leads: Arc::default(),
             on_the_wire: OnTheWire::new(),
             durations: KnownDurations::default(),
             polls_due: Wake::new(),
@@ -165,9 +166,10 @@ impl Stage {
         let mut seen = 0;
         let config = &self.env.config;
         let (send_within, probe_window) = (config.send_within, config.probe_window());
-        let ask = SubmitAsk { account, model, send_within, probe_window };
+        let mut ask = SubmitAsk { account, model, send_within, lead: Duration::ZERO, probe_window };
         while !self.env.stop.is_cancelled() {
             let pass = self.gate.enter().await;
+            ask.lead = self.env.leads.get(&ask.account);
             let (asked_at, nonce) = (self.env.clock.elapsed(), self.jobs.nonce());
             let claimed = loop {
                 match self.jobs.claim_submit(&ask, nonce).await {
@@ -177,11 +179,12 @@ impl Stage {
                 }
             };
             match claimed {
-                SubmitClaimed::Claimed { claim, probe } => {
+                SubmitClaimed::Claimed { claim, send_in, probe } => {
                     let (job, spec) = *claim;
+                    let send_at = self.env.clock.elapsed() + send_in;
                     let lease = Arc::new(self.jobs.leases.guard(&job, asked_at));
                     let spec = Ok(Arc::new(spec));
-                    let claim = SubmitClaim { job, spec, lease, claimed_at: asked_at, probe };
+                    let claim = SubmitClaim { job, spec, lease, claimed_at: asked_at, send_at, probe };
                     let env = self.env.clone();
                     self.process.spawn(async move {
                         submit::run(&env, claim).await;

@@ -8,7 +8,8 @@ use std::time::Duration;
 use dashscope::client::{Client, CreateTaskError, PreparedCreate};
 use dashscope::{Model, TaskId};
 use job::{AccountName, Micros};
-use queue::{AccountLimits, AccountStatus, Call, Permit, Queue};
+use queue::{AccountLimits, AccountStatus, Call, CreateTime, Permit, Queue};
+use tokio::time::Instant;
 
 use super::advice::{hint_of, with_hint};
 use super::reached::LOOK_FIRST;
@@ -16,6 +17,9 @@ use crate::app::{App, queue_failure};
 use crate::exit_code;
 use crate::failure::Failure;
 use crate::output::words::{count, counted, span};
+
+/// How long after its permit a create goes out: it is announced, and a connection is opened. Source: ours.
+const LEAD: Duration = Duration::from_millis(300);
 
 /// A client of an account, and what it may do.
 pub(super) struct Caller<'a> {
@@ -42,7 +46,7 @@ impl Caller<'_> {
         within_daily_stop(self.account, most, &status, images)
     }
 
-    /// Makes the paid call, once. `sending` is told right before it, `created` right after it.
+    /// Makes the paid call, once, at `send_at`. `sending` is told right before it, `created` right after it.
     ///
     /// Where workers share the account they are told before it and after it: a task that none of them knows must not be taken
     /// for one of their jobs.
@@ -54,6 +58,7 @@ impl Caller<'_> {
         &self,
         prepared: &PreparedCreate,
         model: Model,
+        send_at: Instant,
         sending: impl FnOnce(),
         created: impl FnOnce(&TaskId),
     ) -> Result<TaskId, Failure> {
@@ -66,7 +71,8 @@ impl Caller<'_> {
             }
         };
         sending();
-        let result = self.client.create(prepared, || Ok(())).await.map(|answer| answer.task_id);
+        let ready = tokio::time::sleep_until(send_at);
+        let result = self.client.create_when(prepared, ready, || Ok(())).await.map(|answer| answer.task_id);
         if let Ok(task) = &result {
             created(task);
         }
@@ -101,27 +107,47 @@ impl Caller<'_> {
         }
     }
 
-    /// Waits for leave to call, where limits are shared.
+    /// When the create may be sent, where limits are shared: waits until that is near.
     ///
     /// # Errors
     ///
     /// Redis cannot be asked.
-    pub(super) async fn permit(&self, app: &App, call: Call) -> Result<(), Failure> {
+    pub(super) async fn create_time(&self, app: &App, model: Model) -> Result<Instant, Failure> {
+        let Some(queue) = &self.queue else { return Ok(Instant::now()) };
+        let mut said = false;
+        loop {
+            let time = queue.take_create_time(self.account, model, &self.limits, LEAD, 2 * LEAD).await;
+            match time.map_err(|error| queue_failure(error, "take a permit"))? {
+                CreateTime::In(wait) => return Ok(Instant::now() + wait),
+                CreateTime::Wait(wait) => self.wait(app, wait, &mut said).await,
+            }
+        }
+    }
+
+    /// Waits for leave to ask, where limits are shared.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be asked.
+    pub(super) async fn query_permit(&self, app: &App) -> Result<(), Failure> {
         let Some(queue) = &self.queue else { return Ok(()) };
         let mut said = false;
         loop {
-            let wait = queue.take_permit(self.account, call, &self.limits).await;
-            let wait = match wait.map_err(|error| queue_failure(error, "take a permit"))? {
+            let permit = queue.take_permit(self.account, Call::Query, &self.limits).await;
+            match permit.map_err(|error| queue_failure(error, "take a permit"))? {
                 // A probe's answer is for the workers to judge: this one only counts as lost.
                 Permit::Granted | Permit::Probe => return Ok(()),
-                Permit::Wait(wait) => wait,
-            };
-            if wait > Duration::from_secs(2) && !said {
-                app.out.note(&format!("waiting for the account's limits, about {}", span(wait)));
-                said = true;
+                Permit::Wait(wait) => self.wait(app, wait, &mut said).await,
             }
-            tokio::time::sleep(wait.min(Duration::from_secs(5))).await;
         }
+    }
+
+    async fn wait(&self, app: &App, wait: Duration, said: &mut bool) {
+        if wait > Duration::from_secs(2) && !*said {
+            app.out.note(&format!("waiting for the account's limits, about {}", span(wait)));
+            *said = true;
+        }
+        tokio::time::sleep(wait.min(Duration::from_secs(5))).await;
     }
 }
 

@@ -6,7 +6,6 @@ use dashscope::client::CallError;
 use dashscope::response::TaskReport;
 use dashscope::{TaskId, TaskStatus};
 use job::{Asked, Rules, TaskPhase};
-use queue::Call;
 use rand::RngExt as _;
 
 use super::advice::{hint_of, with_hint};
@@ -40,7 +39,7 @@ pub(super) async fn follow(
             rng.random(),
         ))
         .await;
-        caller.permit(app, Call::Query).await?;
+        caller.query_permit(app).await?;
         let report = match caller.client.fetch_task(task).await {
             Ok(report) => report,
             // The task is paid for: what may pass is waited out.

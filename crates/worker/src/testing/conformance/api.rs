@@ -11,7 +11,7 @@ use job::{AccountName, TaskId};
 
 use super::jobs::PICTURES;
 use super::{Statement, statements};
-use crate::ports::{CallFault, CreateFault, ImageApi, Withheld};
+use crate::ports::{CallFault, CreateFault, Gate, ImageApi, Withheld};
 
 /// A provider under the statements. It processes one task at a time, or starts none at once: a second one waits for a while.
 #[async_trait]
@@ -37,7 +37,7 @@ fn account() -> AccountName {
 async fn create(bench: &dyn ApiBench, images: u8) -> TaskId {
     let mut request = ImageRequest::new(PICTURES, "a lighthouse at dusk");
     request.n = images;
-    bench.api().create(&account(), &request, Box::new(|| Ok(()))).await.unwrap().task
+    bench.api().create(&account(), &request, Gate::now(|| Ok(()))).await.unwrap().task
 }
 
 /// The task once it is over.
@@ -73,7 +73,7 @@ async fn a_task_is_listed_and_brings_what_was_asked_for(bench: &dyn ApiBench) {
 
 async fn a_shut_gate_sends_nothing(bench: &dyn ApiBench) {
     let request = ImageRequest::new(PICTURES, "a lighthouse at dusk");
-    let kept_back = bench.api().create(&account(), &request, Box::new(|| Err(Withheld::TooLate))).await;
+    let kept_back = bench.api().create(&account(), &request, Gate::now(|| Err(Withheld::TooLate))).await;
     assert_eq!(kept_back, Err(CreateFault::Withheld(Withheld::TooLate)));
     assert!(listed(bench).await.is_empty());
 }

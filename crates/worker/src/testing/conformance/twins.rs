@@ -76,7 +76,7 @@ impl JobsBench for Queue {
     async fn claim_submit(&self) -> Option<Job> {
         let account: AccountName = "main".parse().expect("a word is a name");
         let (send_within, probe_window) = (Duration::ZERO, Duration::from_secs(1));
-        let ask = SubmitAsk { account, model: PICTURES, send_within, probe_window };
+        let ask = SubmitAsk { account, model: PICTURES, send_within, lead: Duration::ZERO, probe_window };
         let nonce = self.0.nonce();
         let claimed = self.0.claim_submit(&ask, nonce).await;
         match claimed.expect("the twin is never away here") {

@@ -82,7 +82,7 @@ impl ImageApi for FakeApi {
             self.passed.notify_one();
             std::future::pending::<()>().await;
         }
-        gate().map_err(CreateFault::Withheld)?;
+        gate.go().await.map_err(CreateFault::Withheld)?;
         self.note("create".to_owned());
         self.sent.lock().unwrap().push(request.images.clone());
         self.passed.notify_one();

@@ -1,6 +1,6 @@
 //! The queue's twin.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use tokio::sync::Notify;
 
 use crate::listings::{Heeded, ListTurn, Listed};
 use crate::ports::{
-    Beat, Became, Claimed, CommitFault, Jobs, JobsFault, Leftovers, Listings, OpenAttempt, PausedCall,
-    Permit, Recovery, Rescued, Rewritten, Sweep, Turn, Written,
+    Beat, Became, Claimed, CommitFault, CreateTime, Jobs, JobsFault, Leftovers, Listings, OpenAttempt,
+    PausedCall, Permit, Recovery, Rescued, Rewritten, Sweep, Turn, Written,
 };
 
 pub(crate) struct FakeJobs {
@@ -41,6 +41,8 @@ struct State {
     open: Vec<OpenAttempt>,
     placed: Vec<JobId>,
     pauses: Vec<(PausedCall, Duration, String)>,
+    create_times: VecDeque<CreateTime>,
+    places: u64,
     turns: Vec<(PausedCall, Option<String>, Turn)>,
     events: Vec<&'static str>,
     permits: u32,
@@ -63,6 +65,8 @@ impl FakeJobs {
             open: Vec::new(),
             placed: Vec::new(),
             pauses: Vec::new(),
+            create_times: VecDeque::new(),
+            places: 3,
             turns: Vec::new(),
             events: Vec::new(),
             permits: 0,
@@ -155,6 +159,11 @@ impl FakeJobs {
 
     pub(crate) fn outcome(&self, id: JobId) -> Option<Outcome> {
         self.state.lock().unwrap().outcomes.get(&id).cloned()
+    }
+
+    /// Answers the next question for another moment with this; otherwise it is now.
+    pub(crate) fn on_create_time(&self, time: CreateTime) {
+        self.state.lock().unwrap().create_times.push_back(time);
     }
 
     pub(crate) fn pauses(&self) -> Vec<(PausedCall, Duration, String)> {
@@ -256,6 +265,23 @@ impl Jobs for FakeJobs {
     async fn query_permit(&self, _: &AccountName) -> Result<Permit, JobsFault> {
         self.state.lock().unwrap().permits += 1;
         Ok(Permit::Granted)
+    }
+
+    async fn create_time(
+        &self,
+        _: &AccountName,
+        _: Model,
+        _: Duration,
+        _: Duration,
+    ) -> Result<CreateTime, JobsFault> {
+        let next = self.state.lock().unwrap().create_times.pop_front();
+        Ok(next.unwrap_or(CreateTime::In(Duration::ZERO)))
+    }
+
+    async fn lower_places(&self, _: &AccountName, _: Model, _: Timestamp) -> Result<u64, JobsFault> {
+        let mut state = self.state.lock().unwrap();
+        state.places = state.places.saturating_sub(1).max(1);
+        Ok(state.places)
     }
 
     async fn pause(

@@ -113,6 +113,7 @@ impl World {
             put_off: Notify::new(),
             streaks: Streaks::default(),
             query_probes: QueryProbes::default(),
+            leads: Arc::default(),
             on_the_wire: OnTheWire::new(),
             durations: KnownDurations::default(),
             polls_due: Wake::new(),

@@ -78,7 +78,7 @@ impl ImageApi for TwinApi {
         // The connection.
         let half = self.half_way().await;
         self.process.runs().await;
-        gate().map_err(CreateFault::Withheld)?;
+        gate.go().await.map_err(CreateFault::Withheld)?;
         let act = self.faults.at(Hook::Create);
         match &act {
             Some(Act::NoConnection) => {

@@ -38,6 +38,12 @@ impl Holds {
         (over > now).then(|| until(now, over))
     }
 
+    /// How long the call is paused, whatever its breaker says.
+    pub(crate) fn paused(&self, call: PausedCall, now: Timestamp) -> Option<Duration> {
+        let over = self.pauses.iter().find(|(known, over)| *known == call && *over > now)?.1;
+        Some(until(now, over))
+    }
+
     /// Something goes out: it is the probe of what is open, if anything is.
     pub(crate) fn go_out(&mut self, calls: &[PausedCall], probe: &str, answered_by: Timestamp) -> bool {
         let mut is_probe = false;

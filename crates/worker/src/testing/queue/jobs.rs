@@ -14,8 +14,8 @@ use queue::{Sweep, TaskOwner};
 use super::{Call, Due, DueClaimed, Seen, SubmitAsk, SubmitClaimed, TwinQueue, away};
 use crate::chance::Chance;
 use crate::ports::{
-    Beat, Became, Claimed, CommitFault, Jobs, JobsFault, OpenAttempt, PausedCall, Permit, Recovery, Rescued,
-    Rewritten, Turn, Written,
+    Beat, Became, Claimed, CommitFault, CreateTime, Jobs, JobsFault, OpenAttempt, PausedCall, Permit,
+    Recovery, Rescued, Rewritten, Turn, Written,
 };
 use crate::testing::fault::{Act, Faults, Hook};
 use crate::testing::leases::TwinLeases;
@@ -197,6 +197,33 @@ impl Jobs for TwinJobs {
         let permit = self.queue.store().query_permit(now, &self.queue.limits, "permit");
         self.answer().await;
         Ok(permit)
+    }
+
+    async fn create_time(
+        &self,
+        _: &AccountName,
+        model: Model,
+        lead: Duration,
+        _: Duration,
+    ) -> Result<CreateTime, JobsFault> {
+        self.ask().await?;
+        let (now, rate) = (self.queue.time.now(), self.queue.limits.create_per_second);
+        let time = self.queue.store().create_time(model, rate, lead, now);
+        self.answer().await;
+        Ok(time)
+    }
+
+    async fn lower_places(
+        &self,
+        account: &AccountName,
+        model: Model,
+        claimed_at: Timestamp,
+    ) -> Result<u64, JobsFault> {
+        self.ask().await?;
+        let now = self.queue.time.now();
+        let places = self.queue.store().lower_places(account, model, &self.queue.limits, claimed_at, now);
+        self.answer().await;
+        Ok(places)
     }
 
     async fn pause(

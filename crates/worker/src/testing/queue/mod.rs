@@ -142,6 +142,8 @@ pub(crate) enum SubmitClaimed {
     /// A job, with its attempt written down.
     Claimed {
         claim: Box<(Job, JobSpec)>,
+        /// How long until its create is to be sent.
+        send_in: Duration,
         /// Whether it goes through an open breaker.
         probe: bool,
     },
@@ -156,6 +158,8 @@ pub(crate) struct SubmitAsk {
     pub(crate) model: Model,
     /// How long after the claim the create may be sent.
     pub(crate) send_within: Duration,
+    /// How long after the claim the create can go out at the earliest.
+    pub(crate) lead: Duration,
     /// How long after the claim a probe is answered at the latest.
     pub(crate) probe_window: Duration,
 }

@@ -6,14 +6,14 @@ use std::time::Duration;
 use job::{
     AccountName, Event, Job, JobId, JobSpec, JobState, Model, Outcome, Rules, StateName, TaskId, Timestamp,
 };
-use queue::AccountLimits;
+use queue::{AccountLimits, Allowed, Pacer};
 
 use super::books::Books;
 use super::breaker::Holds;
 use super::lineage::{Lineage, Seen};
 use super::listings::Moved;
 use super::{Call, Due, DueClaimed, LEASE, SubmitAsk, SubmitClaimed, until};
-use crate::ports::{CommitFault, OpenAttempt, PausedCall, Permit, Written};
+use crate::ports::{CommitFault, CreateTime, OpenAttempt, PausedCall, Permit, Written};
 
 /// How long after its permit a query that probes is answered at the latest. Source: that of the real queue.
 const QUERY_PROBE_WINDOW: Duration = Duration::from_secs(60);
@@ -63,7 +63,10 @@ pub(crate) struct Store {
     /// Answers of claims, by nonce: a repeat gets the same.
     replies: BTreeMap<u64, Vec<JobId>>,
     pub(crate) holds: Holds,
-    next_create: Option<Timestamp>,
+    pacer: Pacer,
+    allowed: Allowed,
+    /// When the creates of claims are to be sent, by nonce.
+    send_at: BTreeMap<u64, Timestamp>,
     next_query: Option<Timestamp>,
     pub(crate) timeline: Vec<Moment>,
     pub(super) nonces: u64,
@@ -165,6 +168,37 @@ impl Store {
         if probes { Permit::Probe } else { Permit::Granted }
     }
 
+    /// `lower_places.lua`.
+    pub(crate) fn lower_places(
+        &mut self,
+        account: &AccountName,
+        model: Model,
+        limits: &AccountLimits,
+        claimed_at: Timestamp,
+        now: Timestamp,
+    ) -> u64 {
+        let used = self.placed(account, model).len() as u64;
+        self.allowed.lower(limits, used, claimed_at, now);
+        self.allowed.places(limits)
+    }
+
+    /// `take_permit.lua`, for a create that missed its moment.
+    pub(crate) fn create_time(
+        &mut self,
+        model: Model,
+        per_second: f64,
+        lead: Duration,
+        now: Timestamp,
+    ) -> CreateTime {
+        if let Some(wait) = self.holds.paused(PausedCall::CreateModel(model), now) {
+            return CreateTime::Wait(wait);
+        }
+        match self.pacer.take(now, per_second, lead) {
+            Ok(at) => CreateTime::In(until(now, at)),
+            Err(wait) => CreateTime::Wait(wait),
+        }
+    }
+
     /// `claim_submit.lua`.
     pub(crate) fn claim_submit(
         &mut self,
@@ -183,7 +217,9 @@ impl Store {
                 before.iter().filter_map(|id| self.records.get(id)).find(|record| record.nonce == nonce);
             return same.map_or(SubmitClaimed::Wait(Some(Duration::ZERO)), |record| {
                 let (job, spec) = (record.job.clone(), record.spec.clone());
+                let send_at = self.send_at.get(&nonce).copied().unwrap_or(now);
                 SubmitClaimed::Claimed {
+                    send_in: until(now, send_at),
                     probe: self.holds.is_out(&token(&job)),
                     claim: Box::new((job, spec)),
                 }
@@ -205,13 +241,16 @@ impl Store {
         else {
             return SubmitClaimed::Wait(None);
         };
-        if self.placed(account, model).len() >= (limits.in_flight + limits.queue_ahead) as usize {
+        let (used, mut allowed) = (self.placed(account, model).len() as u64, self.allowed);
+        if !allowed.take(limits, used, now) {
             return SubmitClaimed::Wait(None);
         }
-        if let Some(next) = self.next_create.filter(|next| *next > now) {
-            return SubmitClaimed::Wait(Some(until(now, next)));
-        }
-        self.next_create = Some(now + Duration::from_secs_f64(1.0 / limits.create_per_second));
+        let send_at = match self.pacer.take(now, limits.create_per_second, ask.lead) {
+            Ok(send_at) => send_at,
+            Err(wait) => return SubmitClaimed::Wait(Some(wait)),
+        };
+        self.allowed = allowed;
+        self.send_at.insert(nonce, send_at);
         self.replies.insert(nonce, vec![id]);
         let Some(record) = self.records.get_mut(&id) else { return SubmitClaimed::Wait(None) };
         record.job = record.job.begin_attempt(account.clone(), now, now + ask.send_within);
@@ -220,7 +259,7 @@ impl Store {
         self.lineage.count(nonce, self.run);
         let (job, spec) = (record.job.clone(), record.spec.clone());
         let probe = self.holds.go_out(&calls, &token(&job), now + ask.probe_window);
-        SubmitClaimed::Claimed { claim: Box::new((job, spec)), probe }
+        SubmitClaimed::Claimed { claim: Box::new((job, spec)), send_in: until(now, send_at), probe }
     }
 
     /// `claim_due.lua`.

@@ -1,0 +1,166 @@
+//! When a create goes out: at the time of its permit, or not before it has another.
+//!
+//! The permit of a claim is for a time, a little ahead. The worker prepares, opens the connection, and sends at that time. What
+//! is late by more than a little takes a new time first: sent late, it could stand in one second with the five after it, and the
+//! service counts 5 in any second. So no delay of a worker, however long, bunches creates; what remains is the way to the service,
+//! and a pause between the last look at the clock and the write.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use job::AccountName;
+
+/// How late a create may go out.
+///
+/// At 0.95 of a rate, as many steps as the rate allows in a second take 52 ms longer than that second, whatever the rate: all of
+/// this lateness, of differences between the ways to the service and of errors of clocks must fit into it. Source: ours; a busy
+/// machine wakes within 20 ms, and more than half of the room is left to the ways.
+pub(crate) const LATE_MAX: Duration = Duration::from_millis(20);
+
+/// The lead before anything was learned. Source: ours; two round trips across a continent.
+const LEAD_FIRST: Duration = Duration::from_millis(100);
+
+/// The longest lead. Source: ours; within the 5 s in which a claim may be sent, so that the slowest line that gets anything out at
+/// all has a moment that it can meet. A place at the provider is taken that long before it is used.
+const LEAD_MAX: Duration = Duration::from_secs(3);
+
+/// Added to what was learned: the next one may take a little longer. Source: ours.
+const LEAD_MARGIN: Duration = Duration::from_millis(5);
+
+/// How late a create would be now; `None` before its time.
+pub(crate) fn late(now: Duration, send_at: Duration) -> Option<Duration> {
+    now.checked_sub(send_at)
+}
+
+/// How long it takes, lately, from a claim until the connection of its create is open, by account.
+#[derive(Debug, Default)]
+pub(crate) struct Leads(Mutex<HashMap<AccountName, Duration>>);
+
+impl Leads {
+    /// How long before its create a job should be claimed.
+    pub(crate) fn get(&self, account: &AccountName) -> Duration {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(account).copied();
+        let lead = known.map_or(LEAD_FIRST, |took| took + took / 4 + LEAD_MARGIN);
+        lead.min(LEAD_MAX)
+    }
+
+    /// It took so long: a slow one counts at once, quick ones little by little.
+    pub(crate) fn learn(&self, account: &AccountName, took: Duration) {
+        let mut leads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = leads.entry(account.clone()).or_insert(took);
+        *known = if took >= *known { took.min(LEAD_MAX) } else { *known - (*known - took) / 16 };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use job::Timestamp;
+    use proptest::prelude::*;
+    use queue::Pacer;
+
+    use super::*;
+
+    /// A worker's delays between a claim and the look at the clock, in ms.
+    fn delays() -> impl Strategy<Value = Vec<u64>> {
+        prop::collection::vec(prop_oneof![8 => 0u64..30, 3 => 30u64..300, 1 => 300u64..3_000], 20..120)
+    }
+
+    /// Workers that claim, prepare, look at the clock, and send or take another time.
+    struct Run {
+        pacer: Pacer,
+        rate: usize,
+        delays: Vec<u64>,
+        leads: Vec<u64>,
+        /// When which create is looked at next, and the time that it has.
+        looks: BTreeMap<(Timestamp, usize), Timestamp>,
+        /// How often each create missed its time.
+        missed: Vec<u64>,
+        sent: Vec<Timestamp>,
+    }
+
+    const BEGIN: Timestamp = Timestamp::constant(1_800_000_000, 0);
+
+    fn since(time: Timestamp) -> Duration {
+        Duration::try_from(time.duration_since(BEGIN)).unwrap()
+    }
+
+    impl Run {
+        /// Takes a time for create `n`: it is ready after its delay, and woken a little late.
+        fn take(&mut self, n: usize, now: Timestamp) -> Result<(), Duration> {
+            let ms = Duration::from_millis;
+            let at = self.pacer.take(now, self.rate as f64, ms(self.leads[n]))?;
+            let tries = self.missed[n] + 1;
+            let ready = now + ms(self.delays[n] / tries);
+            let woken = ready.max(at) + ms(self.delays[(n + 7) % self.delays.len()] % 25 / tries);
+            self.looks.insert((woken, n), at);
+            Ok(())
+        }
+
+        /// All looks until then.
+        fn run_until(&mut self, until: Timestamp) {
+            while let Some(((now, n), at)) = self.looks.first_key_value().map(|(look, at)| (*look, *at)) {
+                if now > until {
+                    return;
+                }
+                self.looks.remove(&(now, n));
+                if late(since(now), since(at)).is_some_and(|late| late <= LATE_MAX) {
+                    self.sent.push(now);
+                    continue;
+                }
+                self.missed[n] += 1;
+                if let Err(wait) = self.take(n, now) {
+                    self.looks.insert((now + wait, n), at);
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_second_holds_more_than_the_figure_whatever_delays_workers(
+            rate in 1usize..40,
+            delays in delays(),
+            starts in prop::collection::vec(0u64..60, 120),
+            leads in prop::collection::vec(0u64..300, 120),
+        ) {
+            let (pacer, looks, sent) = (Pacer::default(), BTreeMap::new(), Vec::new());
+            let missed = vec![0; delays.len()];
+            let mut run = Run { pacer, rate, delays, leads, looks, missed, sent };
+            let mut now = BEGIN;
+            for (n, start) in starts.iter().enumerate().take(run.delays.len()) {
+                now += Duration::from_millis(*start);
+                run.run_until(now);
+                while let Err(wait) = run.take(n, now) {
+                    now += wait;
+                    run.run_until(now);
+                }
+            }
+            run.run_until(Timestamp::MAX);
+            prop_assert_eq!(run.sent.len(), run.delays.len());
+            for window in run.sent.windows(rate + 1) {
+                let span = window[rate].duration_since(window[0]);
+                prop_assert!(span.as_millis() >= 1_000 + 30, "{} in {:?}", rate + 1, span);
+            }
+        }
+    }
+
+    #[test]
+    fn a_lead_covers_the_slowest_of_late_and_forgets_it_slowly() {
+        let (leads, account) = (Leads::default(), AccountName::parse("a").unwrap());
+        let ms = Duration::from_millis;
+        assert_eq!(leads.get(&account), LEAD_FIRST);
+        leads.learn(&account, ms(8));
+        assert_eq!(leads.get(&account), ms(15));
+        leads.learn(&account, ms(200));
+        assert_eq!(leads.get(&account), ms(255));
+        for _ in 0..100 {
+            leads.learn(&account, ms(8));
+        }
+        assert!(leads.get(&account) < ms(17), "{:?}", leads.get(&account));
+        leads.learn(&account, ms(60_000));
+        assert_eq!(leads.get(&account), LEAD_MAX);
+    }
+}
