@@ -11,6 +11,7 @@ use crate::claim::parse_id;
 use crate::error::QueueError;
 use crate::limits::{AccountLimits, Call, Pace};
 use crate::link::TimeAt;
+use crate::rests::WorkersAtRest;
 use crate::scripts::{PAUSE_ACCOUNT, TAKE_PERMIT};
 
 /// A call that is held back for everyone.
@@ -57,6 +58,10 @@ pub struct AccountStatus {
     pub slots: HashMap<Model, u64>,
     /// Places that may be taken, where the provider has refused more; perhaps all of them again by now.
     pub places: HashMap<Model, u64>,
+    /// Before when no create goes out, by model, as far as permits are spent ahead.
+    pub next_creates: HashMap<Model, Timestamp>,
+    /// Calls that single workers let rest.
+    pub at_rest: Vec<WorkersAtRest>,
     /// Images that the attempts under way may yet bring.
     pub reserved: i64,
     /// Images billed today (UTC).
@@ -238,6 +243,14 @@ impl Queue {
         type Answer = (HashMap<String, String>, Option<u64>, u64, Vec<(String, i64)>, u64, u64);
         let (state, images_today, polls, first, pro, standard): Answer =
             self.link().pipeline(&pipeline).await?;
+        let permits = Model::ALL.map(|model| keys.permits(account, &Call::Create(Some(model)).name()));
+        let permits: Vec<Option<i64>> = self.link().query(redis::cmd("MGET").arg(&permits)).await?;
+        let next_creates = Model::ALL
+            .into_iter()
+            .zip(permits)
+            .filter_map(|(model, at)| Some((model, Timestamp::from_microsecond(at?).ok()?)))
+            .filter(|(_, at)| *at > now)
+            .collect();
         let mut pauses: Vec<Pause> = state
             .iter()
             .filter_map(|(field, until)| {
@@ -258,6 +271,8 @@ impl Queue {
                 .into_iter()
                 .filter_map(|model| Some((model, state.get(&format!("places:{model}"))?.parse().ok()?)))
                 .collect(),
+            next_creates,
+            at_rest: self.workers_at_rest(account).await?,
             reserved: state.get("reserved").and_then(|text| text.parse().ok()).unwrap_or(0),
             images_today: images_today.unwrap_or(0),
             polls,

@@ -208,12 +208,23 @@ impl Stage {
     }
 
     /// Claims jobs for submit, one at a time: each takes a permit of the account's create rate. `lead` says how long after its
-    /// claim a create goes out, just now.
-    pub fn fetch_submits(&self, mut ask: SubmitAsk, lead: impl Fn() -> Duration + Send + Sync + 'static) {
+    /// claim a create goes out, just now; `rest` how long this worker creates nothing there.
+    pub fn fetch_submits(
+        &self,
+        mut ask: SubmitAsk,
+        lead: impl Fn() -> Duration + Send + Sync + 'static,
+        rest: impl Fn() -> Duration + Send + Sync + 'static,
+    ) {
         let stage = self.clone();
         tokio::spawn(async move {
             let mut woken = stage.wake.0.subscribe();
             while let Some((permit, pass)) = stage.permit().await {
+                let at_rest = rest();
+                if !at_rest.is_zero() {
+                    drop((permit, pass));
+                    stage.pause(Wait::For(at_rest), None).await;
+                    continue;
+                }
                 ask.lead = lead();
                 let (sent, nonce) = (stage.leases.boot_now(), stage.queue.nonce());
                 match stage.until_redis_answers(|| stage.queue.claim_submit(&ask, &nonce)).await {
@@ -246,9 +257,14 @@ impl Stage {
         });
     }
 
-    /// Claims tasks of one account that are due to be asked.
-    pub fn fetch_polls(&self, account: AccountName, limits: AccountLimits) {
-        self.fetch_due(move |queue, max, nonce| {
+    /// Claims tasks of one account that are due to be asked. `rest` says how long this worker asks nothing there.
+    pub fn fetch_polls(
+        &self,
+        account: AccountName,
+        limits: AccountLimits,
+        rest: impl Fn() -> Duration + Send + Sync + 'static,
+    ) {
+        self.fetch_due(rest, move |queue, max, nonce| {
             let account = account.clone();
             async move { queue.claim_polls(&account, &limits, max, &nonce).await }
         });
@@ -256,20 +272,32 @@ impl Stage {
 
     /// Claims jobs whose images can be copied. `takes` says how long a copy takes just now.
     pub fn fetch_archives(&self, takes: impl Fn() -> Duration + Send + Sync + 'static) {
-        self.fetch_due(move |queue, max, nonce| {
-            let takes = takes();
-            async move { queue.claim_archives(max, takes, &nonce).await }
-        });
+        self.fetch_due(
+            || Duration::ZERO,
+            move |queue, max, nonce| {
+                let takes = takes();
+                async move { queue.claim_archives(max, takes, &nonce).await }
+            },
+        );
     }
 
-    fn fetch_due<F>(&self, claim: impl Fn(Queue, usize, String) -> F + Send + Sync + 'static)
-    where
+    fn fetch_due<F>(
+        &self,
+        rest: impl Fn() -> Duration + Send + Sync + 'static,
+        claim: impl Fn(Queue, usize, String) -> F + Send + Sync + 'static,
+    ) where
         F: Future<Output = Result<Claimed, QueueError>> + Send,
     {
         let stage = self.clone();
         tokio::spawn(async move {
             let mut woken = stage.wake.0.subscribe();
             while let Some((first, pass)) = stage.permit().await {
+                let at_rest = rest();
+                if !at_rest.is_zero() {
+                    drop((first, pass));
+                    stage.pause(Wait::For(at_rest), None).await;
+                    continue;
+                }
                 let mut permits = vec![first];
                 while permits.len() < CLAIM_MAX {
                     let Ok(permit) = stage.free.clone().try_acquire_owned() else { break };

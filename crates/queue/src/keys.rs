@@ -215,6 +215,11 @@ impl Keys {
         self.key(&format!("account:{account}"))
     }
 
+    /// HASH `<call>:<worker>` → JSON. What single workers let rest, until when and why. Expires a little after the longest rest.
+    pub fn rests(&self, account: &AccountName) -> String {
+        self.key(&format!("rests:{account}"))
+    }
+
     /// HASH. A batch: counts by state, images, cost, what of both is lost, `left` (not final), `sealed`, `paused`, times. `-` stands for jobs without a batch.
     pub fn batch(&self, batch: Option<&BatchName>) -> String {
         self.key(&format!("batch:{}", batch.map_or("-", BatchName::as_str)))

@@ -16,6 +16,7 @@ use crate::created::Created;
 use crate::place::Places;
 use crate::poll::durations::KnownDurations;
 use crate::ports::{CommitFault, ImageApi, ImageArchive, Jobs, Written};
+use crate::rests::Rests;
 use crate::silence::QueryProbes;
 use crate::streaks::Streaks;
 use crate::submit::spacing::Leads;
@@ -44,6 +45,8 @@ pub(crate) struct Env {
     pub(crate) put_off: Notify,
     /// Bad answers in a row, by account.
     pub(crate) streaks: Streaks,
+    /// What this worker leaves alone for troubles that may be its own.
+    pub(crate) rests: Rests,
     /// Queries that were let through an open breaker, by account.
     pub(crate) query_probes: QueryProbes,
     /// How long before its create a job should be claimed, by account.

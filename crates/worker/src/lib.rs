@@ -22,6 +22,7 @@ mod promote;
 mod release;
 mod rescue;
 mod restore;
+mod rests;
 mod retention;
 mod run;
 mod settle;

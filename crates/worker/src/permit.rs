@@ -7,6 +7,7 @@ use tracing::debug;
 
 use crate::env::Env;
 use crate::ports::Permit;
+use crate::rests::Resting;
 
 /// How long to wait when the queue does not say.
 const RETRY: Duration = Duration::from_secs(1);
@@ -26,6 +27,11 @@ pub(crate) async fn query_permit(env: &Env, account: &AccountName) -> Result<(),
 
 async fn granted(env: &Env, account: &AccountName) {
     loop {
+        let rest = env.rests.left(account, Resting::Queries, env.clock.elapsed());
+        if !rest.is_zero() {
+            tokio::time::sleep(rest.min(Duration::from_secs(5))).await;
+            continue;
+        }
         match env.jobs.query_permit(account).await {
             Ok(Permit::Granted) => return,
             Ok(Permit::Probe) => return env.query_probes.add(account),

@@ -71,6 +71,15 @@ pub trait Jobs: Leftovers + Listings {
         claimed_at: Timestamp,
     ) -> Result<u64, JobsFault>;
 
+    /// Writes down, for people, that this worker lets a call of the account (`create` or `query`) rest.
+    async fn note_rest(
+        &self,
+        account: &AccountName,
+        call: &'static str,
+        rest: Duration,
+        why: &str,
+    ) -> Result<(), JobsFault>;
+
     /// Holds one of an account's calls back, for every worker.
     async fn pause(
         &self,

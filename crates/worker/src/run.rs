@@ -117,6 +117,7 @@ pub async fn run(
         places,
         put_off: Notify::new(),
         streaks: Streaks::default(),
+        rests: Default::default(),
         query_probes: QueryProbes::default(),
         leads: Arc::default(),
         on_the_wire: OnTheWire::new(),

@@ -1,4 +1,5 @@
-//! What answers to queries show of their account: whether its queries rest, for every worker, or a breaker holds them back.
+//! What answers to queries show of their account: whether this worker's queries rest, those of every worker, or a breaker holds
+//! them back.
 //!
 //! A query that nobody answers holds a handler until its timeout. Without a rest one account's outage would fill every poll
 //! handler, and the polls of the others would wait behind it. An account that a person must put right has a breaker instead, and
@@ -14,6 +15,7 @@ use tracing::warn;
 
 use crate::env::Env;
 use crate::ports::{Answer, CallFault, PausedCall, Turn};
+use crate::rests::{self, Resting};
 use crate::streaks::Trouble;
 use crate::submit::breakers;
 
@@ -100,6 +102,5 @@ async fn rest(env: &Env, account: &AccountName, message: &str) {
         return;
     }
     let why = format!("{} queries in a row got no answer: {message}", streak.in_a_row);
-    warn!(account = %account, wait_ms = streak.wait.as_millis() as u64, "Queries of account {account} rest for {:?}: {why}", streak.wait);
-    pause(env, account, streak.wait, &why).await;
+    rests::rest(env, account, Resting::Queries, streak.wait, &why).await;
 }

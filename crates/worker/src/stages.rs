@@ -24,7 +24,7 @@ use apalis_core::task::data::Data;
 use apalis_core::worker::builder::WorkerBuilder;
 use apalis_core::worker::context::WorkerContext;
 use apalis_core::worker::ext::parallelize::ParallelizeExt as _;
-use job::{BatchName, Job, JobId, Model, Timestamp};
+use job::{AccountName, BatchName, Job, JobId, Model, Timestamp};
 use queue::claims::{Claim, ClaimBackend, Gate, Stage, Wakes};
 use queue::{Leases, OtherAccount, Queue, SubmitAsk};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +35,7 @@ use crate::archive_step::{self, ArchiveClaim};
 use crate::config::AccountConfig;
 use crate::env::Env;
 use crate::poll::{self, PollClaim};
+use crate::rests::Resting;
 use crate::submit::{self, SubmitClaim};
 
 /// The longest poll: a cancel, a permit and a query, each with a timeout of its own, and a commit. Source: ours.
@@ -128,17 +129,25 @@ impl Stages {
                     probe_window: self.env.config.probe_window(),
                 };
                 let (leads, name) = (self.env.leads.clone(), account.name.clone());
-                stage.fetch_submits(ask, move || leads.get(&name));
+                let rest = self.rest(&account.name, Resting::Creates);
+                stage.fetch_submits(ask, move || leads.get(&name), rest);
             }
         }
         backend
+    }
+
+    /// How long this worker leaves a call of the account alone.
+    fn rest(&self, account: &AccountName, call: Resting) -> impl Fn() -> Duration + Send + Sync + 'static {
+        let (env, account) = (self.env.clone(), account.clone());
+        move || env.rests.left(&account, call, env.clock.elapsed())
     }
 
     fn polls(&self) -> Ending {
         let (stage, backend) = self.stage(self.env.config.poll_concurrency, self.wakes.poll.clone());
         for account in &self.env.config.accounts {
             if let Some(limits) = query_limits(account.limits.values()) {
-                stage.fetch_polls(account.name.clone(), limits);
+                let rest = self.rest(&account.name, Resting::Queries);
+                stage.fetch_polls(account.name.clone(), limits, rest);
             }
         }
         backend

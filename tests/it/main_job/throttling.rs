@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use dashscope_sim::{Act, Config, Durations, Fault, Limits, On};
 use job::StateName;
-use tests::workload::{self, Sizes};
 use tests::{Fleet, Imagemill, World};
 
 fn with_limits(world: &World, per_second: &str, ahead: &str) -> Imagemill {
@@ -17,18 +16,21 @@ fn with_limits(world: &World, per_second: &str, ahead: &str) -> Imagemill {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_that_holds_fewer_tasks_than_the_settings_say_refuses_few_and_stays_full() {
-    let limits = Limits { pending_max: 2, creates_per_second: 0, queries_per_second: 0, ..Limits::default() };
-    let config = Config { limits, durations: Durations::fixed_ms(700), ..Config::default() };
+    const JOBS: u64 = 30;
+    let limits = Limits { pending_max: 2, queries_per_second: 0, ..Limits::default() };
+    let config = Config { limits, durations: Durations::fixed_ms(2_000), ..Config::default() };
     let world = World::with(config).await.unwrap();
-    world.write("prompts.jsonl", &workload::mixed(8, 60, Sizes::Small)).unwrap();
-    let imagemill = with_limits(&world, "50", "5");
-    imagemill.run(&["enqueue", "prompts.jsonl", "--batch", "crowded"]).await.unwrap().expect_code(0);
-    imagemill.run(&["worker", "--until-idle"]).await.unwrap().expect_code(0);
+    // Ten places by the settings, seven by the account.
+    let imagemill = with_limits(&world, "5", "5");
+    makespan(&world, &imagemill, "crowded", JOBS).await;
     let checked = world.check_all_succeeded().await.unwrap();
-    assert_eq!(checked.jobs[&StateName::Succeeded], 60);
+    assert_eq!(checked.jobs[&StateName::Succeeded], JOBS);
     let throttled = world.simulator.totals().throttled.pending_full;
-    // Those that were under way when the first was refused, of either model, and hardly any after them.
-    assert!((1..=8).contains(&throttled), "{throttled} refused");
+    // Those that were under way when the first was refused, and hardly any after them.
+    assert!((1..=4).contains(&throttled), "{throttled} refused");
+    let status = imagemill.run(&["status", "--json"]).await.unwrap().expect_code(0).json();
+    let allowed = status["accounts"][0]["models"][1]["slots_allowed"].as_u64().unwrap();
+    assert!((5..=7).contains(&allowed), "{status}");
 }
 
 /// How long a batch of so many jobs takes.
@@ -97,5 +99,27 @@ async fn a_wait_that_the_service_asks_of_one_worker_holds_the_creates_of_all() {
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     assert_eq!(creates(), before, "no worker creates while one was asked to wait");
     fleet.finish(Duration::from_secs(60)).await.unwrap();
+    world.check_all_succeeded().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_without_a_network_does_not_hold_the_others_back() {
+    const JOBS: u64 = 30;
+    let config = Config { durations: Durations::fixed_ms(200), ..Config::default() };
+    let world = World::with(config).await.unwrap();
+    let imagemill = with_limits(&world, "5", "20");
+    makespan(&world, &imagemill, "first", 1).await;
+    let clean = makespan(&world, &imagemill, "clean", JOBS).await;
+    // Nobody listens there.
+    let deaf = imagemill.with("DASHSCOPE_HTTP_BASE_URL", "http://127.0.0.1:9/api/v1");
+    let mut deaf = deaf.start("deaf", &["worker"]).unwrap();
+    let with_it = makespan(&world, &imagemill, "with-it", JOBS).await;
+    let status = imagemill.run(&["status", "--json"]).await.unwrap().expect_code(0).json();
+    deaf.kill();
+    let log = deaf.log();
+    assert!(log.contains("This worker lets its create calls"), "it had its turns: {log}");
+    assert_eq!(status["accounts"][0]["pauses"], serde_json::json!([]), "{status}");
+    // It spends a permit at each try, and its tries become rare.
+    assert!(with_it <= clean * 3 / 2 + Duration::from_secs(2), "{with_it:?}, {clean:?} without it");
     world.check_all_succeeded().await.unwrap();
 }

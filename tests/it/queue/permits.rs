@@ -61,11 +61,11 @@ async fn a_claim_takes_a_place_at_the_provider_and_none_is_left_over() {
 async fn the_create_rate_is_smoothed_below_its_figure() {
     let world = World::new().await;
     world.enqueue("b", 3).await;
-    let limits = AccountLimits { create_per_second: 5.0, ..fast() };
+    let limits = AccountLimits { create_per_second: 1.0, ..fast() };
     world.claim_as(&ask(limits)).await.unwrap();
     let (why, wait) = world.claim_as(&ask(limits)).await.unwrap_err();
     assert_eq!(why, WhyWait::Permit);
-    assert!(matches!(wait, Wait::For(wait) if wait <= Duration::from_millis(211)), "{wait:?}");
+    assert!(matches!(wait, Wait::For(wait) if wait <= Duration::from_millis(1_053)), "{wait:?}");
 }
 
 #[tokio::test]

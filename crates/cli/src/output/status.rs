@@ -79,6 +79,9 @@ pub(crate) struct AccountView {
     pub(crate) pauses: Vec<PauseView>,
     /// Calls that nobody makes until a probe shows that they work again.
     pub(crate) breakers: Vec<BreakerView>,
+    /// Calls that single workers leave alone, while others may make them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) workers_at_rest: Vec<RestView>,
     /// How often the breaker of each call has opened so far.
     pub(crate) breaker_openings: BTreeMap<String, u64>,
     /// Tasks that wait to be asked.
@@ -105,6 +108,32 @@ pub(crate) struct ModelView {
     pub(crate) slots_used: u64,
     /// All places: those that are processed at once, and those kept behind them.
     pub(crate) slots: u64,
+    /// Those of them that may be taken now: fewer where the service refused more tasks at once.
+    pub(crate) slots_allowed: u64,
+    /// Before when no create goes out, as far as permits are spent ahead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next_create_at: Option<Timestamp>,
+}
+
+/// A call that single workers leave alone, for troubles that may be their own.
+#[derive(Debug, Serialize)]
+pub(crate) struct RestView {
+    /// `create` or `query`.
+    pub(crate) call: String,
+    /// How many workers do.
+    pub(crate) workers: u64,
+    /// Until when the last of them does.
+    pub(crate) until: Timestamp,
+    /// Why that one does.
+    pub(crate) why: String,
+}
+
+impl ModelView {
+    /// Places that are taken, of those that may be; and of how many, where some may not.
+    fn slots(&self) -> String {
+        let taken = format!("{}/{}", self.slots_used, self.slots_allowed);
+        if self.slots_allowed == self.slots { taken } else { format!("{taken} of {}", self.slots) }
+    }
 }
 
 /// A pause.
@@ -148,7 +177,10 @@ impl AccountView {
         let model = |model: Model| {
             let limits = limits(model);
             let slots = u64::from(limits.in_flight) + u64::from(limits.queue_ahead);
-            ModelView { model, slots_used: status.slots.get(&model).copied().unwrap_or(0), slots }
+            let slots_allowed = status.places.get(&model).map_or(slots, |places| slots.min(*places));
+            let next_create_at = status.next_creates.get(&model).copied();
+            let slots_used = status.slots.get(&model).copied().unwrap_or(0);
+            ModelView { model, slots_used, slots, slots_allowed, next_create_at }
         };
         Self {
             account: name.to_string(),
@@ -163,6 +195,16 @@ impl AccountView {
                 .pauses
                 .into_iter()
                 .map(|pause| PauseView { call: pause.call, until: pause.until, why: pause.why })
+                .collect(),
+            workers_at_rest: status
+                .at_rest
+                .into_iter()
+                .map(|rest| RestView {
+                    call: rest.call,
+                    workers: rest.workers,
+                    until: rest.until,
+                    why: rest.why,
+                })
                 .collect(),
             breakers: status
                 .breakers
@@ -279,6 +321,16 @@ impl StatusView {
             for breaker in &account.breakers {
                 text.push_str(&format!("\n{}\n", breaker.line(&account.account, self.now)));
             }
+            for rest in &account.workers_at_rest {
+                let left = span(rest.until.duration_since(self.now).unsigned_abs());
+                text.push_str(&format!(
+                    "\nat rest: {} of {} at {}, for {left}: {}; other workers go on\n",
+                    rest.call,
+                    account.account,
+                    counted(rest.workers, "worker"),
+                    rest.why
+                ));
+            }
             for pause in &account.pauses {
                 let left = span(pause.until.duration_since(self.now).unsigned_abs());
                 text.push_str(&format!(
@@ -311,7 +363,7 @@ impl StatusView {
                 rows.push(vec![
                     first(account.account.clone()),
                     model.model.to_string(),
-                    format!("{}/{}", model.slots_used, model.slots),
+                    model.slots(),
                     first(count(account.polls)),
                     first(due),
                     first(today),
@@ -354,6 +406,13 @@ mod tests {
             breakers: vec![breaker],
             openings: BTreeMap::from([("create:wan2.7-image".to_owned(), 3)]),
             slots: HashMap::from([(Model::Wan27ImagePro, 7)]),
+            places: HashMap::from([(Model::Wan27ImagePro, 8)]),
+            at_rest: vec![queue::WorkersAtRest {
+                call: "create".into(),
+                workers: 1,
+                until: at(130),
+                why: "connection refused".into(),
+            }],
             polls: 7,
             first_poll_due: Some(at(98)),
             images_today: 1_200,
@@ -404,11 +463,13 @@ mod tests {
 
         paused: model wan2.7-image, 1m 00s ago by kim: too dear today
 
-        ACCOUNT    MODEL             SLOTS  TO POLL  NEXT POLL    IMAGES TODAY
-        singapore  wan2.7-image-pro   7/10        7  2s ago     1,200 of 2,000
-                   wan2.7-image       0/10
+        ACCOUNT    MODEL                 SLOTS  TO POLL  NEXT POLL    IMAGES TODAY
+        singapore  wan2.7-image-pro  7/8 of 10        7  2s ago     1,200 of 2,000
+                   wan2.7-image           0/10
 
         open: create:wan2.7-image of singapore since 1m 00s ago (Model.AccessDenied): HTTP 403 Model.AccessDenied: not opened; its jobs stay queued, next probe in 30s
+
+        at rest: create of singapore at 1 worker, for 30s: connection refused; other workers go on
 
         paused: create of singapore for 1m 00s: Arrearage: the bill is overdue
         ");

@@ -35,6 +35,8 @@ pub struct QueueJobs {
     rules: RwLock<Arc<Rules>>,
     retention: Retention,
     limits: HashMap<AccountName, AccountLimits>,
+    /// Tells this worker from every other.
+    worker: String,
     /// For creates.
     by_model: HashMap<(AccountName, Model), AccountLimits>,
 }
@@ -53,7 +55,8 @@ impl QueueJobs {
         };
         let by_model = config.accounts.iter().flat_map(of_account).collect();
         let (gate, rules) = (Gate::default(), RwLock::new(Arc::new(config.rules.clone())));
-        Self { queue, leases, gate, rules, retention: config.retention, limits, by_model }
+        let worker = queue.nonce();
+        Self { queue, leases, gate, rules, retention: config.retention, limits, by_model, worker }
     }
 
     fn rules(&self) -> Arc<Rules> {
@@ -166,6 +169,16 @@ impl Jobs for QueueJobs {
     ) -> Result<CreateTime, JobsFault> {
         let limits = self.limits_of(account, model)?;
         Ok(self.queue.take_create_time(account, model, limits, lead, within).await?)
+    }
+
+    async fn note_rest(
+        &self,
+        account: &AccountName,
+        call: &'static str,
+        rest: Duration,
+        why: &str,
+    ) -> Result<(), JobsFault> {
+        Ok(self.queue.note_rest(account, &self.worker, call, rest, why).await?)
     }
 
     async fn lower_places(

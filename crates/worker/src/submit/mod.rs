@@ -35,6 +35,7 @@ use crate::config::AccountConfig;
 use crate::env::Env;
 use crate::place::Place;
 use crate::ports::{CreateFault, CreateTime, Created, Gate, Lease, Withheld};
+use crate::rests::{self, Resting};
 use crate::streaks::Trouble;
 
 /// A claim for submit.
@@ -254,7 +255,10 @@ async fn learn(env: &Env, job: &Job, attempt: &Attempt, fault: CreateFault) -> F
         // Who may still take a place waits for one. With a single place left somebody else fills the account.
         rest = rest.filter(|_| places <= 1);
     }
-    if let Some(Rest { call, wait, why }) = rest {
+    if let Some(Rest { wait, why, .. }) = rest.take_if(|rest| rest.own) {
+        rests::rest(env, account, Resting::Creates, wait, &why).await;
+    }
+    if let Some(Rest { call, wait, why, .. }) = rest {
         warn!(account = %account, wait_ms = wait.as_millis() as u64, "Creates of account {account} rest for {wait:?}: {why}");
         if let Err(fault) = env.jobs.pause(account, call, wait, &why).await {
             warn!(account = %account, error = &fault as &dyn std::error::Error, "The pause could not be written");

@@ -37,6 +37,8 @@ pub(crate) struct Consequence {
 pub(crate) struct Rest {
     pub(crate) call: PausedCall,
     pub(crate) wait: Duration,
+    /// Whether it is this worker alone that rests: the trouble may be its own.
+    pub(crate) own: bool,
     /// For people: `status` shows it.
     pub(crate) why: String,
 }
@@ -65,8 +67,9 @@ pub(crate) fn trouble(fault: &CreateFault) -> Option<Trouble> {
 pub(crate) fn consequence(fault: CreateFault, model: Model, streak: Option<Pause>) -> Consequence {
     let only = |event| Consequence { event, rest: None, crowded: false, finding: Finding::Nothing };
     let not_ready = |code: &str, why: String| Consequence {
-        event: Event::Refused(Refusal::ours(code, why.as_str())),
-        rest: streak.map(|streak| Rest { call: PausedCall::Create, wait: streak.wait, why }),
+        // Another worker may be ready at once.
+        event: Event::Refused(Refusal { account_waits: true, ..Refusal::ours(code, why.as_str()) }),
+        rest: streak.map(|streak| Rest { call: PausedCall::Create, wait: streak.wait, own: true, why }),
         crowded: false,
         finding: Finding::Nothing,
     };
@@ -117,7 +120,7 @@ fn refused(answer: Answer, model: Model, streak: Option<Pause>) -> Consequence {
         }
         ErrorClass::Throttled { .. } | ErrorClass::Capacity => {
             let wait = asked.or(streak.map(|streak| streak.wait)).unwrap_or(Duration::from_secs(1));
-            let rest = Some(Rest { call: PausedCall::CreateModel(model), wait, why });
+            let rest = Some(Rest { call: PausedCall::CreateModel(model), wait, own: false, why });
             // An end to the wait that was asked for is an end of the trouble, whatever its kind.
             let crowded = class == ErrorClass::Throttled { kind: Throttle::Concurrency } && asked.is_none();
             // Who is throttled is let in.
@@ -273,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_sent_goes_back_and_a_lost_network_rests_the_account() {
+    fn what_was_not_sent_goes_back_and_a_worker_without_a_network_rests() {
         let stopping = CreateFault::Withheld(Withheld::Stopping);
         assert_eq!(trouble(&stopping), None);
         let kept = consequence(stopping, MODEL, None);
@@ -285,8 +288,10 @@ mod tests {
         assert_eq!(trouble(&fault), Some(Trouble::Connection));
         let streak = Pause { in_a_row: 4, wait: Duration::from_secs(8) };
         let Consequence { event, rest, .. } = consequence(fault, MODEL, Some(streak));
-        assert_eq!(event, Event::Refused(Refusal::ours("NotConnected", "connection refused")));
-        assert_eq!(rest.unwrap().wait, Duration::from_secs(8));
+        let refusal = Refusal { account_waits: true, ..Refusal::ours("NotConnected", "connection refused") };
+        assert_eq!(event, Event::Refused(refusal), "another worker may have a network");
+        let rest = rest.unwrap();
+        assert_eq!((rest.wait, rest.own), (Duration::from_secs(8), true));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use job::{Event, FailureClass, InputImage, Job, JobSpec, JobState, Rules, StateN
 use super::{SubmitClaim, run};
 use crate::config::InputTransport;
 use crate::ports::{Answer, CallFault, CreateFault, CreateTime, PausedCall, Turn};
+use crate::rests::Resting;
 use crate::testing::{CreateAct, FakeLease, World, fresh_lease, start};
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n...";
@@ -60,8 +61,14 @@ async fn a_claim_that_is_too_old_or_lost_sends_nothing() {
     run(&world.env, claim(&job, &spec)).await;
     let JobState::Queued { due, cause } = world.jobs.job(job.id).state else { panic!("not queued") };
     assert_eq!(cause.as_deref(), Some("ConnectTooSlow"));
-    assert!(due > start(), "it does not go round at once");
-    assert_eq!(world.jobs.pauses()[0].0, PausedCall::Create);
+    assert_eq!(due, start(), "another worker may take it");
+    assert!(world.jobs.pauses().is_empty(), "and none is held back");
+    let account = "a".parse().unwrap();
+    let now = crate::clock::Clock::elapsed(&*world.clock);
+    assert!(
+        !world.env.rests.left(&account, Resting::Creates, now).is_zero(),
+        "it does not go round at once here"
+    );
 
     for age in [None, Some(Duration::from_secs(4))] {
         let world = World::new();
@@ -189,7 +196,7 @@ async fn a_throttled_create_pauses_the_model_for_everybody_and_spends_nothing() 
     }))));
     run(&world.env, claim(&job, &spec)).await;
     let after = world.jobs.job(job.id);
-    assert_eq!(after.state.due(), Some(start() + Duration::from_secs(9)));
+    assert_eq!(after.state.due(), Some(start()), "the account waits in its place");
     assert_eq!(after.retries, job.retries);
     let [(call, wait, why)] = &world.jobs.pauses()[..] else { panic!("no single pause") };
     assert_eq!((*call, *wait), (PausedCall::CreateModel(job.model), Duration::from_secs(9)));
@@ -260,7 +267,7 @@ async fn creates_without_an_answer_open_the_accounts_breaker_with_the_third_in_a
 }
 
 #[tokio::test]
-async fn connections_that_fail_again_and_again_pause_the_account_for_longer_and_longer() {
+async fn connections_that_fail_again_and_again_rest_longer_and_longer_at_this_worker() {
     let world = World::new();
     for _ in 0..3 {
         let (job, spec) = world.submitting(1);
@@ -269,7 +276,8 @@ async fn connections_that_fail_again_and_again_pause_the_account_for_longer_and_
         run(&world.env, SubmitClaim { claimed_at, ..claim(&job, &spec) }).await;
         world.clock.advance(Duration::from_secs(60));
     }
-    let waits: Vec<Duration> = world.jobs.pauses().into_iter().map(|(_, wait, _)| wait).collect();
+    assert!(world.jobs.pauses().is_empty(), "the others may have a network");
+    let waits: Vec<Duration> = world.jobs.rests().into_iter().map(|(_, wait)| wait).collect();
     assert!(waits[0] < waits[1] && waits[1] < waits[2], "{waits:?}");
 }
 

@@ -28,6 +28,7 @@ use crate::created::Created;
 use crate::env::Env;
 use crate::poll::durations::KnownDurations;
 use crate::poll::{self, PollClaim};
+use crate::rests::Resting;
 use crate::silence::QueryProbes;
 use crate::streaks::Streaks;
 use crate::submit::{self, SubmitClaim};
@@ -118,6 +119,7 @@ impl TestWorker {
             places: Arc::new(FaultyPlaces { faults, process: process.clone(), stop }),
             put_off: Notify::new(),
             streaks: Streaks::default(),
+            rests: Default::default(),
             query_probes: QueryProbes::default(),
             leads: Arc::default(),
             on_the_wire: OnTheWire::new(),
@@ -168,6 +170,11 @@ impl Stage {
         let (send_within, probe_window) = (config.send_within, config.probe_window());
         let mut ask = SubmitAsk { account, model, send_within, lead: Duration::ZERO, probe_window };
         while !self.env.stop.is_cancelled() {
+            let rest = self.env.rests.left(&ask.account, Resting::Creates, self.env.clock.elapsed());
+            if !rest.is_zero() {
+                self.rest(rest).await;
+                continue;
+            }
             let pass = self.gate.enter().await;
             ask.lead = self.env.leads.get(&ask.account);
             let (asked_at, nonce) = (self.env.clock.elapsed(), self.jobs.nonce());
@@ -202,6 +209,12 @@ impl Stage {
     async fn due(self, what: Due) {
         let mut seen = 0;
         while !self.env.stop.is_cancelled() {
+            let of = &self.env.config.accounts[0].name;
+            let rest = self.env.rests.left(of, Resting::Queries, self.env.clock.elapsed());
+            if what == Due::Poll && !rest.is_zero() {
+                self.rest(rest).await;
+                continue;
+            }
             let pass = Arc::new(self.gate.enter().await);
             let (asked_at, nonce) = (self.env.clock.elapsed(), self.jobs.nonce());
             let claimed = loop {
@@ -231,6 +244,15 @@ impl Stage {
             if !found {
                 self.wait(claimed.wait, &mut seen).await;
             }
+        }
+    }
+
+    /// Leaves the account alone, whatever changes.
+    async fn rest(&self, rest: Duration) {
+        tokio::select! {
+            biased;
+            () = self.env.stop.cancelled() => {}
+            () = tokio::time::sleep(rest) => {}
         }
     }
 

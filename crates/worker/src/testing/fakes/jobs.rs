@@ -42,6 +42,7 @@ struct State {
     placed: Vec<JobId>,
     pauses: Vec<(PausedCall, Duration, String)>,
     create_times: VecDeque<CreateTime>,
+    rests: Vec<(&'static str, Duration)>,
     places: u64,
     turns: Vec<(PausedCall, Option<String>, Turn)>,
     events: Vec<&'static str>,
@@ -66,6 +67,7 @@ impl FakeJobs {
             placed: Vec::new(),
             pauses: Vec::new(),
             create_times: VecDeque::new(),
+            rests: Vec::new(),
             places: 3,
             turns: Vec::new(),
             events: Vec::new(),
@@ -164,6 +166,11 @@ impl FakeJobs {
     /// Answers the next question for another moment with this; otherwise it is now.
     pub(crate) fn on_create_time(&self, time: CreateTime) {
         self.state.lock().unwrap().create_times.push_back(time);
+    }
+
+    /// What the worker alone let rest.
+    pub(crate) fn rests(&self) -> Vec<(&'static str, Duration)> {
+        self.state.lock().unwrap().rests.clone()
     }
 
     pub(crate) fn pauses(&self) -> Vec<(PausedCall, Duration, String)> {
@@ -276,6 +283,17 @@ impl Jobs for FakeJobs {
     ) -> Result<CreateTime, JobsFault> {
         let next = self.state.lock().unwrap().create_times.pop_front();
         Ok(next.unwrap_or(CreateTime::In(Duration::ZERO)))
+    }
+
+    async fn note_rest(
+        &self,
+        _: &AccountName,
+        call: &'static str,
+        rest: Duration,
+        _: &str,
+    ) -> Result<(), JobsFault> {
+        self.state.lock().unwrap().rests.push((call, rest));
+        Ok(())
     }
 
     async fn lower_places(&self, _: &AccountName, _: Model, _: Timestamp) -> Result<u64, JobsFault> {

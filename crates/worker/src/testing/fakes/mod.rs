@@ -112,6 +112,7 @@ impl World {
             places: Arc::new(crate::place::OpenPlaces),
             put_off: Notify::new(),
             streaks: Streaks::default(),
+            rests: Default::default(),
             query_probes: QueryProbes::default(),
             leads: Arc::default(),
             on_the_wire: OnTheWire::new(),

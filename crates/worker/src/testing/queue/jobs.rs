@@ -213,6 +213,16 @@ impl Jobs for TwinJobs {
         Ok(time)
     }
 
+    async fn note_rest(
+        &self,
+        _: &AccountName,
+        _: &'static str,
+        _: Duration,
+        _: &str,
+    ) -> Result<(), JobsFault> {
+        self.reach().await
+    }
+
     async fn lower_places(
         &self,
         account: &AccountName,

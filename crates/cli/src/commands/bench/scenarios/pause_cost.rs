@@ -57,6 +57,7 @@ async fn pause_cost(context: &Context<'_>) -> Result<Figures, Failure> {
         weight: 1,
         others: Vec::new(),
         send_within: Duration::from_secs(5),
+        lead: Duration::ZERO,
         probe_window: Duration::from_secs(60),
     };
     let large = PauseOf::Batch(batch());
