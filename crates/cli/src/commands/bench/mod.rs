@@ -28,6 +28,8 @@ mod world;
 
 use std::path::Path;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::app::App;
 use crate::args::BenchArgs;
 use crate::exit_code;
@@ -55,9 +57,13 @@ pub(super) async fn run(app: &App, args: BenchArgs) -> Result<u8, Failure> {
     if args.scenarios.is_empty() && !app.out.json {
         app.out.note(&format!("{}\nNone is named, so that `{DEFAULT}` runs.\n", list()));
     }
+    // Either way the servers and workers of a run end with it.
+    let interrupted = || Err(Failure::message("interrupted").exit(exit_code::INTERRUPTED));
+    let mut terminate = signal(SignalKind::terminate()).or_fail("failed to listen for signals")?;
     tokio::select! {
         done = all(app, &args) => done,
-        _ = tokio::signal::ctrl_c() => Err(Failure::message("interrupted").exit(exit_code::INTERRUPTED)),
+        _ = tokio::signal::ctrl_c() => interrupted(),
+        _ = terminate.recv() => interrupted(),
     }
 }
 
