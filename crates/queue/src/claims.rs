@@ -19,9 +19,7 @@ use apalis_core::task::Task;
 use apalis_core::task::builder::TaskBuilder;
 use apalis_core::worker::context::WorkerContext;
 use job::{AccountName, Curve, Event, Job, JobSpec, Outcome, Rules, Timestamp};
-use tokio::sync::{
-    OwnedRwLockReadGuard, OwnedRwLockWriteGuard, OwnedSemaphorePermit, RwLock, Semaphore, mpsc, watch,
-};
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, OwnedSemaphorePermit, RwLock, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tower::layer::util::Identity;
 use tracing::{error, warn};
@@ -32,6 +30,7 @@ use crate::error::QueueError;
 use crate::lease::{LeaseGuard, Leases};
 use crate::limits::{AccountLimits, Call};
 use crate::reply::Wait;
+use crate::room::Room;
 use crate::{Hint, Queue};
 
 /// The longest time without a look, whatever the hints say: hints may be lost.
@@ -185,7 +184,7 @@ impl Wakes {
 pub struct Stage {
     queue: Queue,
     leases: Leases,
-    free: Arc<Semaphore>,
+    room: Room,
     wake: Wake,
     gate: Gate,
     stop: CancellationToken,
@@ -193,7 +192,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// A stage with room for `handlers` claims at once, and the backend that hands them out.
+    /// A stage with room for `handlers` claims at once, never for more, and the backend that hands them out.
     pub fn new(
         queue: Queue,
         leases: Leases,
@@ -203,8 +202,13 @@ impl Stage {
         stop: CancellationToken,
     ) -> (Self, ClaimBackend) {
         let (claims, receiver) = mpsc::channel(handlers.max(1));
-        let free = Arc::new(Semaphore::new(handlers.max(1)));
-        (Self { queue, leases, free, wake, gate, stop, claims }, ClaimBackend { claims: receiver })
+        let room = Room::new(handlers);
+        (Self { queue, leases, room, wake, gate, stop, claims }, ClaimBackend { claims: receiver })
+    }
+
+    /// How many claims it may hold at once, for whoever would make that fewer.
+    pub fn room(&self) -> Room {
+        self.room.clone()
     }
 
     /// Claims jobs for submit, one at a time: each takes a permit of the account's create rate. `lead` says how long after its
@@ -300,7 +304,7 @@ impl Stage {
                 }
                 let mut permits = vec![first];
                 while permits.len() < CLAIM_MAX {
-                    let Ok(permit) = stage.free.clone().try_acquire_owned() else { break };
+                    let Some(permit) = stage.room.try_take() else { break };
                     permits.push(permit);
                 }
                 let (sent, nonce) = (stage.leases.boot_now(), stage.queue.nonce());
@@ -380,7 +384,7 @@ impl Stage {
             biased;
             () = self.stop.cancelled() => None,
             both = async {
-                let permit = self.free.clone().acquire_owned().await.ok()?;
+                let permit = self.room.take().await?;
                 Some((permit, self.gate.enter().await))
             } => both,
         }

@@ -35,6 +35,7 @@ mod reply;
 mod restore;
 mod rests;
 mod retention;
+mod room;
 mod safety;
 mod scripts;
 mod strays;
@@ -76,6 +77,7 @@ use restore::Memory;
 pub use restore::{Recovery, RestoreNote, Rewritten};
 pub use rests::WorkersAtRest;
 pub use retention::Retention;
+pub use room::Room;
 pub use safety::ServerFacts;
 pub use strays::StrayCreate;
 

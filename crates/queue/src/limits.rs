@@ -40,7 +40,8 @@ pub(crate) struct Pace {
     /// Microseconds between two permits.
     pub(crate) step_us: u64,
     /// How far ahead of the pace a permit may be, in microseconds. 0 for documented rates: a limit of 300 a minute may be
-    /// enforced as 5 in any second. Rates far above them get 50 ms, or each permit would cost a round trip.
+    /// enforced as 5 in any second. Rates far above them get 25 ms, or each permit would cost
+    /// a round trip: half of what [`USED_SHARE`] leaves of a second, so that the rest is there for the way to the service.
     pub(crate) burst_us: u64,
 }
 
@@ -48,7 +49,7 @@ impl Pace {
     pub(crate) fn of(per_second: f64) -> Self {
         let step = Duration::from_secs_f64(1.0 / (per_second * USED_SHARE).max(0.001));
         let step_us = u64::try_from(step.as_micros()).unwrap_or(u64::MAX).max(1);
-        Self { step_us, burst_us: if step_us < 50_000 / 2 { 50_000 } else { 0 } }
+        Self { step_us, burst_us: if step_us < 25_000 / 2 { 25_000 } else { 0 } }
     }
 }
 
@@ -84,6 +85,6 @@ mod tests {
 
     #[test]
     fn raised_rates_may_take_several_permits_in_one_call() {
-        assert_eq!(Pace::of(1_000.0), Pace { step_us: 1_052, burst_us: 50_000 });
+        assert_eq!(Pace::of(1_000.0), Pace { step_us: 1_052, burst_us: 25_000 });
     }
 }

@@ -26,7 +26,8 @@ pub struct WorkerConfig {
     pub submit_concurrency: usize,
     /// Queries at once. Default 64.
     pub poll_concurrency: usize,
-    /// Jobs whose images are copied at once. Default 16; the archive's byte budget bounds the memory.
+    /// Jobs whose images are copied at once, at the most: fewer where more are no faster, or where the store pushes back. Default 64; the
+    /// archive's byte budget bounds the memory.
     pub archive_concurrency: usize,
     /// Images of one job that are copied at once. Default 4.
     pub images_at_once: usize,
@@ -69,7 +70,7 @@ impl WorkerConfig {
             key_template: KeyTemplate::default(),
             submit_concurrency: 64,
             poll_concurrency: 64,
-            archive_concurrency: 16,
+            archive_concurrency: 64,
             images_at_once: 4,
             renew_every: Duration::from_secs(3),
             renewal_age_max: Duration::from_secs(4),

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::archive_step::CopyTime;
+use crate::archive_step::{CopiesAtOnce, CopyTime};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::WorkerConfig;
@@ -57,6 +57,8 @@ pub(crate) struct Env {
     pub(crate) durations: KnownDurations,
     /// Rung when a task became due before its time.
     pub(crate) polls_due: Wake,
+    /// How many jobs are copied at once just now.
+    pub(crate) copies_at_once: CopiesAtOnce,
     /// How long a copy takes just now.
     pub(crate) copy_time: CopyTime,
     /// The tasks that it wrote down lately, should Redis forget them.

@@ -452,6 +452,8 @@ pub struct CopyFault {
 pub enum CopyCure {
     /// Try again later, by itself or after a person has put the store right.
     Later,
+    /// The same, with fewer copies at once: who was asked has too much to do.
+    Fewer,
     /// Ask the task for another link. That this one is refused may pass as well: the object's host has bad days.
     FreshLink,
     /// Ask the task for another link: its host says that this one is at its end.

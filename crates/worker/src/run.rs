@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::adapters::{ApiSetupError, BucketArchive, DashScopeApi, QueueJobs};
-use crate::archive_step::CopyTime;
+use crate::archive_step::{CopiesAtOnce, CopyTime};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{ConfigError, WorkerConfig};
@@ -106,6 +106,7 @@ pub async fn run(
     let stop = stop.child_token();
     let gate = Gate::default();
     let wakes = Wakes::default();
+    let copies_at_once = CopiesAtOnce::new(config.archive_concurrency);
     let env = Arc::new(Env {
         jobs: Arc::new(QueueJobs::new(queue.clone(), leases.clone(), &config).behind(gate.clone())),
         api: Arc::new(api),
@@ -123,6 +124,7 @@ pub async fn run(
         on_the_wire: OnTheWire::new(),
         durations: KnownDurations::default(),
         polls_due: wakes.poll.clone(),
+        copies_at_once,
         copy_time: CopyTime::default(),
         created: Created::default(),
         tally: Tally::default(),

@@ -155,8 +155,12 @@ impl Stages {
 
     fn archives(&self) -> Ending {
         let (stage, backend) = self.stage(self.env.config.archive_concurrency, self.wakes.archive.clone());
-        let env = self.env.clone();
-        stage.fetch_archives(move || env.copy_time.get());
+        let (env, room) = (self.env.clone(), stage.room());
+        room.resize(env.copies_at_once.limit());
+        stage.fetch_archives(move || {
+            room.resize(env.copies_at_once.limit());
+            env.copy_time.get()
+        });
         backend
     }
 }

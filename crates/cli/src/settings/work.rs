@@ -15,7 +15,7 @@ section! {
         submit_concurrency: Whole<1, 10_000> = count(defaults().submit_concurrency);
         /// Queries at once.
         poll_concurrency: Whole<1, 10_000> = count(defaults().poll_concurrency);
-        /// Jobs whose images are copied at once.
+        /// Jobs whose images are copied at once, at the most: fewer where more are no faster, or where the store asks for less.
         archive_concurrency: Whole<1, 10_000> = count(defaults().archive_concurrency);
         /// Images of one job that are copied at once.
         images_at_once: Whole<1, 12> = count(defaults().images_at_once);

@@ -112,6 +112,14 @@ fn copy_fault(error: &CopyError) -> CopyFault {
         CopyError::Fetch(FetchError::LinkExpired) => CopyCure::Expired,
         CopyError::Fetch(FetchError::NotPng { .. } | FetchError::Cut { .. }) => CopyCure::Damaged,
         _ if error.needs_fresh_link() => CopyCure::FreshLink,
+        CopyError::Store(store)
+            if matches!(store.kind(), StoreErrorKind::Throttled | StoreErrorKind::Timeout) =>
+        {
+            CopyCure::Fewer
+        }
+        CopyError::Fetch(FetchError::Unavailable { status: 429 | 503, .. } | FetchError::Timeout { .. }) => {
+            CopyCure::Fewer
+        }
         _ if error.is_retryable() || error.needs_operator() => CopyCure::Later,
         _ => CopyCure::None,
     };

@@ -42,6 +42,8 @@ pub(crate) enum Round {
         dead: Vec<Loss>,
         /// How long the next round has to wait at least.
         wait: Option<Duration>,
+        /// Whether the store, or the host of the objects, asked for less, or did not answer in time.
+        pushed_back: bool,
     },
 }
 
@@ -118,6 +120,7 @@ pub(crate) async fn copy_waiting(env: &Env, job: &Job, keys: &Keys<'_>, outcome:
         })
         .buffer_unordered(env.config.images_at_once);
     let (mut dead, mut damaged, mut others) = (Vec::new(), None::<Timestamp>, false);
+    let mut pushed_back = false;
     loop {
         let next = tokio::select! {
             biased;
@@ -128,7 +131,7 @@ pub(crate) async fn copy_waiting(env: &Env, job: &Job, keys: &Keys<'_>, outcome:
         let Some((at, deadline, copied)) = next else {
             let wait =
                 damaged.filter(|_| !others).and_then(|deadline| patience(job, deadline, env.jobs.now()));
-            return Round::Over { dead, wait };
+            return Round::Over { dead, wait, pushed_back };
         };
         let image = &mut outcome.images[at];
         match copied {
@@ -139,6 +142,7 @@ pub(crate) async fn copy_waiting(env: &Env, job: &Job, keys: &Keys<'_>, outcome:
             }
             Err(CopyFault { code, reason, cure }) => {
                 let expired = cure == CopyCure::Expired;
+                pushed_back |= cure == CopyCure::Fewer;
                 let loss = Loss { at, code, reason, expired };
                 match cure {
                     CopyCure::Damaged => {
@@ -149,7 +153,7 @@ pub(crate) async fn copy_waiting(env: &Env, job: &Job, keys: &Keys<'_>, outcome:
                 match cure {
                     CopyCure::FreshLink | CopyCure::Expired => dead.push(loss),
                     CopyCure::Damaged if wants_another_link(job) => dead.push(loss),
-                    CopyCure::Later | CopyCure::Beside | CopyCure::Damaged
+                    CopyCure::Later | CopyCure::Fewer | CopyCure::Beside | CopyCure::Damaged
                         if !overdue(deadline, env.jobs.now()) =>
                     {
                         let reason = &loss.reason;

@@ -4,6 +4,7 @@
 //! more, put the images of a later task over the earlier ones, write the manifest, and end the job. It never creates a task.
 //! May be repeated after a crash at any point. Driven by the archive stage, once for each claim.
 
+mod at_once;
 mod copy;
 mod copy_time;
 mod finish;
@@ -17,14 +18,17 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use job::{Action, Event, ImageState, Job, JobState, Outcome, StateName, Timestamp};
+use job::{Action, Event, ImageState, Job, JobState, Outcome, OutcomeImage, StateName, Timestamp};
 use tracing::warn;
 
+pub(crate) use self::at_once::CopiesAtOnce;
+use self::at_once::RoundEnded;
 use self::copy::{Loss, copy_waiting};
 pub(crate) use self::copy_time::CopyTime;
 use self::finish::{Finished, finish};
 use self::keys::Keys;
 use self::links::{Links, fresh_links};
+use crate::clock::Clock;
 use crate::env::Env;
 use crate::place::Place;
 use crate::ports::{JobsFault, Lease};
@@ -96,9 +100,14 @@ async fn round(
     if let Some(spec) = &spec {
         missing::note(job, &spec.request, &mut outcome);
     }
+    let before = bytes_stored(&outcome);
+    let under_way = UnderWay::begin(&env.copies_at_once, env.clock.clone());
     let (dead, wait) = match copy_waiting(env, job, &keys, &mut outcome).await {
         copy::Round::Stopped => return (Some(Event::GivenBack), Some(outcome)),
-        copy::Round::Over { dead, wait } => (dead, wait),
+        copy::Round::Over { dead, wait, pushed_back } => {
+            under_way.end(RoundEnded { bytes: bytes_stored(&outcome).saturating_sub(before), pushed_back });
+            (dead, wait)
+        }
     };
     if !dead.is_empty() {
         let links = tokio::select! {
@@ -152,6 +161,38 @@ fn weigh(env: &Env, job: &Job, dead: Vec<Loss>, links: Links, outcome: &mut Outc
     }
     let deadline = outcome.deadline().unwrap_or(now);
     Some(if fresh { Event::FreshLinks { deadline } } else { progress(job, outcome) })
+}
+
+/// A round that is under way, also when it is dropped.
+struct UnderWay<'a> {
+    copies: &'a CopiesAtOnce,
+    clock: Arc<dyn Clock>,
+    ended: RoundEnded,
+}
+
+impl<'a> UnderWay<'a> {
+    fn begin(copies: &'a CopiesAtOnce, clock: Arc<dyn Clock>) -> Self {
+        copies.begin();
+        Self { copies, clock, ended: RoundEnded { bytes: 0, pushed_back: false } }
+    }
+
+    fn end(mut self, ended: RoundEnded) {
+        self.ended = ended;
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.copies.end(self.ended, self.clock.elapsed());
+    }
+}
+
+fn bytes_stored(outcome: &Outcome) -> u64 {
+    let bytes = |image: &OutcomeImage| match &image.state {
+        ImageState::Stored(stored) => stored.bytes,
+        _ => 0,
+    };
+    outcome.images.iter().map(bytes).sum()
 }
 
 fn waiting(outcome: &Outcome) -> bool {

@@ -21,7 +21,7 @@ use super::process::Process;
 use super::provider::{Provider, TwinApi};
 use super::queue::{Due, LEASE, SubmitAsk, SubmitClaimed, TwinJobs, TwinQueue};
 use super::time::VirtualTime;
-use crate::archive_step::{self, ArchiveClaim, CopyTime};
+use crate::archive_step::{self, ArchiveClaim, CopiesAtOnce, CopyTime};
 use crate::chance::Chance;
 use crate::config::WorkerConfig;
 use crate::created::Created;
@@ -108,6 +108,7 @@ impl TestWorker {
             faults: faults.clone(),
         };
         let stop = CancellationToken::new();
+        let copies_at_once = CopiesAtOnce::new(shared.config.archive_concurrency);
         let env = Arc::new(Env {
             jobs: jobs.clone(),
             api: Arc::new(api),
@@ -125,6 +126,7 @@ impl TestWorker {
             on_the_wire: OnTheWire::new(),
             durations: KnownDurations::default(),
             polls_due: Wake::new(),
+            copies_at_once,
             copy_time: CopyTime::default(),
             created: Created::default(),
             tally: Tally::default(),

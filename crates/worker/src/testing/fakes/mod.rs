@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::api::{CreateAct, FakeApi, report};
 pub(crate) use self::archive::FakeArchive;
 pub(crate) use self::jobs::FakeJobs;
-use crate::archive_step::CopyTime;
+use crate::archive_step::{CopiesAtOnce, CopyTime};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{AccountConfig, WorkerConfig};
@@ -101,6 +101,7 @@ impl World {
         let jobs = Arc::new(FakeJobs::new(config.rules.clone(), start()));
         let (api, archive, clock) =
             (Arc::new(FakeApi::default()), Arc::new(FakeArchive::default()), Arc::default());
+        let copies_at_once = CopiesAtOnce::new(config.archive_concurrency);
         let env = Env {
             jobs: jobs.clone(),
             api: api.clone(),
@@ -118,6 +119,7 @@ impl World {
             on_the_wire: OnTheWire::new(),
             durations: KnownDurations::default(),
             polls_due: Wake::new(),
+            copies_at_once,
             copy_time: CopyTime::default(),
             created: Created::default(),
             tally: Tally::default(),
