@@ -48,7 +48,7 @@ section! {
         create_per_second: Rate = Rate(AccountLimits::default().create_per_second), env "IMAGEMILL_CREATE_PER_SECOND";
         /// Tasks processed at once.
         in_flight: Whole<1, 100_000> = Whole(AccountLimits::default().in_flight.into()), env "IMAGEMILL_IN_FLIGHT";
-        /// Tasks kept PENDING behind them, so that no place idles while an end is noticed.
+        /// Tasks kept PENDING behind them, so that no place idles while an end is noticed; about a tenth of `in_flight`, where that is raised.
         queue_ahead: Whole<0, 100_000> = Whole(AccountLimits::default().queue_ahead.into()), env "IMAGEMILL_QUEUE_AHEAD";
     }
 }

@@ -124,6 +124,7 @@ async fn look(
     let schedule = env.config.rules.list;
     let likely = env.durations.likely(TaskKind { model, shape: None });
     let page_every = Duration::from_secs_f64(1.0 / (limits.queries_per_second * USED_SHARE).max(0.001));
+    let began = env.clock.elapsed();
     let (mut going, mut waited_for, mut pages) = (Vec::new(), 0, 0);
     loop {
         pages += 1;
@@ -143,8 +144,11 @@ async fn look(
         let worth_more = heeded.waiting as usize * WORTH_A_PAGE >= rows;
         let pages_max = 2 * in_flight / rows.max(1) as u64 + 2;
         if !page.has_more() || waited_for >= in_flight || !worth_more || u64::from(pages) >= pages_max {
-            return Ok(schedule.wait(&going, pages, page_every, likely));
+            let took = env.clock.elapsed().saturating_sub(began);
+            return Ok(schedule.wait(&going, pages, page_every, likely).saturating_sub(took));
         }
+        // Evenly over the time until the next look: all pages at once would make more tasks due than the queries allow for a second.
+        tokio::time::sleep(schedule.every / expected).await;
     }
 }
 
@@ -270,7 +274,7 @@ mod tests {
         assert_eq!(listed, [(name(3), None), (name(4), None), (name(1), left_alone), (name(2), left_alone)]);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn pages_are_read_as_long_as_they_show_what_is_waited_for() {
         let world = world(30);
         for number in 1..=5 {

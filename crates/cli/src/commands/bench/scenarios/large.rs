@@ -33,6 +33,8 @@ fn raised(list_page_max: u32) -> AccountSetup {
         // and over, and for that long more would be due than the queries allow.
         creates_per_second: 120,
         in_flight: 2_000,
+        // As much as ends in the time in which an end is noticed and a task created.
+        queue_ahead: Some(200),
         queries_per_second: 150,
         pending_max: 0,
         list_page_max,
