@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tower::layer::util::Identity;
 use tracing::{error, warn};
 
+use crate::Queue;
 use crate::breaker::Turn;
 use crate::claim::{Claimed, ClaimedJob, SubmitAsk, SubmitClaim, WhyWait};
 use crate::error::QueueError;
@@ -31,7 +32,7 @@ use crate::lease::{LeaseGuard, Leases};
 use crate::limits::{AccountLimits, Call};
 use crate::reply::Wait;
 use crate::room::Room;
-use crate::{Hint, Queue};
+pub use crate::wake::{Wake, Wakes};
 
 /// The longest time without a look, whatever the hints say: hints may be lost.
 const IDLE: Duration = Duration::from_secs(1);
@@ -43,7 +44,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(5);
 const CLAIM_MAX: usize = 100;
 
 /// The waits of a fetcher while Redis is away.
-const RETRY: Curve = Curve { first: Duration::from_millis(100), factor: 2.0, cap: Duration::from_secs(2) };
+pub(crate) const RETRY: Curve =
+    Curve { first: Duration::from_millis(100), factor: 2.0, cap: Duration::from_secs(2) };
 
 /// A job in a worker's hands, for one step.
 #[derive(Debug)]
@@ -102,81 +104,24 @@ struct Work {
     probe: bool,
 }
 
-/// Wakes the fetchers of one stage.
-#[derive(Clone)]
-pub struct Wake(watch::Sender<u64>);
-
-impl Wake {
-    /// One that nobody has rung yet.
-    pub fn new() -> Self {
-        Self(watch::Sender::new(0))
-    }
-
-    /// There may be something to claim.
-    pub fn ring(&self) {
-        self.0.send_modify(|count| *count = count.wrapping_add(1));
-    }
+/// What a fetcher does next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Next<A> {
+    /// It claims this.
+    Claim(A),
+    /// It claims nothing for so long: this worker leaves it to others.
+    Rest(Duration),
+    /// It ends. A claim that is under way by then is handed out like any other.
+    End,
 }
 
-impl Default for Wake {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// What each stage is woken by.
-#[derive(Clone, Default)]
-pub struct Wakes {
-    /// Something was queued, or a place at the provider became free.
-    pub submit: Wake,
-    /// A task is to be asked.
-    pub poll: Wake,
-    /// Images are to be copied.
-    pub archive: Wake,
-}
-
-impl Wakes {
-    /// Rings whom a hint concerns.
-    pub fn hint(&self, hint: &Hint) {
-        use job::StateName::{Archiving, Polling, Settling, Submitting};
-        match hint {
-            Hint::Enqueued { .. } | Hint::Resumed => self.submit.ring(),
-            Hint::Job { state: Polling, .. } => self.poll.ring(),
-            Hint::Job { state: Archiving, .. } => {
-                self.archive.ring();
-                self.submit.ring();
-            }
-            Hint::Job { state: Submitting | Settling, .. } => {}
-            Hint::Job { .. } => self.submit.ring(),
-        }
-    }
-
-    /// Follows Redis's hints until `stop`.
-    pub async fn follow(self, queue: Queue, stop: CancellationToken) {
-        let mut events = queue.watch_events();
-        let mut failures = 0;
-        loop {
-            let hints = tokio::select! {
-                () = stop.cancelled() => return,
-                hints = events.next() => hints,
-            };
-            match hints {
-                Ok(hints) => {
-                    failures = 0;
-                    hints.iter().for_each(|hint| self.hint(hint));
-                }
-                // Nothing to say: the fetchers' own calls say it. Hints are only ever a help.
-                Err(_) => {
-                    let wait = RETRY.wait_with_jitter(failures, queue.link().chance());
-                    failures = failures.saturating_add(1);
-                    tokio::select! {
-                        () = stop.cancelled() => return,
-                        () = tokio::time::sleep(wait) => {}
-                    }
-                }
-            }
-        }
-    }
+/// How a fetcher ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Nobody wants its claims any more.
+    Unwanted,
+    /// Its stage is over.
+    Stopped,
 }
 
 /// What the fetchers of a stage have in common.
@@ -211,121 +156,118 @@ impl Stage {
         self.room.clone()
     }
 
-    /// Claims jobs for submit, one at a time: each takes a permit of the account's create rate. `lead` says how long after its
-    /// claim a create goes out, just now; `rest` how long this worker creates nothing there.
-    pub fn fetch_submits(
-        &self,
-        mut ask: SubmitAsk,
-        lead: impl Fn() -> Duration + Send + Sync + 'static,
-        rest: impl Fn() -> Duration + Send + Sync + 'static,
-    ) {
-        let stage = self.clone();
-        tokio::spawn(async move {
-            let mut woken = stage.wake.0.subscribe();
-            while let Some((permit, pass)) = stage.permit().await {
-                let at_rest = rest();
-                if !at_rest.is_zero() {
+    /// Claims jobs for submit, one at a time: each takes a permit of the account's create rate. `next` says what is claimed, each time
+    /// anew.
+    pub async fn fetch_submits(self, next: impl Fn() -> Next<SubmitAsk> + Send + Sync) -> Ended {
+        let stage = self;
+        let mut woken = stage.wake.subscribe();
+        while let Some((permit, pass)) = stage.permit().await {
+            let ask = match next() {
+                Next::Claim(ask) => ask,
+                Next::Rest(rest) => {
                     drop((permit, pass));
-                    stage.pause(Wait::For(at_rest), None).await;
+                    stage.pause(Wait::For(rest), None).await;
                     continue;
                 }
-                ask.lead = lead();
-                let (sent, nonce) = (stage.leases.boot_now(), stage.queue.nonce());
-                match stage.until_redis_answers(|| stage.queue.claim_submit(&ask, &nonce)).await {
-                    Some(SubmitClaim::Claimed { job, spec, send_at, probe }) => {
-                        let send_at = stage.boot_time(send_at);
-                        let spec = Some(spec.map(|spec| Arc::new(*spec)));
-                        if !stage.has_replicas().await {
-                            stage.give_back_unsent(&job, &ask, probe).await;
-                            drop((permit, pass));
-                            stage.until_replicas_follow().await;
-                            continue;
-                        }
-                        let work = Work { job: *job, spec, outcome: None, send_at: Some(send_at), probe };
-                        if !stage.hand_out(work, sent, permit, pass).await {
-                            return;
-                        }
-                    }
-                    Some(SubmitClaim::Wait { why, wait }) => {
+                Next::End => return Ended::Unwanted,
+            };
+            let (sent, nonce) = (stage.leases.boot_now(), stage.queue.nonce());
+            match stage.until_redis_answers(|| stage.queue.claim_submit(&ask, &nonce)).await {
+                Some(SubmitClaim::Claimed { job, spec, send_at, probe }) => {
+                    let send_at = stage.boot_time(send_at);
+                    let spec = Some(spec.map(|spec| Arc::new(*spec)));
+                    if !stage.has_replicas().await {
+                        stage.give_back_unsent(&job, &ask, probe).await;
                         drop((permit, pass));
-                        // Only a permit or a pause has a time; what else is missing comes with a hint.
-                        let interruptible = !matches!(
-                            why,
-                            WhyWait::Permit | WhyWait::Paused | WhyWait::Restored | WhyWait::Recovering
-                        );
-                        stage.pause(wait, interruptible.then_some(&mut woken)).await;
+                        stage.until_replicas_follow().await;
+                        continue;
                     }
-                    None => return,
+                    let work = Work { job: *job, spec, outcome: None, send_at: Some(send_at), probe };
+                    if !stage.hand_out(work, sent, permit, pass).await {
+                        return Ended::Stopped;
+                    }
                 }
+                Some(SubmitClaim::Wait { why, wait }) => {
+                    drop((permit, pass));
+                    // Only a permit or a pause has a time; what else is missing comes with a hint.
+                    let interruptible = !matches!(
+                        why,
+                        WhyWait::Permit | WhyWait::Paused | WhyWait::Restored | WhyWait::Recovering
+                    );
+                    stage.pause(wait, interruptible.then_some(&mut woken)).await;
+                }
+                None => return Ended::Stopped,
             }
-        });
+        }
+        Ended::Stopped
     }
 
-    /// Claims tasks of one account that are due to be asked. `rest` says how long this worker asks nothing there.
-    pub fn fetch_polls(
-        &self,
+    /// Claims tasks of one account that are due to be asked. `next` says within which limits, each time anew.
+    pub async fn fetch_polls(
+        self,
         account: AccountName,
-        limits: AccountLimits,
-        rest: impl Fn() -> Duration + Send + Sync + 'static,
-    ) {
-        self.fetch_due(rest, move |queue, max, nonce| {
+        next: impl Fn() -> Next<AccountLimits> + Send + Sync,
+    ) -> Ended {
+        self.fetch_due(next, move |queue, limits, max, nonce| {
             let account = account.clone();
             async move { queue.claim_polls(&account, &limits, max, &nonce).await }
-        });
+        })
+        .await
     }
 
     /// Claims jobs whose images can be copied. `takes` says how long a copy takes just now.
-    pub fn fetch_archives(&self, takes: impl Fn() -> Duration + Send + Sync + 'static) {
+    pub async fn fetch_archives(self, takes: impl Fn() -> Duration + Send + Sync) -> Ended {
         self.fetch_due(
-            || Duration::ZERO,
-            move |queue, max, nonce| {
-                let takes = takes();
-                async move { queue.claim_archives(max, takes, &nonce).await }
-            },
-        );
+            || Next::Claim(takes()),
+            |queue, takes, max, nonce| async move { queue.claim_archives(max, takes, &nonce).await },
+        )
+        .await
     }
 
-    fn fetch_due<F>(
-        &self,
-        rest: impl Fn() -> Duration + Send + Sync + 'static,
-        claim: impl Fn(Queue, usize, String) -> F + Send + Sync + 'static,
-    ) where
+    async fn fetch_due<A: Copy, F>(
+        self,
+        next: impl Fn() -> Next<A> + Send + Sync,
+        claim: impl Fn(Queue, A, usize, String) -> F + Send + Sync,
+    ) -> Ended
+    where
         F: Future<Output = Result<Claimed, QueueError>> + Send,
     {
-        let stage = self.clone();
-        tokio::spawn(async move {
-            let mut woken = stage.wake.0.subscribe();
-            while let Some((first, pass)) = stage.permit().await {
-                let at_rest = rest();
-                if !at_rest.is_zero() {
+        let stage = self;
+        let mut woken = stage.wake.subscribe();
+        while let Some((first, pass)) = stage.permit().await {
+            let ask = match next() {
+                Next::Claim(ask) => ask,
+                Next::Rest(rest) => {
                     drop((first, pass));
-                    stage.pause(Wait::For(at_rest), None).await;
+                    stage.pause(Wait::For(rest), None).await;
                     continue;
                 }
-                let mut permits = vec![first];
-                while permits.len() < CLAIM_MAX {
-                    let Some(permit) = stage.room.try_take() else { break };
-                    permits.push(permit);
-                }
-                let (sent, nonce) = (stage.leases.boot_now(), stage.queue.nonce());
-                let max = permits.len();
-                let answer =
-                    stage.until_redis_answers(|| claim(stage.queue.clone(), max, nonce.clone())).await;
-                let Some(Claimed { jobs, wait, probe }) = answer else { return };
-                let found = !jobs.is_empty();
-                for (claimed, permit) in jobs.into_iter().zip(&mut std::iter::from_fn(|| permits.pop())) {
-                    let ClaimedJob { job, outcome } = claimed;
-                    let work = Work { job, spec: None, outcome, send_at: None, probe };
-                    if !stage.hand_out(work, sent, permit, pass.clone()).await {
-                        return;
-                    }
-                }
-                drop((permits, pass));
-                if !found || wait != Wait::For(Duration::ZERO) {
-                    stage.pause(wait, Some(&mut woken)).await;
+                Next::End => return Ended::Unwanted,
+            };
+            let mut permits = vec![first];
+            while permits.len() < CLAIM_MAX {
+                let Some(permit) = stage.room.try_take() else { break };
+                permits.push(permit);
+            }
+            let (sent, nonce) = (stage.leases.boot_now(), stage.queue.nonce());
+            let max = permits.len();
+            let answer =
+                stage.until_redis_answers(|| claim(stage.queue.clone(), ask, max, nonce.clone())).await;
+            let Some(Claimed { jobs, wait, probe }) = answer else { return Ended::Stopped };
+            let found = !jobs.is_empty();
+            for (claimed, permit) in jobs.into_iter().zip(&mut std::iter::from_fn(|| permits.pop())) {
+                let ClaimedJob { job, outcome } = claimed;
+                let work = Work { job, spec: None, outcome, send_at: None, probe };
+                if !stage.hand_out(work, sent, permit, pass.clone()).await {
+                    return Ended::Stopped;
                 }
             }
-        });
+            drop((permits, pass));
+            if !found || wait != Wait::For(Duration::ZERO) {
+                stage.pause(wait, Some(&mut woken)).await;
+            }
+        }
+        Ended::Stopped
     }
 
     /// A time of Redis's by the boot clock.

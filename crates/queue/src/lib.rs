@@ -39,6 +39,7 @@ mod room;
 mod safety;
 mod scripts;
 mod strays;
+mod wake;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -101,7 +101,7 @@ async fn may_ask(env: &Env, job: &Job) -> bool {
     let (JobState::Polling { attempt, .. } | JobState::Settling { attempt, .. }) = &job.state else {
         return true;
     };
-    if env.config.accounts.iter().all(|account| account.name != attempt.account) {
+    if env.accounts.now().any(&attempt.account).is_none() {
         return false;
     }
     tokio::select! {

@@ -14,7 +14,7 @@ use queue::{AccountLimits, Retention};
 pub struct WorkerConfig {
     /// Begins the names of this worker's stages in logs; a random suffix tells its starts apart. Default `worker`.
     pub name: String,
-    /// The accounts it works for. At least one.
+    /// The accounts it works for, at least one, when it begins. Later ones come through a [`crate::Reloader`].
     pub accounts: Vec<AccountConfig>,
     /// How failures, polls and rounds of copying are timed.
     pub rules: Rules,
@@ -100,21 +100,7 @@ impl WorkerConfig {
     ///
     /// The first thing that is wrong.
     pub fn check(&self, lease: Duration) -> Result<(), ConfigError> {
-        if self.accounts.is_empty() {
-            return Err(ConfigError::NoAccount);
-        }
-        let mut names = BTreeSet::new();
-        for account in &self.accounts {
-            if !names.insert(&account.name) {
-                return Err(ConfigError::TwoAccounts(account.name.clone()));
-            }
-            if account.api_keys.is_empty() {
-                return Err(ConfigError::NoKey(account.name.clone()));
-            }
-            if account.limits.is_empty() {
-                return Err(ConfigError::NoModel(account.name.clone()));
-            }
-        }
+        check_accounts(&self.accounts)?;
         let concurrencies = [
             ("submit_concurrency", self.submit_concurrency),
             ("poll_concurrency", self.poll_concurrency),
@@ -137,6 +123,26 @@ impl WorkerConfig {
         }
         Ok(())
     }
+}
+
+/// Refuses accounts that cannot work.
+pub(crate) fn check_accounts(accounts: &[AccountConfig]) -> Result<(), ConfigError> {
+    if accounts.is_empty() {
+        return Err(ConfigError::NoAccount);
+    }
+    let mut names = BTreeSet::new();
+    for account in accounts {
+        if !names.insert(&account.name) {
+            return Err(ConfigError::TwoAccounts(account.name.clone()));
+        }
+        if account.api_keys.is_empty() {
+            return Err(ConfigError::NoKey(account.name.clone()));
+        }
+        if account.limits.is_empty() {
+            return Err(ConfigError::NoModel(account.name.clone()));
+        }
+    }
+    Ok(())
 }
 
 /// Why a worker's settings cannot work.
@@ -180,7 +186,7 @@ pub enum ConfigError {
 }
 
 /// One main account in one region.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct AccountConfig {
     /// Its name in the settings, in Redis and in logs.
     pub name: AccountName,

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use crate::accounts::Accounts;
 use crate::archive_step::{CopiesAtOnce, CopyTime};
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -35,8 +36,10 @@ pub(crate) struct Env {
     pub(crate) clock: Arc<dyn Clock>,
     /// Chance.
     pub(crate) chance: Chance,
-    /// The settings.
+    /// The settings, but for the accounts.
     pub(crate) config: WorkerConfig,
+    /// The accounts.
+    pub(crate) accounts: Accounts,
     /// Cancelled when the worker is to go down.
     pub(crate) stop: CancellationToken,
     /// What happens between two steps: nothing, outside of tests.

@@ -40,7 +40,7 @@ pub(crate) async fn run(env: &Env) {
 
 /// One look at every account.
 pub(crate) async fn round(env: &Env) {
-    for account in &env.config.accounts {
+    for account in env.accounts.now().all() {
         let name = &account.name;
         if let Err(fault) = look(env, name).await {
             debug!(account = %name, error = &fault as &dyn std::error::Error, "Extra tasks of account {name} are looked at later");

@@ -1,7 +1,7 @@
 //! Holds the accounts' API keys for the queue's namespace, for as long as the worker works.
 //!
 //! Two namespaces that use one key would each keep its limits, and together break them; and each would count the other's tasks
-//! as its own. So the second one is refused at its start. Started by [`crate::run()`].
+//! as its own. So the second one is refused at its start, or when it is told of the key. Started by [`crate::run()`].
 
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use queue::{Queue, QueueError};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
+use crate::accounts::Accounts;
 use crate::config::AccountConfig;
 
 /// How often the keys are held again. Source: ours; ten times in [`queue::KEY_HELD_FOR`].
@@ -27,8 +28,8 @@ pub(crate) struct HeldElsewhere {
 }
 
 impl KeysHeld {
-    pub(crate) fn of(accounts: &[AccountConfig]) -> Self {
-        let digests = accounts.iter().flat_map(|account| {
+    pub(crate) fn of<'a>(accounts: impl IntoIterator<Item = &'a AccountConfig>) -> Self {
+        let digests = accounts.into_iter().flat_map(|account| {
             let digest = |key: &dashscope::ApiKey| Sha256Digest::of(key.expose().as_bytes()).to_string();
             account.api_keys.iter().map(move |key| (account.name.clone(), digest(key)))
         });
@@ -44,22 +45,22 @@ impl KeysHeld {
         }
         Ok(None)
     }
+}
 
-    /// Holds them again and again until `stop`.
-    pub(crate) async fn keep(self, queue: Queue, stop: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(EVERY) => {}
+/// Holds those of the accounts, as they are by then, again and again until `stop`.
+pub(crate) async fn keep(accounts: Accounts, queue: Queue, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(EVERY) => {}
+        }
+        match KeysHeld::of(accounts.now().all()).hold(&queue).await {
+            Ok(None) => {}
+            Ok(Some(HeldElsewhere { account, namespace })) => {
+                error!(account = %account, namespace, "The key of account {account} is used by namespace `{namespace}` as well: its limits are kept by neither");
             }
-            match self.hold(&queue).await {
-                Ok(None) => {}
-                Ok(Some(HeldElsewhere { account, namespace })) => {
-                    error!(account = %account, namespace, "The key of account {account} is used by namespace `{namespace}` as well: its limits are kept by neither");
-                }
-                Err(fault) => {
-                    debug!(error = &fault as &dyn std::error::Error, "The keys could not be held")
-                }
+            Err(fault) => {
+                debug!(error = &fault as &dyn std::error::Error, "The keys could not be held")
             }
         }
     }

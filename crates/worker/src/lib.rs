@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod accounts;
 pub mod adapters;
 mod alone;
 mod archive_step;
@@ -36,9 +37,11 @@ mod tally;
 pub mod testing;
 mod wire;
 
+pub use accounts::AccountChanges;
+pub use accounts::reload::{ReloadError, Reloader, Reloads, reloads};
 pub use chance::Chance;
 pub use clock::{BootClock, Clock};
 pub use config::{AccountConfig, Adopt, Ambiguous, ConfigError, InputTransport, SettleConfig, WorkerConfig};
 pub use place::{OpenPlaces, Place, Places, UnknownPlace};
-pub use run::{RunError, run};
+pub use run::{RunError, Surroundings, run};
 pub use tally::Summary;

@@ -39,7 +39,7 @@ pub(crate) async fn run(env: &Env) {
 
 /// One look at every account's places.
 pub(crate) async fn release(env: &Env) {
-    for account in &env.config.accounts {
+    for account in env.accounts.now().all() {
         for model in account.limits.keys() {
             let placed = match env.jobs.placed(&account.name, *model).await {
                 Ok(placed) => placed,

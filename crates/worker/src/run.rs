@@ -11,6 +11,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::accounts::Accounts;
+use crate::accounts::reload::{self, Reloads};
 use crate::adapters::{ApiSetupError, BucketArchive, DashScopeApi, QueueJobs};
 use crate::archive_step::{CopiesAtOnce, CopyTime};
 use crate::chance::Chance;
@@ -18,7 +20,7 @@ use crate::clock::Clock;
 use crate::config::{ConfigError, WorkerConfig};
 use crate::created::Created;
 use crate::env::Env;
-use crate::keys_held::{HeldElsewhere, KeysHeld};
+use crate::keys_held::{self, HeldElsewhere, KeysHeld};
 use crate::place::Places;
 use crate::poll::durations::KnownDurations;
 use crate::silence::QueryProbes;
@@ -66,9 +68,19 @@ pub enum RunError {
     StageEnded,
 }
 
+/// What a worker finds around it.
+pub struct Surroundings {
+    /// The local clock, which must count the time in which the machine sleeps.
+    pub clock: Arc<dyn Clock>,
+    /// Places waits inside their jitter.
+    pub rng: Box<dyn Rng + Send>,
+    /// What happens between two steps: [`crate::OpenPlaces`] outside of tests.
+    pub places: Arc<dyn Places>,
+}
+
 /// Works until `stop`, or, if the settings say so, until nothing is left to do.
 ///
-/// `rng` places waits inside their jitter. `places` is [`crate::OpenPlaces`] outside of tests. `clock` must count the time in which the machine sleeps.
+/// `reloads` brings accounts that were read again meanwhile.
 ///
 /// # Errors
 ///
@@ -77,15 +89,14 @@ pub async fn run(
     config: WorkerConfig,
     queue: Queue,
     archive: archive::Archiver,
-    clock: Arc<dyn Clock>,
-    mut rng: Box<dyn Rng + Send>,
-    places: Arc<dyn Places>,
+    around: Surroundings,
+    reloads: Reloads,
     stop: CancellationToken,
 ) -> Result<Summary, RunError> {
+    let Surroundings { clock, mut rng, places } = around;
     let lease = queue.lease();
     config.check(lease)?;
-    let keys_held = KeysHeld::of(&config.accounts);
-    if let Some(HeldElsewhere { account, namespace }) = keys_held.hold(&queue).await? {
+    if let Some(HeldElsewhere { account, namespace }) = KeysHeld::of(&config.accounts).hold(&queue).await? {
         return Err(RunError::KeyElsewhere { account, namespace });
     }
     let uploads_chance = Chance::new(split(&mut *rng));
@@ -100,20 +111,24 @@ pub async fn run(
         Arc::new(move || clock.elapsed())
     };
     let leases = Leases::start(queue.clone(), config.renew_every, boot, over.clone());
-    let api =
-        DashScopeApi::new(&config.accounts, config.rules.create_timeout, clock.clone(), uploads_chance)?;
+    let timeout = config.rules.create_timeout;
+    let api = Arc::new(DashScopeApi::new(&config.accounts, timeout, clock.clone(), uploads_chance)?);
+    let accounts = Accounts::new(config.accounts.clone());
+    let jobs = QueueJobs::new(queue.clone(), leases.clone(), &config);
+    let config = WorkerConfig { accounts: Vec::new(), ..config };
     // Our own token: `--until-idle` stops this worker, and nothing else of its process.
     let stop = stop.child_token();
     let gate = Gate::default();
     let wakes = Wakes::default();
     let copies_at_once = CopiesAtOnce::new(config.archive_concurrency);
     let env = Arc::new(Env {
-        jobs: Arc::new(QueueJobs::new(queue.clone(), leases.clone(), &config).behind(gate.clone())),
-        api: Arc::new(api),
+        jobs: Arc::new(jobs.of_accounts(accounts.clone()).behind(gate.clone())),
+        api: api.clone(),
         archive: Arc::new(BucketArchive::new(archive, config.input_store.clone())),
         clock,
         chance,
         config,
+        accounts: accounts.clone(),
         stop: stop.clone(),
         places,
         put_off: Notify::new(),
@@ -129,11 +144,15 @@ pub async fn run(
         created: Created::default(),
         tally: Tally::default(),
     });
-    info!(worker = name, accounts = env.config.accounts.len(), "Worker {name} begins");
+    info!(worker = name, accounts = accounts.now().current.len(), "Worker {name} begins");
 
     let mut loops = start_loops(&env, lease);
     loops.spawn(wakes.clone().follow(queue.clone(), stop.clone()));
-    loops.spawn(keys_held.keep(queue.clone(), stop.clone()));
+    loops.spawn(keys_held::keep(accounts, queue.clone(), stop.clone()));
+    {
+        let (env, queue) = (env.clone(), queue.clone());
+        loops.spawn(async move { reload::run(&env, &queue, &api, reloads).await });
+    }
     let idle = env.config.until_idle.then(|| {
         let env = env.clone();
         tokio::spawn(async move {

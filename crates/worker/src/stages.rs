@@ -25,11 +25,12 @@ use apalis_core::worker::builder::WorkerBuilder;
 use apalis_core::worker::context::WorkerContext;
 use apalis_core::worker::ext::parallelize::ParallelizeExt as _;
 use job::{AccountName, BatchName, Job, JobId, Model, Timestamp};
-use queue::claims::{Claim, ClaimBackend, Gate, Stage, Wakes};
-use queue::{Leases, OtherAccount, Queue, SubmitAsk};
+use queue::claims::{Claim, ClaimBackend, Gate, Next, Stage, Wakes};
+use queue::{AccountLimits, Leases, OtherAccount, Queue, SubmitAsk};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span, debug, error, info_span};
 
+use crate::accounts::{Known, each_model, one_for_each};
 use crate::adapters::{HeldLease, query_limits};
 use crate::archive_step::{self, ArchiveClaim};
 use crate::config::AccountConfig;
@@ -115,41 +116,28 @@ impl Stages {
 
     fn submits(&self) -> Ending {
         let (stage, backend) = self.stage(self.env.config.submit_concurrency, self.wakes.submit.clone());
-        for account in &self.env.config.accounts {
-            for (model, limits) in &account.limits {
-                let ask = SubmitAsk {
-                    account: account.name.clone(),
-                    region: account.region.clone(),
-                    weight: account.weight,
-                    others: others(&self.env.config.accounts, account, *model),
-                    model: *model,
-                    limits: *limits,
-                    send_within: self.env.config.send_within,
-                    lead: Duration::ZERO,
-                    probe_window: self.env.config.probe_window(),
-                };
-                let (leads, name) = (self.env.leads.clone(), account.name.clone());
-                let rest = self.rest(&account.name, Resting::Creates);
-                stage.fetch_submits(ask, move || leads.get(&name), rest);
-            }
-        }
+        let env = self.env.clone();
+        tokio::spawn(async move {
+            let fetcher = |(account, model): &(AccountName, Model)| {
+                let (env, account, model) = (env.clone(), account.clone(), *model);
+                stage.clone().fetch_submits(move || next_submit(&env, &account, model))
+            };
+            one_for_each(&env.accounts, &env.stop, |known| each_model(&known.current), fetcher).await;
+        });
         backend
-    }
-
-    /// How long this worker leaves a call of the account alone.
-    fn rest(&self, account: &AccountName, call: Resting) -> impl Fn() -> Duration + Send + Sync + 'static {
-        let (env, account) = (self.env.clone(), account.clone());
-        move || env.rests.left(&account, call, env.clock.elapsed())
     }
 
     fn polls(&self) -> Ending {
         let (stage, backend) = self.stage(self.env.config.poll_concurrency, self.wakes.poll.clone());
-        for account in &self.env.config.accounts {
-            if let Some(limits) = query_limits(account.limits.values()) {
-                let rest = self.rest(&account.name, Resting::Queries);
-                stage.fetch_polls(account.name.clone(), limits, rest);
-            }
-        }
+        let env = self.env.clone();
+        tokio::spawn(async move {
+            let of_each = |known: &Known| known.all().map(|account| account.name.clone()).collect();
+            let fetcher = |account: &AccountName| {
+                let (env, of) = (env.clone(), account.clone());
+                stage.clone().fetch_polls(account.clone(), move || next_polls(&env, &of))
+            };
+            one_for_each(&env.accounts, &env.stop, of_each, fetcher).await;
+        });
         backend
     }
 
@@ -157,12 +145,51 @@ impl Stages {
         let (stage, backend) = self.stage(self.env.config.archive_concurrency, self.wakes.archive.clone());
         let (env, room) = (self.env.clone(), stage.room());
         room.resize(env.copies_at_once.limit());
-        stage.fetch_archives(move || {
+        tokio::spawn(stage.fetch_archives(move || {
             room.resize(env.copies_at_once.limit());
             env.copy_time.get()
-        });
+        }));
         backend
     }
+}
+
+/// What is claimed for an account's model, as its settings are now.
+fn next_submit(env: &Env, account: &AccountName, model: Model) -> Next<SubmitAsk> {
+    let known = env.accounts.now();
+    let Some((account, limits)) =
+        known.current(account).and_then(|account| Some((account, *account.limits.get(&model)?)))
+    else {
+        return Next::End;
+    };
+    if let Some(rest) = rest(env, &account.name, Resting::Creates) {
+        return rest;
+    }
+    Next::Claim(SubmitAsk {
+        account: account.name.clone(),
+        region: account.region.clone(),
+        weight: account.weight,
+        others: others(&known.current, account, model),
+        model,
+        limits,
+        send_within: env.config.send_within,
+        lead: env.leads.get(&account.name),
+        probe_window: env.config.probe_window(),
+    })
+}
+
+/// Within which limits tasks of an account are asked, as its settings are now, or were when it had any.
+fn next_polls(env: &Env, account: &AccountName) -> Next<AccountLimits> {
+    let known = env.accounts.now();
+    let Some(limits) = known.any(account).and_then(|account| query_limits(account.limits.values())) else {
+        return Next::End;
+    };
+    rest(env, account, Resting::Queries).unwrap_or(Next::Claim(limits))
+}
+
+/// How long this worker leaves a call of the account alone, if it does.
+fn rest<A>(env: &Env, account: &AccountName, call: Resting) -> Option<Next<A>> {
+    let rest = env.rests.left(account, call, env.clock.elapsed());
+    (!rest.is_zero()).then_some(Next::Rest(rest))
 }
 
 /// The accounts that share a model's jobs with this one.

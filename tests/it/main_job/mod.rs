@@ -10,6 +10,7 @@ mod failures;
 mod namespaces;
 mod poison;
 mod redis_faults;
+mod reload;
 mod replicas;
 mod retries;
 mod settling;

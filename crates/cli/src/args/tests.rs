@@ -242,7 +242,7 @@ fn help_of_the_worker_says_how_it_stops() {
     insta::assert_snapshot!(help(&["worker"]), @r"
     Do the work: create tasks, follow them, copy images into the bucket.
 
-    Start as many as you like, on as many machines: all of them together keep the account's limits. SIGTERM or Ctrl-C gives everything back and ends within a second, unless create calls are unanswered; a second signal ends at once.
+    Start as many as you like, on as many machines: all of them together keep the account's limits. SIGTERM or Ctrl-C gives everything back and ends within a second, unless create calls are unanswered; a second signal ends at once. SIGHUP reads the accounts again, with their keys and limits, and interrupts nothing.
 
     Usage: imagemill worker [OPTIONS]
 

@@ -5,7 +5,8 @@ use clap::Args;
 /// Do the work: create tasks, follow them, copy images into the bucket.
 ///
 /// Start as many as you like, on as many machines: all of them together keep the account's limits. SIGTERM or Ctrl-C gives
-/// everything back and ends within a second, unless create calls are unanswered; a second signal ends at once.
+/// everything back and ends within a second, unless create calls are unanswered; a second signal ends at once. SIGHUP reads the
+/// accounts again, with their keys and limits, and interrupts nothing.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -11,6 +11,7 @@ mod enqueue;
 mod generate;
 mod job;
 mod pause;
+mod reload;
 mod resolve;
 mod retry;
 #[cfg(feature = "demo")]

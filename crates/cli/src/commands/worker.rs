@@ -8,8 +8,9 @@ use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use worker::adapters::StopAt;
-use worker::{OpenPlaces, Places, RunError, Summary};
+use worker::{OpenPlaces, Places, RunError, Summary, Surroundings};
 
+use super::reload;
 use crate::app::{App, key_failure, queue_failure};
 use crate::args::WorkerArgs;
 use crate::exit_code;
@@ -38,6 +39,7 @@ struct SummaryView {
 
 /// Works until it is told to stop, or until nothing is left.
 pub(super) async fn run(app: &App, args: WorkerArgs) -> Result<u8, Failure> {
+    let hangups = reload::hangups()?;
     let settings = app.settings()?;
     let config = settings.worker().map_err(key_failure)?;
     let config = worker::WorkerConfig { until_idle: args.until_idle, ..config };
@@ -47,8 +49,10 @@ pub(super) async fn run(app: &App, args: WorkerArgs) -> Result<u8, Failure> {
     let archiver = app.archiver(&settings).await.map_err(start)?;
     let places = places(app)?;
     let stop = stop_on_signals(app.out)?;
-    let (clock, rng) = (app.clock.clone(), app.rng());
-    let summary = worker::run(config, queue.clone(), archiver, clock, rng, places, stop.clone())
+    let around = Surroundings { clock: app.clock.clone(), rng: app.rng(), places };
+    let (reloader, reloads) = worker::reloads();
+    tokio::spawn(reload::on_hangup(hangups, app.sources.clone(), settings, reloader));
+    let summary = worker::run(config, queue.clone(), archiver, around, reloads, stop.clone())
         .await
         .map_err(run_failure)?;
     if app.out.json {

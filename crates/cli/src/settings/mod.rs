@@ -33,7 +33,7 @@ use problem::Place;
 pub(crate) use problem::Problem;
 use results::{InputsSection, ResultsSection, Transport};
 use rules::{BreakerSection, CopySection, PollSection, PricesSection, RetrySection};
-pub(crate) use show::{effective, effective_json, example};
+pub(crate) use show::{changed_settings, effective, effective_json, example};
 use store::S3Section;
 pub(crate) use store::StoreProblem;
 use url::Host;
@@ -269,11 +269,7 @@ impl Settings {
     ///
     /// A key that cannot be had or used.
     pub(crate) fn worker(&self) -> Result<worker::WorkerConfig, KeyError> {
-        let accounts = self
-            .accounts
-            .iter()
-            .map(|account| account.config(&self.environment))
-            .collect::<Result<_, _>>()?;
+        let accounts = self.worker_accounts()?;
         Ok(worker::WorkerConfig {
             name: self.worker.name.value.clone(),
             rules: self.rules(),
@@ -297,6 +293,15 @@ impl Settings {
             sweep_every: self.worker.sweep_every.value.0,
             ..worker::WorkerConfig::new(accounts)
         })
+    }
+
+    /// The accounts as a worker knows them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::worker`].
+    pub(crate) fn worker_accounts(&self) -> Result<Vec<worker::AccountConfig>, KeyError> {
+        self.accounts.iter().map(|account| account.config(&self.environment)).collect()
     }
 
     fn input_transport(&self) -> worker::InputTransport {

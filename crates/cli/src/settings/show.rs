@@ -65,6 +65,29 @@ pub(crate) fn effective_json(settings: &Settings) -> serde_json::Value {
     serde_json::Value::Object(all)
 }
 
+/// The settings whose values differ, but for those of accounts. Secrets are no part of what is compared.
+pub(crate) fn changed_settings(before: &Settings, after: &Settings) -> Vec<String> {
+    let mut changed = Vec::new();
+    macro_rules! each {
+        ($($name:ident: $section:ty),+) => {
+            $( changed_in(&mut changed, stringify!($name), &before.$name, &after.$name); )+
+        };
+    }
+    sections!(each);
+    // Results come from where calls go only on this machine, and that is asked once.
+    let known = before.loopback_hosts();
+    if after.loopback_hosts().iter().any(|host| !known.contains(host)) {
+        changed.push("results.allow (for an account on another loopback address)".to_owned());
+    }
+    changed
+}
+
+fn changed_in<S: Section>(changed: &mut Vec<String>, section: &str, before: &S, after: &S) {
+    let values = S::FIELDS.iter().zip(before.shown().into_iter().zip(after.shown()));
+    let differing = values.filter(|(_, ((before, _), (after, _)))| before != after);
+    changed.extend(differing.map(|(field, _)| format!("{section}.{}", field.name)));
+}
+
 fn section_json<S: Section>(section: &S) -> serde_json::Value {
     let setting = |(field, (shown, source)): (&Field, (Option<String>, Source))| {
         (

@@ -288,3 +288,20 @@ fn what_is_shown_reads_back_and_has_no_secret() {
     assert!(shown.contains("bucket = \"b\"  # file, line 2"), "{shown}");
     assert!(read(&shown, &Sources::default()).is_ok(), "{shown}");
 }
+
+#[test]
+fn settings_that_changed_are_named_and_those_of_accounts_are_not_among_them() {
+    let none = Sources::default();
+    let before = read("[worker]\nimages_at_once = 4\n", &none).unwrap();
+    assert_eq!(changed_settings(&before, &before), Vec::<String>::new());
+    // A default that is written down is the same value.
+    let after = "[worker]\nimages_at_once = 5\n[poll]\nlist_from = 4\n[retry]\n[[accounts]]\nname = \"b\"\nweight = 3\n";
+    let after = read(after, &none).unwrap();
+    assert_eq!(changed_settings(&before, &after), ["worker.images_at_once", "poll.list_from"]);
+    // What comes from an account on another address of this machine is fetched by a worker that knew it at its start.
+    let local = sources(&[("DASHSCOPE_HTTP_BASE_URL", "http://127.0.0.1:9100/api/v1")], &[]);
+    let local = read("[worker]\nimages_at_once = 4\n", &local).unwrap();
+    let changed = changed_settings(&before, &local);
+    assert!(matches!(&changed[..], [only] if only.starts_with("results.allow")), "{changed:?}");
+    assert_eq!(changed_settings(&local, &before), Vec::<String>::new());
+}

@@ -1,8 +1,8 @@
 //! The provider behind its HTTP client, one or several keys for each account.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use archive::Sha256Digest;
@@ -15,7 +15,7 @@ use dashscope::client::{
 use dashscope::error::Refusal;
 use dashscope::request::OssUri;
 use dashscope::response::{TaskPage, TaskReport};
-use dashscope::{ImageInput, ImageRequest};
+use dashscope::{ApiKey, BaseUrl, ImageInput, ImageRequest, WorkspaceId};
 use job::{AccountName, Model, TaskId};
 
 use super::chain;
@@ -32,16 +32,62 @@ const LIST_PAGE: u32 = 100;
 
 /// [`ImageApi`] over HTTP.
 pub struct DashScopeApi {
-    accounts: HashMap<AccountName, Account>,
+    accounts: RwLock<Clients>,
+    timeouts: Timeouts,
     uploads: Uploads,
     clock: Arc<dyn Clock>,
     chance: Chance,
 }
 
-struct Account {
+/// The clients of each account.
+pub(crate) type Clients = HashMap<AccountName, Arc<Account>>;
+
+/// The clients of one account.
+pub(crate) struct Account {
+    /// What they were made of.
+    made_of: MadeOf,
     /// One for each key.
     clients: Vec<Client>,
     next: AtomicUsize,
+}
+
+#[derive(PartialEq)]
+struct MadeOf {
+    base_url: BaseUrl,
+    workspace: Option<WorkspaceId>,
+    api_keys: Vec<ApiKey>,
+}
+
+impl MadeOf {
+    fn of(account: &AccountConfig) -> Self {
+        let AccountConfig { base_url, workspace, api_keys, .. } = account.clone();
+        Self { base_url, workspace, api_keys }
+    }
+
+    fn clients(&self, timeouts: Timeouts) -> Result<Vec<Client>, BuildClientError> {
+        let client = |key: &ApiKey| {
+            let builder = Client::builder(self.base_url.clone(), key.clone()).timeouts(timeouts);
+            match &self.workspace {
+                Some(workspace) => builder.workspace(workspace.clone()),
+                None => builder,
+            }
+            .build()
+        };
+        self.api_keys.iter().map(client).collect()
+    }
+}
+
+impl Account {
+    /// The client for everything but creates: any key of a main account sees all of its tasks.
+    fn first(&self) -> Result<&Client, CallFault> {
+        self.clients.first().ok_or(CallFault::UnknownAccount)
+    }
+
+    /// The client whose turn it is to create.
+    fn next(&self) -> Option<&Client> {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        self.clients.get(turn.checked_rem(self.clients.len())?)
+    }
 }
 
 /// The client of an account cannot be made.
@@ -68,39 +114,50 @@ impl DashScopeApi {
         chance: Chance,
     ) -> Result<Self, ApiSetupError> {
         let timeouts = Timeouts { create: create_timeout, ..Timeouts::default() };
-        let accounts = accounts
-            .iter()
-            .map(|account| {
-                let clients = account.api_keys.iter().map(|key| {
-                    let builder = Client::builder(account.base_url.clone(), key.clone()).timeouts(timeouts);
-                    match &account.workspace {
-                        Some(workspace) => builder.workspace(workspace.clone()),
-                        None => builder,
-                    }
-                    .build()
-                });
-                let clients: Vec<Client> = clients
-                    .collect::<Result<_, _>>()
-                    .map_err(|source| ApiSetupError { account: account.name.clone(), source })?;
-                Ok((account.name.clone(), Account { clients, next: AtomicUsize::new(0) }))
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Self { accounts, uploads: Uploads::default(), clock, chance })
+        let api = Self { accounts: RwLock::default(), timeouts, uploads: Uploads::default(), clock, chance };
+        api.adopt(api.prepare(accounts)?);
+        Ok(api)
     }
 
-    /// The client for everything but creates: any key of a main account sees all of its tasks.
-    fn first(&self, account: &AccountName) -> Result<&Client, CallFault> {
-        self.accounts
-            .get(account)
-            .and_then(|account| account.clients.first())
-            .ok_or(CallFault::UnknownAccount)
+    /// Clients for those of the accounts that have none yet, or whose address or keys are others now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
+    pub(crate) fn prepare(&self, accounts: &[AccountConfig]) -> Result<Clients, ApiSetupError> {
+        let known = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
+        let mut clients = Clients::new();
+        for account in accounts {
+            let (name, made_of) = (account.name.clone(), MadeOf::of(account));
+            // The others keep theirs, with its open connections.
+            if known.get(&name).is_some_and(|known| known.made_of == made_of) {
+                continue;
+            }
+            let made = made_of.clients(self.timeouts);
+            let made = made.map_err(|source| ApiSetupError { account: name.clone(), source })?;
+            clients.insert(name, Arc::new(Account { made_of, clients: made, next: AtomicUsize::new(0) }));
+        }
+        Ok(clients)
     }
 
-    /// The client whose turn it is to create.
-    fn next(&self, account: &AccountName) -> Option<&Client> {
-        let account = self.accounts.get(account)?;
-        let turn = account.next.fetch_add(1, Ordering::Relaxed);
-        account.clients.get(turn.checked_rem(account.clients.len())?)
+    /// Uses these for every call that begins from now on. Accounts that are not among them keep theirs.
+    pub(crate) fn adopt(&self, clients: Clients) {
+        for account in clients.keys() {
+            // Another key may be another main account's, which cannot see what was uploaded.
+            self.uploads.forget(account);
+        }
+        self.accounts.write().unwrap_or_else(PoisonError::into_inner).extend(clients);
+    }
+
+    /// Lets go of an account's clients.
+    pub(crate) fn forget(&self, account: &AccountName) {
+        self.uploads.forget(account);
+        self.accounts.write().unwrap_or_else(PoisonError::into_inner).remove(account);
+    }
+
+    fn account(&self, account: &AccountName) -> Result<Arc<Account>, CallFault> {
+        let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
+        accounts.get(account).cloned().ok_or(CallFault::UnknownAccount)
     }
 }
 
@@ -112,7 +169,8 @@ impl ImageApi for DashScopeApi {
         request: &ImageRequest,
         gate: Gate,
     ) -> Result<Created, CreateFault> {
-        let Some(client) = self.next(account) else {
+        let known = self.account(account).ok();
+        let Some(client) = known.as_ref().and_then(|account| account.next()) else {
             return Err(CreateFault::NotConnected { message: CallFault::UnknownAccount.to_string() });
         };
         let prepared = PreparedCreate::new(request)
@@ -135,7 +193,7 @@ impl ImageApi for DashScopeApi {
     }
 
     async fn fetch(&self, account: &AccountName, task: &TaskId) -> Result<TaskReport, CallFault> {
-        self.first(account)?.fetch_task(task).await.map_err(call_fault)
+        self.account(account)?.first()?.fetch_task(task).await.map_err(call_fault)
     }
 
     async fn list(&self, account: &AccountName, model: Model, page: u32) -> Result<TaskPage, CallFault> {
@@ -145,11 +203,11 @@ impl ImageApi for DashScopeApi {
             model: Some(model),
             ..ListQuery::default()
         };
-        self.first(account)?.list_tasks(&query).await.map_err(call_fault)
+        self.account(account)?.first()?.list_tasks(&query).await.map_err(call_fault)
     }
 
     async fn cancel(&self, account: &AccountName, task: &TaskId) -> Result<(), CallFault> {
-        self.first(account)?.cancel_task(task).await.map_err(|error| match error {
+        self.account(account)?.first()?.cancel_task(task).await.map_err(|error| match error {
             CancelTaskError::NotCancellable { source } => CallFault::Refused(answer(&source)),
             CancelTaskError::Call { source } => call_fault(source),
         })
@@ -169,7 +227,7 @@ impl ImageApi for DashScopeApi {
         }
         // The store overwrites nothing, so that the name must be new.
         let name = format!("{:.16}-{}.{ending}", sha256.to_string(), self.chance.suffix());
-        match self.first(account)?.upload_file(body, &name, model).await {
+        match self.account(account)?.first()?.upload_file(body, &name, model).await {
             Ok(ImageInput::Temporary(uri)) => {
                 self.uploads.remember(account, model, sha256, uri.clone(), now);
                 Ok(uri)

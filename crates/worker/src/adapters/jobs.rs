@@ -1,6 +1,6 @@
 //! The jobs behind Redis.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ use queue::{
     Retention, TaskOwner, Wait,
 };
 
-use crate::config::{AccountConfig, WorkerConfig};
+use crate::accounts::Accounts;
+use crate::config::WorkerConfig;
 use crate::listings::{Heeded, ListTurn, Listed};
 use crate::ports::{
     Beat, Became, Claimed, CommitFault, CreateTime, Jobs, JobsFault, Lease, Leftovers, Listings, OpenAttempt,
@@ -34,37 +35,27 @@ pub struct QueueJobs {
     gate: Gate,
     rules: RwLock<Arc<Rules>>,
     retention: Retention,
-    limits: HashMap<AccountName, AccountLimits>,
+    accounts: Accounts,
     /// Tells this worker from every other.
     worker: String,
-    /// For creates.
-    by_model: HashMap<(AccountName, Model), AccountLimits>,
 }
 
 impl QueueJobs {
     /// The jobs in `queue`, for a worker of `config`. What this claims is renewed by `leases`.
     pub fn new(queue: Queue, leases: Leases, config: &WorkerConfig) -> Self {
-        let limits = config
-            .accounts
-            .iter()
-            .filter_map(|account| Some((account.name.clone(), query_limits(account.limits.values())?)))
-            .collect();
-        let of_account = |account: &AccountConfig| {
-            let name = account.name.clone();
-            account.limits.clone().into_iter().map(move |(model, limits)| ((name.clone(), model), limits))
-        };
-        let by_model = config.accounts.iter().flat_map(of_account).collect();
+        let accounts = Accounts::new(config.accounts.clone());
         let (gate, rules) = (Gate::default(), RwLock::new(Arc::new(config.rules.clone())));
         let worker = queue.nonce();
-        Self { queue, leases, gate, rules, retention: config.retention, limits, by_model, worker }
+        Self { queue, leases, gate, rules, retention: config.retention, accounts, worker }
     }
 
     fn rules(&self) -> Arc<Rules> {
         self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn limits_of(&self, account: &AccountName, model: Model) -> Result<&AccountLimits, JobsFault> {
-        let limits = self.by_model.get(&(account.clone(), model));
+    fn limits_of(&self, account: &AccountName, model: Model) -> Result<AccountLimits, JobsFault> {
+        let known = self.accounts.now();
+        let limits = known.any(account).and_then(|account| account.limits.get(&model)).copied();
         limits.ok_or_else(|| JobsFault::UnknownAccount(account.clone()))
     }
 
@@ -72,6 +63,13 @@ impl QueueJobs {
     #[must_use]
     pub fn behind(mut self, gate: Gate) -> Self {
         self.gate = gate;
+        self
+    }
+
+    /// The same for accounts that may become others.
+    #[must_use]
+    pub(crate) fn of_accounts(mut self, accounts: Accounts) -> Self {
+        self.accounts = accounts;
         self
     }
 }
@@ -156,8 +154,10 @@ impl Jobs for QueueJobs {
     }
 
     async fn query_permit(&self, account: &AccountName) -> Result<Permit, JobsFault> {
-        let limits = self.limits.get(account).ok_or_else(|| JobsFault::UnknownAccount(account.clone()))?;
-        Ok(self.queue.take_permit(account, Call::Query, limits).await?)
+        let known = self.accounts.now();
+        let limits = known.any(account).and_then(|account| query_limits(account.limits.values()));
+        let limits = limits.ok_or_else(|| JobsFault::UnknownAccount(account.clone()))?;
+        Ok(self.queue.take_permit(account, Call::Query, &limits).await?)
     }
 
     async fn create_time(
@@ -168,7 +168,7 @@ impl Jobs for QueueJobs {
         within: Duration,
     ) -> Result<CreateTime, JobsFault> {
         let limits = self.limits_of(account, model)?;
-        Ok(self.queue.take_create_time(account, model, limits, lead, within).await?)
+        Ok(self.queue.take_create_time(account, model, &limits, lead, within).await?)
     }
 
     async fn note_rest(
@@ -188,7 +188,7 @@ impl Jobs for QueueJobs {
         claimed_at: Timestamp,
     ) -> Result<u64, JobsFault> {
         let limits = self.limits_of(account, model)?;
-        Ok(self.queue.lower_places(account, model, limits, claimed_at).await?)
+        Ok(self.queue.lower_places(account, model, &limits, claimed_at).await?)
     }
 
     async fn pause(
@@ -325,8 +325,8 @@ impl Jobs for QueueJobs {
     }
 
     async fn retain(&self) -> Result<u64, JobsFault> {
-        for account in self.limits.keys() {
-            self.queue.forget_old_tasks(account).await?;
+        for account in self.accounts.now().all() {
+            self.queue.forget_old_tasks(&account.name).await?;
         }
         self.queue.halve_durations().await?;
         self.queue.forget_old_copies().await?;
@@ -334,7 +334,7 @@ impl Jobs for QueueJobs {
     }
 
     async fn sweep(&self, every: Duration) -> Result<Sweep, JobsFault> {
-        let accounts: Vec<AccountName> = self.limits.keys().cloned().collect();
+        let accounts: Vec<_> = self.accounts.now().all().map(|account| account.name.clone()).collect();
         Ok(self.queue.sweep(&accounts, every).await?)
     }
 

@@ -40,6 +40,12 @@ impl Uploads {
         (now < *made_at + USED_FOR).then(|| uri.clone())
     }
 
+    /// Forgets what was uploaded for an account.
+    pub(crate) fn forget(&self, account: &AccountName) {
+        let mut uploads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        uploads.retain(|(of, ..), _| of != account);
+    }
+
     /// Remembers an upload.
     pub(crate) fn remember(
         &self,

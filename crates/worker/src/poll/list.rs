@@ -10,10 +10,11 @@ use std::time::Duration;
 use dashscope::TaskStatus;
 use dashscope::response::{ListedTask, TaskPage};
 use job::{AccountName, Curve, InFlight, Likely, ListSchedule, Model, TaskKind, Timestamp};
+use queue::claims::Ended;
 use queue::{AccountLimits, USED_SHARE};
-use tokio::task::JoinSet;
 use tracing::{debug, trace};
 
+use crate::accounts::{each_model, one_for_each};
 use crate::env::Env;
 use crate::listings::Listed;
 use crate::permit::query_permit;
@@ -46,26 +47,27 @@ enum NoLook {
 
 /// Reads the lists of every account until the worker stops.
 pub(crate) async fn run(env: &Arc<Env>) {
-    let mut readers = JoinSet::new();
-    for account in &env.config.accounts {
-        for (model, limits) in &account.limits {
-            let (env, account, model, limits) = (env.clone(), account.name.clone(), *model, *limits);
-            readers.spawn(async move { read(&env, &account, model, &limits).await });
-        }
-    }
-    while readers.join_next().await.is_some() {}
-}
-
-async fn read(env: &Env, account: &AccountName, model: Model, limits: &AccountLimits) {
     if env.config.rules.list.from == 0 {
         return;
     }
+    let reader = |(account, model): &(AccountName, Model)| {
+        let (env, account, model) = (env.clone(), account.clone(), *model);
+        async move { read(&env, &account, model).await }
+    };
+    one_for_each(&env.accounts, &env.stop, |known| each_model(known.all()), reader).await;
+}
+
+async fn read(env: &Env, account: &AccountName, model: Model) -> Ended {
     let mut failures = 0;
     loop {
+        let known = env.accounts.now();
+        let Some(limits) = known.any(account).and_then(|account| account.limits.get(&model)) else {
+            return Ended::Unwanted;
+        };
         // Somebody else's answer is not awaited by a worker that is told to stop: reading changes nothing.
         let looked = tokio::select! {
             biased;
-            () = env.stop.cancelled() => return,
+            () = env.stop.cancelled() => return Ended::Stopped,
             looked = turn(env, account, model, limits) => looked,
         };
         let wait = match looked {
@@ -86,7 +88,7 @@ async fn read(env: &Env, account: &AccountName, model: Model, limits: &AccountLi
         };
         tokio::select! {
             biased;
-            () = env.stop.cancelled() => return,
+            () = env.stop.cancelled() => return Ended::Stopped,
             () = tokio::time::sleep(wait.max(PAUSE_MIN)) => {}
         }
     }
@@ -243,7 +245,7 @@ mod tests {
     }
 
     async fn one_turn(world: &World) -> Result<Duration, NoLook> {
-        let account = &world.env.config.accounts[0];
+        let account = &world.env.accounts.now().current[0];
         turn(&world.env, &account.name, MODEL, &account.limits[&MODEL]).await
     }
 

@@ -122,7 +122,7 @@ async fn mark(
 ) -> Result<Vec<Listed>, NoEvidence> {
     let ids: Vec<TaskId> = rows.iter().map(|row| row.task_id.clone()).collect();
     let owners = env.jobs.owners(account, &ids).await?;
-    let one_key = env.config.accounts.iter().any(|known| known.name == *account && known.api_keys.len() == 1);
+    let one_key = env.accounts.now().any(account).is_some_and(|known| known.api_keys.len() == 1);
     let owned = rows.iter().zip(&owners).filter(|(_, owner)| owner.is_some()).map(|(row, _)| row);
     let our_key = key_of(owned, asked_from_to).filter(|_| one_key).map(str::to_owned);
     Ok(rows

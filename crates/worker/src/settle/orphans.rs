@@ -23,7 +23,7 @@ pub(crate) async fn run(env: &Env) {
             biased;
             () = env.stop.cancelled() => return,
             () = async {
-                for account in &env.config.accounts {
+                for account in &env.accounts.now().current {
                     look_at_account(env, account).await;
                 }
                 // Whoever is free when the last one's turn is over goes next.

@@ -381,7 +381,7 @@ async fn an_hourly_count_names_what_nobody_owns_and_frees_places_without_need() 
         let fits = ListedTask { status, ..row("fits", 2, None) };
         vec![row("o", 2_000, None), fits, row("lost", -7_200, None), row("new", 2_990, None)]
     };
-    let account = &world.env.config.accounts[0];
+    let account = &world.env.accounts.now().current[0];
 
     world.api.on_list(Ok(page(1, 1, 4, rows(TaskStatus::Running))));
     super::orphans::count(&world.env, account).await.unwrap();

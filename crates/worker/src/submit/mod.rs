@@ -102,7 +102,7 @@ pub(crate) async fn run(env: &Env, claim: SubmitClaim) {
         Err(Fruitless { event, finding }) => {
             // Before the job is free again: else the same account could take it at once.
             turn(env, job.model, attempt, probe.as_deref(), finding).await;
-            elsewhere_at_once(&env.config.accounts, &job, &attempt.account, event)
+            elsewhere_at_once(&env.accounts.now().current, &job, &attempt.account, event)
         }
     };
     env.commit(&job, event, None).await;

@@ -21,6 +21,7 @@ use super::process::Process;
 use super::provider::{Provider, TwinApi};
 use super::queue::{Due, LEASE, SubmitAsk, SubmitClaimed, TwinJobs, TwinQueue};
 use super::time::VirtualTime;
+use crate::accounts::Accounts;
 use crate::archive_step::{self, ArchiveClaim, CopiesAtOnce, CopyTime};
 use crate::chance::Chance;
 use crate::config::WorkerConfig;
@@ -115,7 +116,8 @@ impl TestWorker {
             archive: Arc::new(archive),
             clock: Arc::new(time),
             chance: chance(2),
-            config: shared.config.clone(),
+            config: WorkerConfig { accounts: Vec::new(), ..shared.config.clone() },
+            accounts: Accounts::new(shared.config.accounts.clone()),
             stop: stop.clone(),
             places: Arc::new(FaultyPlaces { faults, process: process.clone(), stop }),
             put_off: Notify::new(),
@@ -211,8 +213,8 @@ impl Stage {
     async fn due(self, what: Due) {
         let mut seen = 0;
         while !self.env.stop.is_cancelled() {
-            let of = &self.env.config.accounts[0].name;
-            let rest = self.env.rests.left(of, Resting::Queries, self.env.clock.elapsed());
+            let of = self.env.accounts.now().current[0].name.clone();
+            let rest = self.env.rests.left(&of, Resting::Queries, self.env.clock.elapsed());
             if what == Due::Poll && !rest.is_zero() {
                 self.rest(rest).await;
                 continue;

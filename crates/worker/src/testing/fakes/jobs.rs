@@ -150,6 +150,11 @@ impl FakeJobs {
         self.state.lock().unwrap().placed.push(id);
     }
 
+    /// The job holds no place any more.
+    pub(crate) fn displace(&self, id: JobId) {
+        self.state.lock().unwrap().placed.retain(|placed| *placed != id);
+    }
+
     pub(crate) fn job(&self, id: JobId) -> Job {
         self.state.lock().unwrap().jobs[&id].0.clone()
     }

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::api::{CreateAct, FakeApi, report};
 pub(crate) use self::archive::FakeArchive;
 pub(crate) use self::jobs::FakeJobs;
+use crate::accounts::Accounts;
 use crate::archive_step::{CopiesAtOnce, CopyTime};
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -108,6 +109,7 @@ impl World {
             archive: archive.clone(),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             chance: Chance::new(Box::new(rand_chacha::ChaCha8Rng::seed_from_u64(7))),
+            accounts: Accounts::new(std::mem::take(&mut config.accounts)),
             config,
             stop: CancellationToken::new(),
             places: Arc::new(crate::place::OpenPlaces),

@@ -1,0 +1,169 @@
+//! Takes accounts over that were read again while the worker works, and lets go of those that are gone.
+//!
+//! All or nothing: what is wrong with one account, or a key that another namespace works with, leaves every account as it was. What
+//! is taken over holds from the next call on; no claim and no step that is under way is touched. An account that is gone begins
+//! nothing more, and keeps its client, its polls and its keys until no task is left there. Started by [`crate::run()`].
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use job::{AccountName, Model};
+use queue::{ExtraState, Queue, QueueError};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{debug, info};
+
+use super::AccountChanges;
+use crate::adapters::{ApiSetupError, DashScopeApi};
+use crate::config::{AccountConfig, ConfigError, check_accounts};
+use crate::env::Env;
+use crate::keys_held::{HeldElsewhere, KeysHeld};
+use crate::ports::JobsFault;
+
+/// How often it is looked whether anything is left at accounts that are gone.
+///
+/// Source: ours; until then they cost a claim a second, and a look reads what holds their places.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// Accounts are not taken over. The old ones stay as they were.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// They cannot work.
+    #[error("the accounts cannot work")]
+    Config(#[from] ConfigError),
+    /// A client of the provider cannot be made.
+    #[error("the provider's client cannot be set up")]
+    Api(#[from] ApiSetupError),
+    /// The queue cannot be asked whose keys these are.
+    #[error("the queue cannot be asked whose keys these are")]
+    Queue(#[from] QueueError),
+    /// A key works for another namespace of the same Redis.
+    #[error("the key of account `{account}` is in use by namespace `{namespace}` on this Redis")]
+    KeyElsewhere {
+        /// The account.
+        account: AccountName,
+        /// The other namespace.
+        namespace: String,
+    },
+    /// The worker is going down.
+    #[error("the worker is going down")]
+    GoingDown,
+}
+
+struct Request {
+    accounts: Vec<AccountConfig>,
+    answer: oneshot::Sender<Result<AccountChanges, ReloadError>>,
+}
+
+/// Hands accounts over to a worker that works.
+#[derive(Clone)]
+pub struct Reloader(mpsc::Sender<Request>);
+
+/// The worker's end of a [`Reloader`].
+pub struct Reloads(mpsc::Receiver<Request>);
+
+/// The two ends.
+#[must_use]
+pub fn reloads() -> (Reloader, Reloads) {
+    let (sender, receiver) = mpsc::channel(1);
+    (Reloader(sender), Reloads(receiver))
+}
+
+impl Reloader {
+    /// Has the worker work for these accounts, and no others, from now on.
+    ///
+    /// # Errors
+    ///
+    /// They are not taken over, and the worker goes on with those that it has.
+    pub async fn accounts(&self, accounts: Vec<AccountConfig>) -> Result<AccountChanges, ReloadError> {
+        let (answer, answered) = oneshot::channel();
+        self.0.send(Request { accounts, answer }).await.map_err(|_| ReloadError::GoingDown)?;
+        answered.await.unwrap_or(Err(ReloadError::GoingDown))
+    }
+}
+
+/// Takes over what comes, and looks after what is gone, until the worker stops.
+pub(crate) async fn run(env: &Env, queue: &Queue, api: &DashScopeApi, reloads: Reloads) {
+    let work = async {
+        tokio::join!(take_all(env, queue, api, reloads), let_go(env, api));
+    };
+    tokio::select! {
+        biased;
+        () = env.stop.cancelled() => {}
+        () = work => {}
+    }
+}
+
+async fn take_all(env: &Env, queue: &Queue, api: &DashScopeApi, Reloads(mut requests): Reloads) {
+    while let Some(Request { accounts, answer }) = requests.recv().await {
+        // Nobody may wait for the answer: what was taken over was taken over.
+        let _ = answer.send(take(env, queue, api, accounts).await);
+    }
+}
+
+/// Takes these accounts over, or none of them.
+async fn take(
+    env: &Env,
+    queue: &Queue,
+    api: &DashScopeApi,
+    accounts: Vec<AccountConfig>,
+) -> Result<AccountChanges, ReloadError> {
+    check_accounts(&accounts)?;
+    let clients = api.prepare(&accounts)?;
+    // Before they are used: a key that is used elsewhere has its limits kept there.
+    if let Some(HeldElsewhere { account, namespace }) = KeysHeld::of(&accounts).hold(queue).await? {
+        return Err(ReloadError::KeyElsewhere { account, namespace });
+    }
+    // Clients first: whoever finds an account finds its client.
+    api.adopt(clients);
+    Ok(env.accounts.replace(accounts))
+}
+
+/// Lets go of accounts where nothing is left.
+async fn let_go(env: &Env, api: &DashScopeApi) {
+    let mut empty = HashSet::new();
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        for name in over(env, &mut empty).await {
+            info!(account = %name, "Nothing is left at account {name}, which the settings no longer have");
+            env.accounts.forget(&name);
+            api.forget(&name);
+        }
+    }
+}
+
+/// Former accounts that were empty at this look and at the last one: what was just being claimed when an account went would have
+/// come to light in between.
+pub(super) async fn over(env: &Env, empty: &mut HashSet<AccountName>) -> Vec<AccountName> {
+    let known = env.accounts.now();
+    let mut over = Vec::new();
+    empty.retain(|name| known.former.iter().any(|account| account.name == *name));
+    for account in &known.former {
+        let name = &account.name;
+        match is_empty(env, name).await {
+            Ok(true) if !empty.insert(name.clone()) => {
+                empty.remove(name);
+                over.push(name.clone());
+            }
+            Ok(true) => {}
+            Ok(false) => {
+                empty.remove(name);
+            }
+            Err(fault) => {
+                empty.remove(name);
+                debug!(account = %name, error = &fault as &dyn std::error::Error, "What is left at account {name} cannot be read");
+            }
+        }
+    }
+    over
+}
+
+/// Whether no task is, or may be, at work at the account, and no task that nobody asked for is still asked about.
+async fn is_empty(env: &Env, account: &AccountName) -> Result<bool, JobsFault> {
+    for model in Model::ALL {
+        if !env.jobs.placed(account, model).await?.is_empty() {
+            return Ok(false);
+        }
+    }
+    let extras = env.jobs.extras(account).await?;
+    Ok(extras.iter().all(|extra| extra.state != ExtraState::Open))
+}
