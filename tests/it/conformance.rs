@@ -46,6 +46,7 @@ fn accounts(base_url: &str) -> Vec<AccountConfig> {
         weight: 1,
         workspace: None,
         limits: BTreeMap::from([(PICTURES, limits())]),
+        set: BTreeMap::new(),
     }]
 }
 

@@ -11,6 +11,7 @@ use crate::claim::parse_id;
 use crate::error::QueueError;
 use crate::limits::{AccountLimits, Call, Pace};
 use crate::link::TimeAt;
+use crate::quotas::{self, Quotas};
 use crate::rests::WorkersAtRest;
 use crate::scripts::{PAUSE_ACCOUNT, TAKE_PERMIT};
 
@@ -62,6 +63,8 @@ pub struct AccountStatus {
     pub next_creates: HashMap<Model, Timestamp>,
     /// Calls that single workers let rest.
     pub at_rest: Vec<WorkersAtRest>,
+    /// What the provider says of its limits.
+    pub quotas: Option<Quotas>,
     /// Images that the attempts under way may yet bring.
     pub reserved: i64,
     /// Images billed today (UTC).
@@ -273,6 +276,7 @@ impl Queue {
                 .collect(),
             next_creates,
             at_rest: self.workers_at_rest(account).await?,
+            quotas: state.get(quotas::FIELD).and_then(|text| quotas::read(text)),
             reserved: state.get("reserved").and_then(|text| text.parse().ok()).unwrap_or(0),
             images_today: images_today.unwrap_or(0),
             polls,

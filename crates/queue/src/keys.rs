@@ -194,6 +194,11 @@ impl Keys {
         self.key(&format!("orphans_turn:{account}"))
     }
 
+    /// STRING, expires. Held by the worker that asks the provider for an account's quotas, and while its answer is fresh.
+    pub fn quotas_turn(&self, account: &AccountName) -> String {
+        self.key(&format!("quotas_turn:{account}"))
+    }
+
     /// ZSET nonce → ms. Creates of commands that run without the queue, from before they are sent until their outcome is known:
     /// a task that appears meanwhile may be theirs. Entries are dropped after 25 h.
     pub fn strays(&self, account: &AccountName, model: Model) -> String {
@@ -211,6 +216,7 @@ impl Keys {
     /// `seen:<model>` is when (ms) a worker last asked for a job of the model, within a second.
     /// For a model whose creates the provider refused for their number: `places` that may be taken, `places_at` ms of the last change,
     /// `places_row` (tries of one more in a row that were refused), `places_up` if the last change was one; `<name>:<model>`.
+    /// `quotas` is what the provider says of its limits (JSON).
     pub fn account(&self, account: &AccountName) -> String {
         self.key(&format!("account:{account}"))
     }

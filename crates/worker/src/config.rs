@@ -7,7 +7,7 @@ use std::time::Duration;
 use archive::StoreSettings;
 use dashscope::{ApiKey, BaseUrl, Model, WorkspaceId};
 use job::{AccountName, Curve, KeyTemplate, Prices, RegionName, Rules};
-use queue::{AccountLimits, Retention};
+use queue::{AccountLimits, Quotas, Retention, SetFigures};
 
 /// Everything a worker needs to know besides the queue and the bucket.
 #[derive(Debug, Clone)]
@@ -202,6 +202,25 @@ pub struct AccountConfig {
     pub workspace: Option<WorkspaceId>,
     /// The models it may use, each with its limits.
     pub limits: BTreeMap<Model, AccountLimits>,
+    /// Which of these figures are to stand, whatever the provider says. Of models that are not here, none.
+    pub set: BTreeMap<Model, SetFigures>,
+}
+
+impl AccountConfig {
+    /// Which figures of a model are to stand, whatever the provider says.
+    pub(crate) fn set_of(&self, model: Model) -> SetFigures {
+        self.set.get(&model).copied().unwrap_or_default()
+    }
+
+    /// The same with what the provider says.
+    pub(crate) fn under(&self, quotas: Option<&Quotas>) -> Self {
+        let mut under = self.clone();
+        for (model, limits) in &mut under.limits {
+            let quota = quotas.and_then(|quotas| quotas.of(self.base_url.as_str(), *model));
+            *limits = limits.under(self.set_of(*model), quota).0;
+        }
+        under
+    }
 }
 
 /// What is done about a create without an answer.
@@ -293,6 +312,7 @@ mod tests {
             weight: 1,
             workspace: None,
             limits: BTreeMap::from([(Model::Wan27Image, AccountLimits::default())]),
+            set: BTreeMap::new(),
         }
     }
 

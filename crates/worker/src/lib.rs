@@ -20,6 +20,7 @@ mod place;
 mod poll;
 pub mod ports;
 mod promote;
+mod quotas;
 mod release;
 mod rescue;
 mod restore;

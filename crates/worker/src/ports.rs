@@ -11,11 +11,12 @@ use std::time::Duration;
 
 pub use crate::leftovers::Leftovers;
 pub use crate::listings::Listings;
+pub use crate::quotas::KnownQuotas;
 use async_trait::async_trait;
 use bytes::Bytes;
 use dashscope::error::ErrorClass;
 use dashscope::request::OssUri;
-use dashscope::response::{TaskPage, TaskReport};
+use dashscope::response::{QuotaPage, TaskPage, TaskReport};
 use dashscope::{ImageRequest, ImageUrl};
 use futures::future::BoxFuture;
 use job::{
@@ -32,7 +33,7 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// The jobs, and what all workers know together of an account.
 #[async_trait]
-pub trait Jobs: Leftovers + Listings {
+pub trait Jobs: Leftovers + Listings + KnownQuotas {
     /// The clock that all times in records are on.
     fn now(&self) -> Timestamp;
 
@@ -311,6 +312,9 @@ pub trait ImageApi: Send + Sync {
 
     /// Asks to cancel a task. Whether that happened, a query says.
     async fn cancel(&self, account: &AccountName, task: &TaskId) -> Result<(), CallFault>;
+
+    /// Asks for the account's limits of a model. Not every host answers.
+    async fn quotas(&self, account: &AccountName, model: Model) -> Result<QuotaPage, CallFault>;
 
     /// Puts an image into the provider's temporary store, for requests for `model`. `ending` is that of its format: `png`.
     async fn upload(

@@ -29,7 +29,7 @@ use crate::streaks::Streaks;
 use crate::tally::{Summary, Tally};
 use crate::wire::OnTheWire;
 use crate::{
-    alone, backlog, extras, idle, poll, promote, release, rescue, restore, retention, settle, sweep,
+    alone, backlog, extras, idle, poll, promote, quotas, release, rescue, restore, retention, settle, sweep,
 };
 
 /// How long a worker that is told to stop takes to give its steps back. With Redis in reach it takes milliseconds; without, the
@@ -217,6 +217,8 @@ fn start_loops(env: &Arc<Env>, lease: Duration) -> JoinSet<()> {
     loops.spawn(async move { settle::count_orphans(&of).await });
     let of = env.clone();
     loops.spawn(async move { extras::run(&of).await });
+    let of = env.clone();
+    loops.spawn(async move { quotas::run(&of).await });
     loops
 }
 

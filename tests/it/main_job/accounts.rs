@@ -93,3 +93,71 @@ async fn when_one_account_stops_working_its_jobs_go_to_the_other() {
     let shown = two.imagemill().run(&["batch", "show", "b", "--json"]).await.unwrap().json();
     assert_eq!(shown["jobs"]["succeeded"], 30, "{shown}");
 }
+
+/// A world with one account whose settings name no figure but what is kept PENDING.
+async fn unsaid(faults: Vec<Fault>) -> World {
+    let limits = Limits { creates_per_second: 50, ..Limits::unlimited(8) };
+    let durations = Durations::fixed_ms(1_000);
+    let world = World::with(Config { limits, durations, faults, ..Config::default() }).await.unwrap();
+    let ahead = ["wan2.7-image", "wan2.7-image-pro"]
+        .map(|model| format!("[accounts.limits.\"{model}\"]\nqueue_ahead = 0\n"));
+    let settings = format!(
+        "[[accounts]]\nname = \"a\"\nbase_url = \"{}\"\nqueries_per_second = 500\n{}",
+        world.simulator.base_url(),
+        ahead.concat()
+    );
+    world.write("imagemill.toml", &settings).unwrap();
+    let lines: String = (0..30).map(|n| format!("{{\"prompt\": \"picture {n}\"}}\n")).collect();
+    world.write("jobs.jsonl", &lines).unwrap();
+    world.imagemill.run(&["enqueue", "jobs.jsonl", "--batch", "b"]).await.unwrap().expect_code(0);
+    world
+}
+
+/// The figures of a model as `status` shows them, each with its source.
+async fn figures(world: &World) -> serde_json::Value {
+    let status = world.imagemill.run(&["status", "--json"]).await.unwrap().expect_code(0).json();
+    status["accounts"][0]["models"][0]["limits"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_goes_by_the_limits_that_the_provider_names_where_the_settings_name_none() {
+    let world = unsaid(Vec::new()).await;
+    let mut worker = world.imagemill.start("worker", &["worker", "--until-idle"]).unwrap();
+    eventually("all places that the provider names to be taken", Duration::from_secs(30), async || {
+        let totals = world.simulator.totals().totals;
+        if totals.running == 8 { Ok(()) } else { Err(totals) }
+    })
+    .await;
+    assert!(worker.wait(Duration::from_secs(60)).unwrap().success());
+    let expected = serde_json::json!({
+        "create_per_second": { "value": 50.0, "source": "quotas" },
+        "in_flight": { "value": 8, "source": "quotas" },
+        "queue_ahead": { "value": 0, "source": "settings" },
+    });
+    assert_eq!(figures(&world).await, expected);
+    // One question for each model, and another worker goes by what was told.
+    world.imagemill.run(&["worker", "--until-idle"]).await.unwrap().expect_code(0);
+    assert_eq!(world.simulator.totals().requests.quotas, 2);
+    world.check_all_succeeded().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_provider_names_no_limits_those_that_it_documents_stand() {
+    let world = unsaid(vec![Fault::new(On::Quotas, super::failures::status(404, "NotFound"))]).await;
+    let mut worker = world.imagemill.start("worker", &["worker", "--until-idle"]).unwrap();
+    eventually("the documented places to be taken", Duration::from_secs(30), async || {
+        let totals = world.simulator.totals().totals;
+        assert!(totals.running <= 5, "{totals:?}");
+        if totals.running == 5 { Ok(()) } else { Err(totals) }
+    })
+    .await;
+    assert!(worker.wait(Duration::from_secs(60)).unwrap().success());
+    assert!(!worker.log().contains("WARN") && !worker.log().contains("quotas"), "{}", worker.log());
+    let expected = serde_json::json!({
+        "create_per_second": { "value": 5.0, "source": "documented" },
+        "in_flight": { "value": 5, "source": "documented" },
+        "queue_ahead": { "value": 0, "source": "settings" },
+    });
+    assert_eq!(figures(&world).await, expected);
+    world.check_all_succeeded().await.unwrap();
+}

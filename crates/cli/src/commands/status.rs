@@ -28,7 +28,9 @@ pub(super) async fn run(app: &App) -> Result<u8, Failure> {
         let extras = queue.extras(account.name()).await.map_err(failed)?;
         let orphans = queue.orphans(account.name()).await.map_err(failed)?;
         let leftovers = LeftoversView::new(&extras, orphans, &settings.prices().currency);
-        accounts.push(AccountView::new(account.name(), status, leftovers, |model| account.limits_of(model)));
+        let quotas = status.quotas.clone();
+        let limits = |model| account.limits_under(model, quotas.as_ref());
+        accounts.push(AccountView::new(account.name(), status, leftovers, limits));
     }
     let view = StatusView {
         now: queue.now(),

@@ -5,6 +5,7 @@ pub(crate) mod copies;
 pub(crate) mod doubt;
 pub(crate) mod job;
 pub(crate) mod leftovers;
+pub(crate) mod limits;
 pub(crate) mod pace;
 pub(crate) mod pauses;
 pub(crate) mod progress;

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use job::{AccountName, Micros, Model, StateName, Timestamp};
-use queue::{AccountLimits, AccountStatus};
+use queue::{AccountLimits, AccountStatus, FigureSources};
 use serde::Serialize;
 
 use super::batch::JobCounts;
 use super::copies::{CopiesView, LostView};
 use super::leftovers::LeftoversView;
+use super::limits::LimitsView;
 use super::pauses::HandPauseView;
 use super::table::{Column, pairs, table};
 use super::words::{count, counted, relative, span};
@@ -113,6 +114,8 @@ pub(crate) struct ModelView {
     /// Before when no create goes out, as far as permits are spent ahead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) next_create_at: Option<Timestamp>,
+    /// What may be done.
+    pub(crate) limits: LimitsView,
 }
 
 /// A call that single workers leave alone, for troubles that may be their own.
@@ -172,15 +175,16 @@ impl AccountView {
         name: &AccountName,
         status: AccountStatus,
         leftovers: LeftoversView,
-        limits: impl Fn(Model) -> AccountLimits,
+        limits: impl Fn(Model) -> (AccountLimits, FigureSources),
     ) -> Self {
         let model = |model: Model| {
-            let limits = limits(model);
+            let (limits, sources) = limits(model);
             let slots = u64::from(limits.in_flight) + u64::from(limits.queue_ahead);
             let slots_allowed = status.places.get(&model).map_or(slots, |places| slots.min(*places));
             let next_create_at = status.next_creates.get(&model).copied();
             let slots_used = status.slots.get(&model).copied().unwrap_or(0);
-            ModelView { model, slots_used, slots, slots_allowed, next_create_at }
+            let limits = LimitsView::new(limits, sources);
+            ModelView { model, slots_used, slots, slots_allowed, next_create_at, limits }
         };
         Self {
             account: name.to_string(),
@@ -189,7 +193,7 @@ impl AccountView {
             first_poll_due_at: status.first_poll_due,
             images_today: status.images_today,
             images_reserved: status.reserved,
-            images_per_day_max: limits(Model::Wan27Image).images_per_day,
+            images_per_day_max: limits(Model::Wan27Image).0.images_per_day,
             leftovers,
             pauses: status
                 .pauses
@@ -314,6 +318,17 @@ impl StatusView {
         }
         text.push('\n');
         text.push_str(&self.accounts_table());
+        text.push('\n');
+        for account in &self.accounts {
+            for model in &account.models {
+                text.push_str(&format!(
+                    "limits of {}, {}: {}\n",
+                    account.account,
+                    model.model,
+                    model.limits.words()
+                ));
+            }
+        }
         for account in &self.accounts {
             for line in account.leftovers.lines(&account.account, self.now) {
                 text.push_str(&format!("\n{line}\n"));
@@ -419,8 +434,11 @@ mod tests {
             ..AccountStatus::default()
         };
         let name = AccountName::parse("singapore").unwrap();
-        let account = AccountView::new(&name, status, LeftoversView::new(&[], None, "USD"), |_| {
-            AccountLimits { images_per_day: Some(2_000), ..AccountLimits::default() }
+        let account = AccountView::new(&name, status, LeftoversView::new(&[], None, "USD"), |model| {
+            let limits = AccountLimits { images_per_day: Some(2_000), ..AccountLimits::default() };
+            let set = queue::SetFigures { queue_ahead: true, ..Default::default() };
+            let quota = queue::Quota { create_per_second: Some(2.5), ..Default::default() };
+            limits.under(set, (model == Model::Wan27Image).then_some(&quota))
         });
         let counts = BTreeMap::from([("queued", 1_500), ("polling", 7), ("held", 1)]);
         let jobs = JobCounts::of(|state| counts.get(state.as_str()).copied().unwrap_or(0), None);
@@ -466,6 +484,9 @@ mod tests {
         ACCOUNT    MODEL                 SLOTS  TO POLL  NEXT POLL    IMAGES TODAY
         singapore  wan2.7-image-pro  7/8 of 10        7  2s ago     1,200 of 2,000
                    wan2.7-image           0/10
+
+        limits of singapore, wan2.7-image-pro: 5 creates/s (documented), 5 at once (documented), 5 behind them (settings)
+        limits of singapore, wan2.7-image: 2.5 creates/s (quotas), 5 at once (documented), 5 behind them (settings)
 
         open: create:wan2.7-image of singapore since 1m 00s ago (Model.AccessDenied): HTTP 403 Model.AccessDenied: not opened; its jobs stay queued, next probe in 30s
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dashscope::{ApiKey, ApiKeyError, BaseUrl, Model, WorkspaceId, base_url};
 use job::{AccountName, RegionName};
-use queue::AccountLimits;
+use queue::{AccountLimits, FigureSources, Quotas, SetFigures};
 
 use super::document::{Table, Value};
 use super::layers::{Environment, Layers, Scope, Section as _, Source, Variables, problem_at, section};
@@ -42,7 +42,7 @@ section! {
 }
 
 section! {
-    /// Limits of one model. The defaults are those that Model Studio documents for the Wan series.
+    /// Limits of one model. What is not set is what the provider's quotas say, or what Model Studio documents for the Wan series.
     LimitsRow {
         /// Tasks created per second.
         create_per_second: Rate = Rate(AccountLimits::default().create_per_second), env "IMAGEMILL_CREATE_PER_SECOND";
@@ -128,6 +128,26 @@ impl Account {
         }
     }
 
+    /// Which figures of a model are set, and not those that everybody has.
+    fn set_of(&self, model: Model) -> SetFigures {
+        let row = self.limits.get(&model).expect("every model has its limits");
+        SetFigures {
+            create_per_second: row.create_per_second.source != Source::Default,
+            in_flight: row.in_flight.source != Source::Default,
+            queue_ahead: row.queue_ahead.source != Source::Default,
+        }
+    }
+
+    /// What may be done with a model by the settings and by what the provider says, and where each figure comes from.
+    pub(crate) fn limits_under(
+        &self,
+        model: Model,
+        quotas: Option<&Quotas>,
+    ) -> (AccountLimits, FigureSources) {
+        let quota = quotas.and_then(|quotas| quotas.of(self.base_url().as_str(), model));
+        self.limits_of(model).under(self.set_of(model), quota)
+    }
+
     /// For the worker.
     ///
     /// # Errors
@@ -142,6 +162,7 @@ impl Account {
             weight: self.row.weight.value.small(),
             workspace: self.workspace().cloned(),
             limits: Model::ALL.into_iter().map(|model| (model, self.limits_of(model))).collect(),
+            set: Model::ALL.into_iter().map(|model| (model, self.set_of(model))).collect(),
         })
     }
 

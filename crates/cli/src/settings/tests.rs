@@ -305,3 +305,21 @@ fn settings_that_changed_are_named_and_those_of_accounts_are_not_among_them() {
     assert!(matches!(&changed[..], [only] if only.starts_with("results.allow")), "{changed:?}");
     assert_eq!(changed_settings(&local, &before), Vec::<String>::new());
 }
+
+#[test]
+fn a_figure_that_somebody_set_is_told_from_one_that_everybody_has() {
+    let set_in = |text: &str, environment: &[(&str, &str)]| {
+        let key = ("DASHSCOPE_API_KEY", "sk-0123456789abcdef");
+        let environment: Vec<_> = environment.iter().copied().chain([key]).collect();
+        let config = read(text, &sources(&environment, &[])).unwrap().worker().unwrap();
+        config.accounts[0].set[&dashscope::Model::Wan27Image]
+    };
+    let none = queue::SetFigures::default();
+    assert_eq!(set_in("", &[]), none);
+    let in_flight = queue::SetFigures { in_flight: true, ..none };
+    assert_eq!(set_in("", &[("IMAGEMILL_IN_FLIGHT", "5")]), in_flight, "also where it is the same");
+    let file = "[[accounts]]\n[accounts.limits.\"wan2.7-image\"]\nin_flight = 9\n";
+    assert_eq!(set_in(file, &[]), in_flight);
+    let other = "[[accounts]]\n[accounts.limits.\"wan2.7-image-pro\"]\nin_flight = 9\n";
+    assert_eq!(set_in(other, &[]), none, "each model has its own");
+}

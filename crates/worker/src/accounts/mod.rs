@@ -1,7 +1,7 @@
 //! Which accounts this worker works for, just now.
 //!
 //! The one owner of that: whoever needs an account or its limits asks here, each time anew, since the settings may be read again
-//! while the worker works ([`reload`]). It keeps nobody's work and calls nobody; who has to begin or end something follows
+//! while the worker works ([`reload`]), and the provider says what it allows. It keeps nobody's work and calls nobody; who has to begin or end something follows
 //! [`Accounts::subscribe`], most through [`one_for_each`].
 
 pub(crate) mod reload;
@@ -9,11 +9,12 @@ pub(crate) mod reload;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
 use job::{AccountName, Model};
+use queue::Quotas;
 use queue::claims::Ended;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -28,7 +29,11 @@ pub(crate) struct Accounts(watch::Sender<Arc<Known>>);
 /// The accounts at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Known {
-    /// Those of the settings: jobs may begin there.
+    /// As the settings have them.
+    settings: Vec<AccountConfig>,
+    /// What the provider says of them.
+    quotas: BTreeMap<AccountName, Quotas>,
+    /// Those of the settings, with the limits that follow from both: jobs may begin there.
     pub(crate) current: Vec<AccountConfig>,
     /// Those that the settings no longer have: nothing begins there, and what is at work there is finished.
     pub(crate) former: Vec<AccountConfig>,
@@ -77,23 +82,33 @@ impl Known {
         };
         let mut changes = AccountChanges::default();
         for account in &next {
-            match self.current(&account.name) {
+            match self.settings.iter().find(|known| known.name == account.name) {
                 None => changes.added.push(account.name.clone()),
                 Some(before) if before != account => changes.changed.push(account.name.clone()),
                 Some(_) => {}
             }
         }
         let former: Vec<_> = self.all().filter(|account| !is_in(&next, &account.name)).cloned().collect();
-        let removed = self.current.iter().filter(|account| !is_in(&next, &account.name));
+        let removed = self.settings.iter().filter(|account| !is_in(&next, &account.name));
         changes.removed = removed.map(|account| account.name.clone()).collect();
-        (Self { current: next, former }, changes)
+        let mut quotas = self.quotas.clone();
+        quotas.retain(|name, _| is_in(&next, name));
+        (Self { settings: next, quotas, current: Vec::new(), former }.judged(), changes)
+    }
+
+    /// The same with the limits that follow from settings and quotas.
+    fn judged(mut self) -> Self {
+        let under = |account: &AccountConfig| account.under(self.quotas.get(&account.name));
+        self.current = self.settings.iter().map(under).collect();
+        self
     }
 }
 
 impl Accounts {
     /// These.
     pub(crate) fn new(accounts: Vec<AccountConfig>) -> Self {
-        Self(watch::Sender::new(Arc::new(Known { current: accounts, former: Vec::new() })))
+        let known = Known { settings: accounts, ..Known::default() };
+        Self(watch::Sender::new(Arc::new(known.judged())))
     }
 
     /// As they are now.
@@ -114,6 +129,18 @@ impl Accounts {
             (*known, changes) = (Arc::new(next), changed);
         });
         changes
+    }
+
+    /// Goes by what the provider says of an account from now on. `false`: that changes no limit.
+    pub(crate) fn learn(&self, name: &AccountName, quotas: &Quotas) -> bool {
+        self.0.send_if_modified(|known| {
+            let mut next = Known::clone(known);
+            next.quotas.insert(name.clone(), quotas.clone());
+            let next = next.judged();
+            let changes = next.current != known.current;
+            *known = Arc::new(next);
+            changes
+        })
     }
 
     /// Lets a former account go: nothing is left there.

@@ -14,7 +14,7 @@ use dashscope::client::{
 };
 use dashscope::error::Refusal;
 use dashscope::request::OssUri;
-use dashscope::response::{TaskPage, TaskReport};
+use dashscope::response::{QuotaPage, TaskPage, TaskReport};
 use dashscope::{ApiKey, BaseUrl, ImageInput, ImageRequest, WorkspaceId};
 use job::{AccountName, Model, TaskId};
 
@@ -211,6 +211,10 @@ impl ImageApi for DashScopeApi {
             CancelTaskError::NotCancellable { source } => CallFault::Refused(answer(&source)),
             CancelTaskError::Call { source } => call_fault(source),
         })
+    }
+
+    async fn quotas(&self, account: &AccountName, model: Model) -> Result<QuotaPage, CallFault> {
+        self.account(account)?.first()?.quotas(Some(model)).await.map_err(call_fault)
     }
 
     async fn upload(

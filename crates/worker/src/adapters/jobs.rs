@@ -12,15 +12,15 @@ use job::{
 use queue::claims::{Gate, Pass};
 use queue::{
     AccountLimits, Call, CommitError, Committed, ExtraTask, LeaseGuard, Leases, Orphans, Queue, QueueError,
-    Retention, TaskOwner, Wait,
+    Quotas, Retention, TaskOwner, Wait,
 };
 
 use crate::accounts::Accounts;
 use crate::config::WorkerConfig;
 use crate::listings::{Heeded, ListTurn, Listed};
 use crate::ports::{
-    Beat, Became, Claimed, CommitFault, CreateTime, Jobs, JobsFault, Lease, Leftovers, Listings, OpenAttempt,
-    PausedCall, Permit, Recovery, Rescued, Rewritten, Sweep, Turn, Written,
+    Beat, Became, Claimed, CommitFault, CreateTime, Jobs, JobsFault, KnownQuotas, Lease, Leftovers, Listings,
+    OpenAttempt, PausedCall, Permit, Recovery, Rescued, Rewritten, Sweep, Turn, Written,
 };
 
 /// The most held jobs that are read for one question.
@@ -420,5 +420,25 @@ impl Leftovers for QueueJobs {
 
     async fn store_orphans(&self, account: &AccountName, orphans: &Orphans) -> Result<(), JobsFault> {
         Ok(self.queue.store_orphans(account, orphans).await?)
+    }
+}
+
+#[async_trait]
+impl KnownQuotas for QueueJobs {
+    async fn take_quotas_turn(&self, account: &AccountName, hold: Duration) -> Result<bool, JobsFault> {
+        Ok(self.queue.take_quotas_turn(account, hold).await?)
+    }
+
+    async fn store_quotas(
+        &self,
+        account: &AccountName,
+        quotas: &Quotas,
+        fresh: Duration,
+    ) -> Result<(), JobsFault> {
+        Ok(self.queue.store_quotas(account, quotas, fresh).await?)
+    }
+
+    async fn quotas(&self, account: &AccountName) -> Result<Option<Quotas>, JobsFault> {
+        Ok(self.queue.quotas(account).await?)
     }
 }

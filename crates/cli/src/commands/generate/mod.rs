@@ -23,7 +23,7 @@ use self::files::Target;
 use self::follow::follow;
 use self::reached::{Reached, links_of};
 use self::save::{SavedImage, save_all};
-use crate::app::{App, key_failure};
+use crate::app::{App, key_failure, queue_failure};
 use crate::args::GenerateArgs;
 use crate::exit_code;
 use crate::failure::{Failure, OrFail as _};
@@ -63,12 +63,16 @@ pub(super) async fn run(app: &App, args: GenerateArgs) -> Result<u8, Failure> {
     let request = request::make(app, &settings, &args).await?;
     let target = Target::new(args.output.clone(), args.force, request.n)?;
     let prepared = PreparedCreate::new(&request).or_fail("the request cannot be sent")?;
-    let caller = Caller {
-        client,
-        account: account.name(),
-        limits: account.limits_of(request.model),
-        queue: if settings.redis_is_set() { Some(app.queue(&settings).await?) } else { None },
+    let queue = if settings.redis_is_set() { Some(app.queue(&settings).await?) } else { None };
+    let quotas = match &queue {
+        Some(queue) => {
+            let quotas = queue.quotas(account.name()).await;
+            quotas.map_err(|error| queue_failure(error, "read the account's limits"))?
+        }
+        None => None,
     };
+    let (limits, _) = account.limits_under(request.model, quotas.as_ref());
+    let caller = Caller { client, account: account.name(), limits, queue };
     let plan = Plan {
         caller,
         base_url: account.base_url(),

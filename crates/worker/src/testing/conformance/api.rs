@@ -28,6 +28,7 @@ pub const API: &[Statement<dyn ApiBench>] = statements![
     a_shut_gate_sends_nothing,
     a_task_that_waits_can_be_cancelled_and_one_that_is_over_cannot,
     a_task_that_nobody_created_is_unknown,
+    quotas_are_those_of_the_model_that_was_asked_about,
 ];
 
 fn account() -> AccountName {
@@ -91,4 +92,11 @@ async fn a_task_that_nobody_created_is_unknown(bench: &dyn ApiBench) {
     let stranger: TaskId = "7574ee8f-38a3-4b1e-9280-11c33ab46e51".parse().unwrap();
     let report = bench.api().fetch(&account(), &stranger).await.unwrap();
     assert_eq!(report.status, TaskStatus::Unknown);
+}
+
+async fn quotas_are_those_of_the_model_that_was_asked_about(bench: &dyn ApiBench) {
+    let page = bench.api().quotas(&account(), PICTURES).await.unwrap();
+    let models: Vec<_> = page.quotas.iter().map(|quota| quota.model.as_str()).collect();
+    assert_eq!(models, [PICTURES.as_str()]);
+    assert!(page.quotas[0].model_limit.is_some());
 }

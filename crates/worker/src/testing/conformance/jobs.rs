@@ -66,6 +66,7 @@ pub const JOBS: &[Statement<dyn JobsBench>] = statements![
     attempts_without_an_answer_are_claimed_to_be_settled,
     jobs_are_counted_by_state,
     orphans_are_counted_by_one_at_a_time,
+    quotas_are_asked_for_by_one_and_known_to_all,
 ];
 
 fn account() -> AccountName {
@@ -414,4 +415,21 @@ async fn orphans_are_counted_by_one_at_a_time(bench: &dyn JobsBench) {
     assert!(!bench.jobs().take_orphans_turn(&account(), hold).await.unwrap());
     bench.pass(hold).await;
     assert!(bench.jobs().take_orphans_turn(&account(), hold).await.unwrap());
+}
+
+async fn quotas_are_asked_for_by_one_and_known_to_all(bench: &dyn JobsBench) {
+    let (jobs, account) = (bench.jobs(), AccountName::parse("main").unwrap());
+    let hold = Duration::from_millis(300);
+    assert_eq!(jobs.quotas(&account).await.unwrap(), None);
+    assert!(jobs.take_quotas_turn(&account, hold).await.unwrap());
+    assert!(!jobs.take_quotas_turn(&account, hold).await.unwrap());
+    bench.pass(hold * 2).await;
+    assert!(jobs.take_quotas_turn(&account, hold).await.unwrap(), "whoever had the turn said nothing");
+    let quota = queue::Quota { create_per_second: Some(2.5), in_flight: Some(20), pending: None };
+    let models = [(PICTURES, quota)].into();
+    let quotas = queue::Quotas { at: jobs.now(), base_url: "https://a/api/v1".to_owned(), models };
+    jobs.store_quotas(&account, &quotas, Duration::from_secs(60)).await.unwrap();
+    bench.pass(hold * 2).await;
+    assert!(!jobs.take_quotas_turn(&account, hold).await.unwrap(), "what was told is fresh");
+    assert_eq!(jobs.quotas(&account).await.unwrap(), Some(quotas));
 }

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use bytes::Bytes;
 use dashscope::request::OssUri;
-use dashscope::response::{TaskPage, TaskReport};
+use dashscope::response::{QuotaPage, TaskPage, TaskReport};
 use dashscope::{ImageInput, ImageRequest, Model, TaskStatus};
 use job::{AccountName, TaskId};
 use tokio::sync::Notify;
@@ -26,6 +26,7 @@ pub(crate) struct FakeApi {
     creates: Mutex<VecDeque<CreateAct>>,
     fetches: Mutex<VecDeque<Result<TaskReport, CallFault>>>,
     pages: Mutex<VecDeque<Result<TaskPage, CallFault>>>,
+    quotas: Mutex<VecDeque<Result<QuotaPage, CallFault>>>,
     cancels: Mutex<VecDeque<Result<(), CallFault>>>,
     log: Mutex<Vec<String>>,
     sent: Mutex<Vec<Vec<ImageInput>>>,
@@ -52,6 +53,10 @@ impl FakeApi {
 
     pub(crate) fn on_cancel(&self, answer: Result<(), CallFault>) {
         self.cancels.lock().unwrap().push_back(answer);
+    }
+
+    pub(crate) fn on_quotas(&self, answer: Result<QuotaPage, CallFault>) {
+        self.quotas.lock().unwrap().push_back(answer);
     }
 
     /// The calls, in order: a create only if it was sent.
@@ -110,6 +115,11 @@ impl ImageApi for FakeApi {
     async fn cancel(&self, _: &AccountName, task: &TaskId) -> Result<(), CallFault> {
         self.note(format!("cancel {task}"));
         self.cancels.lock().unwrap().pop_front().unwrap_or(Ok(()))
+    }
+
+    async fn quotas(&self, _: &AccountName, model: Model) -> Result<QuotaPage, CallFault> {
+        self.note(format!("quotas {model}"));
+        self.quotas.lock().unwrap().pop_front().expect("no answer is scripted for this question")
     }
 
     async fn upload(

@@ -12,6 +12,7 @@ use job::{
 use queue::{ExtraTask, Orphans, TaskOwner};
 use tokio::sync::Notify;
 
+use super::quotas::Told;
 use crate::listings::{Heeded, ListTurn, Listed};
 use crate::ports::{
     Beat, Became, Claimed, CommitFault, CreateTime, Jobs, JobsFault, Leftovers, Listings, OpenAttempt,
@@ -23,6 +24,8 @@ pub(crate) struct FakeJobs {
     state: Mutex<State>,
     /// Places that are taken at the provider.
     pub(crate) in_flight: Mutex<u64>,
+    /// What the provider says of limits.
+    pub(super) told: Told,
     /// Whether counting takes for ever.
     pub(crate) counts_hang: Mutex<bool>,
     /// Rung when counting hangs.
@@ -80,6 +83,7 @@ impl FakeJobs {
             rules,
             state: Mutex::new(state),
             in_flight: Mutex::default(),
+            told: Told::default(),
             counts_hang: Mutex::default(),
             counting: Notify::new(),
         }

@@ -4,6 +4,7 @@
 mod api;
 mod archive;
 mod jobs;
+mod quotas;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -96,6 +97,7 @@ impl World {
             weight: 1,
             workspace: None,
             limits: BTreeMap::from([(Model::Wan27Image, AccountLimits::default())]),
+            set: BTreeMap::new(),
         };
         let mut config = WorkerConfig::new(vec![account]);
         change(&mut config);

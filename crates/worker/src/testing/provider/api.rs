@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use dashscope::error::{ApiError, ErrorClass, Throttle};
 use dashscope::request::OssUri;
-use dashscope::response::{ListedTask, Output, ResultImage, TaskPage, TaskReport, Usage};
+use dashscope::response::{
+    ListedTask, Output, Quota, QuotaLimit, QuotaPage, ResultImage, TaskPage, TaskReport, Usage,
+};
 use dashscope::{ImageRequest, Model, TaskStatus};
 use job::{AccountName, TaskId, Timestamp};
 
@@ -222,6 +224,14 @@ impl ImageApi for TwinApi {
             return Ok(());
         }
         Err(CallFault::Refused(refusal(400, ErrorClass::NotCancellable, "UnsupportedOperation")))
+    }
+
+    async fn quotas(&self, _: &AccountName, model: Model) -> Result<QuotaPage, CallFault> {
+        let half = self.half_way().await;
+        self.back(half).await;
+        let (model, told) = (model.as_str().to_owned(), QuotaLimit::default());
+        let quota = Quota { model, workspace_id: None, model_limit: Some(told), workspace_limit: None };
+        Ok(QuotaPage { request_id: None, quotas: vec![quota] })
     }
 
     async fn upload(&self, _: &AccountName, _: Model, _: Bytes, _: &str) -> Result<OssUri, CallFault> {

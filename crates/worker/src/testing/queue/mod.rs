@@ -9,6 +9,7 @@ mod changes;
 mod jobs;
 mod lineage;
 mod listings;
+mod quotas;
 mod store;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

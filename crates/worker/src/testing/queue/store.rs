@@ -12,6 +12,7 @@ use super::books::Books;
 use super::breaker::Holds;
 use super::lineage::{Lineage, Seen};
 use super::listings::Moved;
+use super::quotas::Told;
 use super::{Call, Due, DueClaimed, LEASE, SubmitAsk, SubmitClaimed, until};
 use crate::ports::{CommitFault, CreateTime, OpenAttempt, PausedCall, Permit, Written};
 
@@ -60,6 +61,8 @@ pub(crate) struct Store {
     waiting: BTreeSet<JobId>,
     /// What the provider's list moved.
     pub(super) moved: Moved,
+    /// What the provider says of limits.
+    pub(super) told: Told,
     /// Answers of claims, by nonce: a repeat gets the same.
     replies: BTreeMap<u64, Vec<JobId>>,
     pub(crate) holds: Holds,

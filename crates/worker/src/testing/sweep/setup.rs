@@ -126,6 +126,7 @@ impl Setup {
             weight: 1,
             workspace: None,
             limits: BTreeMap::from([(MODEL, limits)]),
+            set: BTreeMap::new(),
         };
         let mut config = WorkerConfig::new(vec![account]);
         // As often as by default it would be most of what happens in a run.
