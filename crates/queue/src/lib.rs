@@ -11,6 +11,7 @@ mod clock;
 mod commit;
 mod copies;
 mod durations;
+mod ended;
 mod error;
 mod events;
 mod extras;
@@ -40,6 +41,7 @@ mod room;
 mod safety;
 mod scripts;
 mod strays;
+mod waiting;
 mod wake;
 
 use std::sync::Arc;
@@ -83,6 +85,7 @@ pub use retention::Retention;
 pub use room::Room;
 pub use safety::ServerFacts;
 pub use strays::StrayCreate;
+pub use waiting::{Waiting, WaitingJobs};
 
 /// The queue: all that is known of jobs, in one Redis. Cheap to clone.
 #[derive(Clone)]
