@@ -85,7 +85,7 @@ pub use retention::Retention;
 pub use room::Room;
 pub use safety::ServerFacts;
 pub use strays::StrayCreate;
-pub use waiting::{Waiting, WaitingJobs};
+pub use waiting::{BatchLanes, Waiting, WaitingJobs};
 
 /// The queue: all that is known of jobs, in one Redis. Cheap to clone.
 #[derive(Clone)]

@@ -3,10 +3,12 @@
 //! For people and for estimates: three round trips, whatever waits, with a bound on what they look at. Decides nothing: a claim goes by
 //! `lua/claim_submit.lua` alone, and what is read here may be otherwise a moment later.
 
-use job::{AccountName, BatchName, Model, Opens, PinnedTo, Timestamp};
+use std::collections::BTreeMap;
+
+use job::{AccountName, BatchName, Model, Opens, PinnedTo, Priority, Timestamp};
 
 use crate::claim::parse_id;
-use crate::keys::lane_place;
+use crate::keys::{lane_member, lane_place};
 use crate::{AccountLimits, AccountStatus, HandPause, PauseOf, Queue, QueueError};
 
 /// How many lanes of one model and place are looked at: a lane is a batch in one priority class.
@@ -37,6 +39,15 @@ pub struct Waiting {
     /// Queued jobs that have no turn there, and do not wait for their time: in paused batches, for accounts and regions that were not
     /// asked for, in the quarantine. `None` where not all lanes were looked at.
     pub no_turn: Option<u64>,
+}
+
+/// Where the queued jobs of a batch wait.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BatchLanes {
+    /// Jobs that may be claimed, for each model and place that the batch has ever had jobs for; 0 where there are none now.
+    pub ready: BTreeMap<(Model, Option<PinnedTo>), u64>,
+    /// Queued jobs that may not: they wait for their time, or to be run alone.
+    pub delayed: u64,
 }
 
 /// A lane: of which entry of the answer, and its key.
@@ -127,33 +138,45 @@ impl Queue {
         Ok(())
     }
 
-    /// The models, and the places of each, that a batch has ever had jobs for.
+    /// Where the queued jobs of a batch wait.
     ///
     /// # Errors
     ///
     /// Redis is away.
-    pub async fn models_of_batch(
-        &self,
-        batch: Option<&BatchName>,
-    ) -> Result<Vec<(Model, Option<PinnedTo>)>, QueueError> {
+    pub async fn lanes_of_batch(&self, batch: Option<&BatchName>) -> Result<BatchLanes, QueueError> {
         let mut command = redis::cmd("ZRANGE");
         command.arg(self.keys().lanes(batch)).arg(0).arg(LANES_MAX);
-        let lanes: Vec<String> = self.link().query(&command).await?;
-        let read = |lane: &String| {
-            let mut parts = lane.split(':');
-            let model = parts.next()?.parse().ok()?;
-            let place = parts.next()?;
-            let pinned_to = match place.strip_prefix('@') {
-                Some(region) => Some(PinnedTo::Region(region.parse().ok()?)),
-                None if place == lane_place(None) => None,
-                None => Some(PinnedTo::Account(place.parse().ok()?)),
-            };
-            Some((model, pinned_to))
-        };
-        let mut found: Vec<_> = lanes.iter().filter_map(read).collect();
-        found.dedup();
-        Ok(found)
+        let names: Vec<String> = self.link().query(&command).await?;
+        let mut pipeline = redis::pipe();
+        pipeline.atomic();
+        pipeline.hget(self.keys().batch(batch), "queued");
+        let lanes: Vec<_> = names.iter().filter_map(|name| read_lane(name)).collect();
+        for (model, pinned_to, priority) in &lanes {
+            let lane = lane_member(*priority, batch);
+            pipeline.zcard(self.keys().ready(*model, pinned_to.as_ref(), &lane));
+        }
+        let counts: Vec<Option<i64>> = self.link().pipeline(&pipeline).await?;
+        let mut counts = counts.into_iter().map(|count| u64::try_from(count.unwrap_or(0)).unwrap_or(0));
+        let queued = counts.next().unwrap_or(0);
+        let mut ready: BTreeMap<_, u64> = BTreeMap::new();
+        for ((model, pinned_to, _), jobs) in lanes.into_iter().zip(counts) {
+            *ready.entry((model, pinned_to)).or_default() += jobs;
+        }
+        let delayed = queued.saturating_sub(ready.values().sum());
+        Ok(BatchLanes { ready, delayed })
     }
+}
+
+/// Reads what [`crate::keys::lane_name`] writes.
+fn read_lane(name: &str) -> Option<(Model, Option<PinnedTo>, Priority)> {
+    let mut parts = name.split(':');
+    let (model, place, priority) = (parts.next()?, parts.next()?, parts.next()?);
+    let pinned_to = match place.strip_prefix('@') {
+        Some(region) => Some(PinnedTo::Region(region.parse().ok()?)),
+        None if place == lane_place(None) => None,
+        None => Some(PinnedTo::Account(place.parse().ok()?)),
+    };
+    Some((model.parse().ok()?, pinned_to, Priority::try_from(priority.parse::<u8>().ok()?).ok()?))
 }
 
 impl AccountStatus {

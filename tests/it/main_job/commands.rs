@@ -182,6 +182,13 @@ async fn what_a_person_pauses_waits_until_it_is_resumed() {
     let status = run(&["status", "--json"]).await.expect_code(0).json();
     let of: Vec<_> = status["paused"].as_array().unwrap().iter().map(|pause| pause["of"].clone()).collect();
     assert_eq!(of, ["model wan2.7-image", "batch spring"], "{status}");
+    // Those of the paused batch have no turn; those of the other have nobody who may take them.
+    let waiting = &status["waiting"][0];
+    assert_eq!((&waiting["jobs"], &waiting["no_eta"]), (&2.into(), &"stopped".into()), "{status}");
+    assert_eq!(status["no_turn"], 2, "{status}");
+    assert_eq!(status["accounts"][0]["models"][1]["creates"], "stopped", "{status}");
+    let shown = run(&["batch", "show", "autumn"]).await.expect_code(0);
+    assert!(shown.stdout.contains("never while no account may create"), "{}", shown.stdout);
     assert_eq!(world.simulator.totals().totals.tasks_created, 0);
     run(&["resume", "--model", "wan2.7-image"]).await.expect_code(0);
     run(&["watch", "autumn"]).await.expect_code(0);
@@ -190,4 +197,35 @@ async fn what_a_person_pauses_waits_until_it_is_resumed() {
     assert!(resumed.stderr.contains("Batch spring goes on"), "{}", resumed.stderr);
     assert!(worker.wait(Duration::from_secs(60)).unwrap().success());
     assert_eq!(world.simulator.totals().totals.tasks_created, 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_says_when_it_will_be_over_once_enough_tasks_have_ended() {
+    let world = World::quick().await.unwrap();
+    let run = async |line: &[&str]| world.imagemill.run(line).await.unwrap();
+    world.write("jobs.jsonl", &"{\"prompt\": \"a\"}\n".repeat(14)).unwrap();
+    run(&["enqueue", "jobs.jsonl", "--batch", "spring"]).await.expect_code(0);
+    let shown = run(&["batch", "show", "spring"]).await.expect_code(0);
+    assert!(shown.stdout.contains("not known: not enough tasks have ended yet"), "{}", shown.stdout);
+    run(&["worker", "--until-idle"]).await.expect_code(0);
+    let done = run(&["batch", "show", "spring", "--json"]).await.expect_code(0).json();
+    assert_eq!((&done["state"], done.get("eta")), (&"done".into(), None), "{done}");
+
+    world.write("few.jsonl", &"{\"prompt\": \"a\"}\n".repeat(3)).unwrap();
+    run(&["enqueue", "few.jsonl", "--batch", "autumn"]).await.expect_code(0);
+    let status = run(&["status", "--json"]).await.expect_code(0).json();
+    let waiting = &status["waiting"][0];
+    assert_eq!((&waiting["jobs"], waiting.get("no_eta")), (&3.into(), None), "{status}");
+    let time = |text: &serde_json::Value| text.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let left = time(&waiting["eta"]).duration_since(time(&status["now"])).as_secs();
+    assert!((0..600).contains(&left), "{left} s: {status}");
+    let shown = run(&["batch", "show", "autumn"]).await.expect_code(0);
+    assert!(shown.stdout.contains("at the latest, with all that waits"), "{}", shown.stdout);
+    let mut worker = world.imagemill.start("worker", &["worker", "--until-idle"]).unwrap();
+    let watched = run(&["watch", "autumn", "--json"]).await.expect_code(0);
+    let lines: Vec<serde_json::Value> =
+        watched.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.iter().any(|line| line.get("eta").is_some()), "{}", watched.stdout);
+    assert_eq!(lines.last().unwrap().get("eta"), None);
+    assert!(worker.wait(Duration::from_secs(60)).unwrap().success());
 }

@@ -70,9 +70,8 @@ async fn what_waits_is_counted_by_model_and_place_with_its_oldest_job() {
         .map(|of| (of.jobs, of.oldest.is_some()));
     assert_eq!(counts, [(1, true), (1, true), (0, false), (0, false)]);
     assert_eq!(waiting.no_turn, Some(0));
-    let mut lanes = world.queue.models_of_batch(Some(&name("a"))).await.unwrap();
-    lanes.sort();
-    assert_eq!(lanes, [(Pro, Some(here)), (Plain, None)]);
+    let lanes = world.queue.lanes_of_batch(Some(&name("a"))).await.unwrap();
+    assert_eq!((lanes.ready[&(Plain, None)], lanes.ready[&(Pro, Some(here))], lanes.delayed), (3, 1, 0));
 
     // One is claimed, another waits for its time, a batch is paused, one waits for an account that nobody asked for.
     world.claim().await.unwrap();
@@ -82,6 +81,8 @@ async fn what_waits_is_counted_by_model_and_place_with_its_oldest_job() {
     world.queue.pause(&PauseOf::Batch(name("b")), "kim", "").await.unwrap();
     let gone = PinnedTo::Account(AccountName::parse("gone").unwrap());
     world.wait_for("d", "d-0", Plain, Some(gone)).await;
+    let lanes = world.queue.lanes_of_batch(Some(&name("b"))).await.unwrap();
+    assert_eq!((lanes.ready.len(), lanes.delayed), (1, 1));
     let waiting = world.waiting().await;
     let claimed_from_a = of(&waiting, Plain, None).jobs == 2;
     let paused = if claimed_from_a { 3 } else { 2 };

@@ -3,6 +3,7 @@
 use job::BatchName;
 use queue::{Cursor, PauseOf};
 
+use super::outlook::eta_of_batch;
 use crate::app::{App, queue_failure};
 use crate::exit_code;
 use crate::failure::Failure;
@@ -41,11 +42,13 @@ pub(super) async fn show(app: &App, name: BatchName) -> Result<u8, Failure> {
     let queue = app.queue(&settings).await?;
     let summary = queue.batch(Some(&name)).await.map_err(|error| queue_failure(error, "read the batch"))?;
     let summary = summary.ok_or_else(|| no_batch(&name))?;
-    let mut view = BatchView::new(&summary, &settings.prices().currency);
+    let failed = |error| queue_failure(error, "read the batch");
+    let view = BatchView::new(&summary, &settings.prices().currency);
+    let eta = eta_of_batch(&queue, &settings, &name, &view).await.map_err(failed)?;
+    let mut view = view.with_eta(eta.as_ref(), queue.now());
     if summary.paused {
-        let pause = queue.hand_pause(PauseOf::Batch(name)).await;
-        view.pause =
-            pause.map_err(|error| queue_failure(error, "read the batch"))?.as_ref().map(HandPauseView::from);
+        let pause = queue.hand_pause(PauseOf::Batch(name)).await.map_err(failed)?;
+        view.pause = pause.as_ref().map(HandPauseView::from);
     }
     if app.out.json {
         app.out.print_json(&view)?

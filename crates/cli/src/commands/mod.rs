@@ -10,6 +10,7 @@ pub(crate) mod demo;
 mod enqueue;
 mod generate;
 mod job;
+mod outlook;
 mod pause;
 mod reload;
 mod resolve;

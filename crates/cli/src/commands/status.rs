@@ -1,13 +1,16 @@
 //! `status`.
 
+use super::outlook::Outlook;
 use crate::app::{App, queue_failure};
 use crate::exit_code;
 use crate::failure::Failure;
+use crate::output::account::AccountView;
 use crate::output::batch::JobCounts;
 use crate::output::copies::{CopiesView, LostView};
 use crate::output::leftovers::LeftoversView;
 use crate::output::pauses::HandPauseView;
-use crate::output::status::{AccountView, RestoreView, StatusView};
+use crate::output::status::{RestoreView, StatusView};
+use crate::output::waiting::WaitingView;
 
 /// Says what is going on.
 pub(super) async fn run(app: &App) -> Result<u8, Failure> {
@@ -15,35 +18,37 @@ pub(super) async fn run(app: &App) -> Result<u8, Failure> {
     let queue = app.queue(&settings).await?;
     let failed = |error| queue_failure(error, "read the status");
     let counts = queue.counts().await.map_err(failed)?;
-    let delayed = queue.delayed().await.map_err(failed)?;
     let quarantined = queue.quarantined().await.map_err(failed)?;
     let backlog = queue.copy_backlog().await.map_err(failed)?;
     let losses = queue.losses().await.map_err(failed)?;
     let redis_went_back = queue.last_restore().await.map_err(failed)?.map(RestoreView::from);
     let repairs = queue.repairs().await.map_err(failed)?;
-    let paused = queue.hand_pauses().await.map_err(failed)?.iter().map(HandPauseView::from).collect();
+    let outlook = Outlook::look(&queue, &settings).await.map_err(failed)?;
+    let now = outlook.now;
+    let waiting = WaitingView::of(&outlook.etas(), now);
     let mut accounts = Vec::with_capacity(settings.accounts().len());
-    for account in settings.accounts() {
-        let status = queue.account_status(account.name()).await.map_err(failed)?;
+    for (account, status) in settings.accounts().iter().zip(outlook.accounts) {
         let extras = queue.extras(account.name()).await.map_err(failed)?;
         let orphans = queue.orphans(account.name()).await.map_err(failed)?;
         let leftovers = LeftoversView::new(&extras, orphans, &settings.prices().currency);
         let quotas = status.quotas.clone();
         let limits = |model| account.limits_under(model, quotas.as_ref());
-        accounts.push(AccountView::new(account.name(), status, leftovers, limits));
+        accounts.push(AccountView::new(account.name(), status, leftovers, limits, &outlook.by_hand, now));
     }
     let view = StatusView {
-        now: queue.now(),
+        now,
         jobs: JobCounts::of(|state| counts.get(&state).copied().unwrap_or(0), None),
         states: counts.iter().map(|(state, count)| (state.as_str(), *count)).collect(),
-        delayed,
+        delayed: outlook.delayed,
         quarantined,
         first_link_dies_at: backlog.first_link_dies_at,
         copies: CopiesView::new(&backlog),
         lost: LostView::new(losses, &settings.prices().currency),
         redis_went_back,
         repairs,
-        paused,
+        paused: outlook.by_hand.iter().map(HandPauseView::from).collect(),
+        waiting,
+        no_turn: outlook.waiting.no_turn,
         accounts,
     };
     if app.out.json {

@@ -2,18 +2,26 @@
 
 use std::time::Duration;
 
-use job::{BatchName, JobId, JobState, StateName};
+use job::{BatchName, JobId, JobState, StateName, Timestamp};
 use queue::{Queue, QueueError};
+use serde::Serialize;
+
+use super::outlook::{eta_of_all, eta_of_batch};
 
 use crate::app::{App, queue_failure};
 use crate::exit_code;
 use crate::failure::Failure;
 use crate::output::batch::{BatchView, JobCounts};
+use crate::output::eta::BatchEta;
 use crate::output::progress::JobProgress;
 use crate::output::since::Since;
+use crate::settings::Settings;
 
 /// How often Redis is asked. One read of a few fields: cheap, and quick enough to feel immediate.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// How often a forecast is asked for while nothing has ended. Source: ours; by then a pause or a breaker may have come or gone.
+const FORECAST_EVERY: Duration = Duration::from_secs(10);
 
 /// What is waited for.
 #[derive(Debug, Clone)]
@@ -53,10 +61,10 @@ pub(super) async fn until_over(
     queue: &Queue,
     target: &Target,
     show: Show,
-    currency: &str,
+    settings: &Settings,
 ) -> Result<u8, Failure> {
     tokio::select! {
-        ended = follow(app, queue, target, show, currency) => ended,
+        ended = follow(app, queue, target, show, settings) => ended,
         // Whatever it is doing, a look at a Redis that does not answer among it.
         _ = tokio::signal::ctrl_c() => {
             let failure = Failure::message("interrupted; the jobs go on without this command");
@@ -70,21 +78,30 @@ async fn follow(
     queue: &Queue,
     target: &Target,
     show: Show,
-    currency: &str,
+    settings: &Settings,
 ) -> Result<u8, Failure> {
+    let currency = &settings.prices().currency;
     let json = app.out.json && show == Show::Progress;
     let mut progress = JobProgress::new(app.out, target.name(), json || show == Show::Nothing);
     let mut printed: Option<JobCounts> = None;
     let mut away = false;
     let mut since = Since::default();
+    let mut forecast = Forecast::default();
     loop {
         match look(queue, target, &mut since, currency).await {
             Ok(Some(seen)) => {
                 away = false;
-                progress.observe(app.clock.elapsed(), &seen.jobs);
+                let (at, now) = (app.clock.elapsed(), queue.now());
+                let eta = match progress.pace(at, &seen.jobs) {
+                    _ if seen.jobs.left() == 0 => None,
+                    Some(left) => now.checked_add(left).ok().map(BatchEta::AtPace),
+                    None if show == Show::Progress => forecast.look(at, queue, settings, target, &seen).await,
+                    None => None,
+                };
+                progress.show(at, &seen.jobs, eta.as_ref().and_then(|eta| eta.left(now)).as_deref());
                 if json && printed != Some(seen.jobs) {
-                    print_line(app, &seen)?;
                     printed = Some(seen.jobs);
+                    print_line(app, seen.batch.clone(), &seen.jobs, eta.as_ref(), now)?;
                 }
                 if seen.over {
                     progress.finish(&seen.jobs);
@@ -107,10 +124,55 @@ async fn follow(
     }
 }
 
-fn print_line(app: &App, seen: &Seen) -> Result<(), Failure> {
-    match &seen.batch {
-        Some(batch) => app.out.print_json(batch),
-        None => app.out.print_json(&serde_json::json!({ "jobs": seen.jobs })),
+fn print_line(
+    app: &App,
+    batch: Option<BatchView>,
+    jobs: &JobCounts,
+    eta: Option<&BatchEta>,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    match batch {
+        Some(batch) => app.out.print_json(&batch.with_eta(eta, now)),
+        None => app.out.print_json(&LineView { jobs, eta: eta.and_then(BatchEta::at) }),
+    }
+}
+
+/// A line for what is no batch. The shape is stable: fields are added, never changed.
+#[derive(Debug, Serialize)]
+struct LineView<'a> {
+    jobs: &'a JobCounts,
+    /// When they will be over, where that can be foretold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    eta: Option<Timestamp>,
+}
+
+/// What can be foretold before anything has ended: asked for now and then, since it takes more than a look.
+#[derive(Debug, Default)]
+struct Forecast {
+    asked_at: Option<Duration>,
+    eta: Option<BatchEta>,
+}
+
+impl Forecast {
+    async fn look(
+        &mut self,
+        at: Duration,
+        queue: &Queue,
+        settings: &Settings,
+        target: &Target,
+        seen: &Seen,
+    ) -> Option<BatchEta> {
+        if self.asked_at.is_none_or(|last| at >= last.saturating_add(FORECAST_EVERY)) {
+            self.asked_at = Some(at);
+            // Where Redis is away, the next look at the jobs says so.
+            self.eta = match (target, &seen.batch) {
+                (Target::Batch(name), Some(batch)) => eta_of_batch(queue, settings, name, batch).await,
+                (Target::Everything, _) => eta_of_all(queue, settings, &seen.jobs).await,
+                _ => Ok(None),
+            }
+            .unwrap_or_default();
+        }
+        self.eta.clone()
     }
 }
 

@@ -10,5 +10,5 @@ pub(super) async fn run(app: &App, args: WatchArgs) -> Result<u8, Failure> {
     let settings = app.settings()?;
     let queue = app.queue(&settings).await?;
     let target = args.batch.map_or(Target::Everything, Target::Batch);
-    until_over(app, &queue, &target, Show::Progress, &settings.prices().currency).await
+    until_over(app, &queue, &target, Show::Progress, &settings).await
 }

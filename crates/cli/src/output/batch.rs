@@ -5,6 +5,7 @@ use queue::{BatchSummary, Losses};
 use serde::Serialize;
 
 use super::copies::LostView;
+use super::eta::BatchEta;
 use super::pauses::HandPauseView;
 use super::table::{Column, pairs, table};
 use super::words::{count, counted, money, relative};
@@ -25,7 +26,7 @@ pub(crate) enum BatchState {
 }
 
 /// What `batch show --json` prints. The shape is stable: fields are added, never changed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(crate) struct BatchView {
     /// The name; null for the jobs without a batch.
     pub(crate) batch: Option<String>,
@@ -48,6 +49,11 @@ pub(crate) struct BatchView {
     pub(crate) created_at: Timestamp,
     /// When its last job became final.
     pub(crate) ended_at: Option<Timestamp>,
+    /// When it will be over, where that can be foretold; jobs that wait for their time may be later. Only `batch show` and `watch` say so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) eta: Option<Timestamp>,
+    #[serde(skip)]
+    eta_in_words: Option<String>,
 }
 
 /// Jobs by where they are.
@@ -184,7 +190,15 @@ impl BatchView {
             lost: LostView::new(Losses { images: summary.lost, cost: summary.lost_cost }, currency),
             created_at: summary.created_at,
             ended_at: summary.ended_at,
+            eta: None,
+            eta_in_words: None,
         }
+    }
+
+    /// The same with a forecast.
+    pub(crate) fn with_eta(self, eta: Option<&BatchEta>, now: Timestamp) -> Self {
+        let eta_in_words = eta.map(|eta| eta.render(now));
+        Self { eta: eta.and_then(BatchEta::at), eta_in_words, ..self }
     }
 
     /// For people.
@@ -195,6 +209,9 @@ impl BatchView {
             ("state", self.state_in_words(now)),
             ("enqueued", relative(self.created_at, now)),
             ("ended", self.ended_at.map_or_else(|| "not yet".to_owned(), |time| relative(time, now))),
+        ];
+        rows.extend(self.eta_in_words.clone().map(|eta| ("eta", eta)));
+        rows.extend([
             ("jobs", format!("{} of {} over", count(jobs.over()), count(jobs.total))),
             ("  queued", count(jobs.queued)),
             ("  in flight", count(jobs.in_flight)),
@@ -214,7 +231,7 @@ impl BatchView {
                 format!("{} stored, {} billed, {} at most", count(stored), count(billed), count(expected))
             }),
             ("cost", money(Micros(self.cost.micros), &self.cost.currency)),
-        ];
+        ]);
         if self.lost.images > 0 {
             rows.push(("lost", self.lost.render()));
         }
@@ -388,6 +405,25 @@ mod tests {
         BATCH   STATE    JOBS  LEFT  STORED       COST  AMISS     ENQUEUED
         spring  running    12     8       3  0.225 USD  1 failed  1m 30s ago
         ");
+    }
+
+    #[test]
+    fn a_forecast_says_what_it_goes_by_and_is_absent_where_there_is_none() {
+        let at = |seconds| Timestamp::from_second(seconds).unwrap();
+        let shown = |eta: &BatchEta| {
+            let view = view(&MIXED).with_eta(Some(eta), at(90));
+            let line = view.render(at(90)).lines().find(|line| line.starts_with("eta")).unwrap().to_owned();
+            (line, serde_json::to_value(&view).unwrap().get("eta").cloned())
+        };
+        let (line, json) = shown(&BatchEta::AtPace(at(3_690)));
+        assert_eq!(line, "eta          in 1h 00m, at the pace of the last minutes");
+        assert_eq!(json, Some("1970-01-01T01:01:30Z".into()));
+        let (line, _) = shown(&BatchEta::AtTheLatest { at: at(3_690), delayed: 0 });
+        assert_eq!(line, "eta          in 1h 00m at the latest, with all that waits for the same accounts");
+        let (line, _) = shown(&BatchEta::AtTheLatest { at: at(3_690), delayed: 2 });
+        assert_eq!(line, "eta          in 1h 00m, without 2 jobs waiting for their time");
+        let (line, json) = shown(&BatchEta::Unknown(job::Eta::Stopped, None));
+        assert_eq!((line.as_str(), json), ("eta          never while no account may create", None));
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! What a command says: answers on stdout, the rest on stderr.
 
+pub(crate) mod account;
 pub(crate) mod batch;
 pub(crate) mod copies;
 pub(crate) mod doubt;
+pub(crate) mod eta;
 pub(crate) mod job;
 pub(crate) mod leftovers;
 pub(crate) mod limits;
@@ -12,6 +14,7 @@ pub(crate) mod progress;
 pub(crate) mod since;
 pub(crate) mod status;
 pub(crate) mod table;
+pub(crate) mod waiting;
 pub(crate) mod words;
 
 use std::io::{self, IsTerminal as _, Write as _};

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::words::relative;
 
 /// A pause by a person.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(crate) struct HandPauseView {
     /// What is paused, in words: `everything`, `model wan2.7-image`, `account singapore`, `batch spring`.
     pub(crate) of: String,

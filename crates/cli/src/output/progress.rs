@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::Output;
 use super::batch::JobCounts;
 use super::pace::Pace;
-use super::words::{count, span};
+use super::words::count;
 
 /// How often a line is written where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -38,10 +38,15 @@ impl JobProgress {
         Self { out, name, pace: Pace::default(), bar, lined_at, line: String::new() }
     }
 
-    /// At `at`, jobs were here.
-    pub(crate) fn observe(&mut self, at: Duration, jobs: &JobCounts) {
+    /// At `at`, so many jobs were over: how long `left` more will take at the pace of the last minute, where it has one.
+    pub(crate) fn pace(&mut self, at: Duration, jobs: &JobCounts) -> Option<Duration> {
         self.pace.observe(at, jobs.over());
-        let said = say(jobs, &self.pace);
+        self.pace.time_for(jobs.left())
+    }
+
+    /// Says where jobs were at `at`, and for how long that will go on, in words.
+    pub(crate) fn show(&mut self, at: Duration, jobs: &JobCounts, left: Option<&str>) {
+        let said = say(jobs, &self.pace, left);
         if let Some(bar) = &self.bar {
             bar.set_length(jobs.total);
             bar.set_position(jobs.over());
@@ -58,7 +63,7 @@ impl JobProgress {
 
     /// Leaves the last state standing.
     pub(crate) fn finish(&mut self, jobs: &JobCounts) {
-        let said = say(jobs, &self.pace);
+        let said = say(jobs, &self.pace, None);
         match &self.bar {
             Some(bar) => bar.abandon(),
             None if self.lined_at != Some(Duration::MAX) && said != self.line => {
@@ -70,7 +75,7 @@ impl JobProgress {
 }
 
 /// Where jobs are, in one line.
-fn say(jobs: &JobCounts, pace: &Pace) -> String {
+fn say(jobs: &JobCounts, pace: &Pace, left: Option<&str>) -> String {
     let mut parts = vec![format!("{}/{} done", count(jobs.over()), count(jobs.total))];
     if jobs.in_flight > 0 {
         parts.push(format!("{} in flight", count(jobs.in_flight)));
@@ -87,9 +92,7 @@ fn say(jobs: &JobCounts, pace: &Pace) -> String {
                 format!("{:.1} jobs/min", rate * 60.0)
             });
         }
-        if let Some(left) = pace.time_for(jobs.left()) {
-            parts.push(format!("{} left", span(left)));
-        }
+        parts.extend(left.map(str::to_owned));
     }
     parts.join(", ")
 }
@@ -142,8 +145,11 @@ mod tests {
             failed: 3,
             ..JobCounts::default()
         };
-        assert_eq!(say(&jobs, &pace), "142/5,000 done, 40 in flight, 3 failed, 4.2 jobs/s, 19m 16s left");
+        assert_eq!(
+            say(&jobs, &pace, Some("19m 16s left")),
+            "142/5,000 done, 40 in flight, 3 failed, 4.2 jobs/s, 19m 16s left"
+        );
         let over = JobCounts { total: 2, succeeded: 2, ..JobCounts::default() };
-        assert_eq!(say(&over, &pace), "2/2 done");
+        assert_eq!(say(&over, &pace, None), "2/2 done");
     }
 }

@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use job::{AccountName, Micros, Model, StateName, Timestamp};
-use queue::{AccountLimits, AccountStatus, FigureSources};
+use job::{Micros, StateName, Timestamp};
 use serde::Serialize;
 
+use super::account::{self, AccountView};
 use super::batch::JobCounts;
 use super::copies::{CopiesView, LostView};
-use super::leftovers::LeftoversView;
-use super::limits::LimitsView;
 use super::pauses::HandPauseView;
-use super::table::{Column, pairs, table};
-use super::words::{count, counted, relative, span};
+use super::table::pairs;
+use super::waiting::{self, WaitingView};
+use super::words::{count, counted, folded, relative};
+
+/// Where the values begin behind the names of [`StatusView::render`]: two behind the longest, `  succeeded`.
+const VALUES_AT: usize = 13;
 
 /// What `status --json` prints. The shape is stable: fields are added, never changed.
 #[derive(Debug, Serialize)]
@@ -41,6 +43,12 @@ pub(crate) struct StatusView {
     pub(crate) repairs: BTreeMap<String, u64>,
     /// What people have paused.
     pub(crate) paused: Vec<HandPauseView>,
+    /// What waits for a claim, by model.
+    pub(crate) waiting: Vec<WaitingView>,
+    /// Queued jobs that have no turn and wait for no time: in paused batches, for accounts that these settings do not name, to be run
+    /// alone. Not there where more waits than was looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) no_turn: Option<u64>,
     /// Each account of the settings.
     pub(crate) accounts: Vec<AccountView>,
 }
@@ -69,192 +77,20 @@ impl From<queue::RestoreNote> for RestoreView {
     }
 }
 
-/// One account.
-#[derive(Debug, Serialize)]
-pub(crate) struct AccountView {
-    /// Its name.
-    pub(crate) account: String,
-    /// Each model: places at the provider.
-    pub(crate) models: Vec<ModelView>,
-    /// Calls that are held back for everyone, for a moment.
-    pub(crate) pauses: Vec<PauseView>,
-    /// Calls that nobody makes until a probe shows that they work again.
-    pub(crate) breakers: Vec<BreakerView>,
-    /// Calls that single workers leave alone, while others may make them.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) workers_at_rest: Vec<RestView>,
-    /// How often the breaker of each call has opened so far.
-    pub(crate) breaker_openings: BTreeMap<String, u64>,
-    /// Tasks that wait to be asked.
-    pub(crate) polls: u64,
-    /// When the first of them is, or was, due.
-    pub(crate) first_poll_due_at: Option<Timestamp>,
-    /// Images billed on this UTC day.
-    pub(crate) images_today: u64,
-    /// Images that attempts under way may yet bring.
-    pub(crate) images_reserved: i64,
-    /// The stop for one UTC day, where one is set.
-    pub(crate) images_per_day_max: Option<u64>,
-    /// Tasks that no job accounts for.
-    #[serde(flatten)]
-    pub(crate) leftovers: LeftoversView,
-}
-
-/// One model of an account.
-#[derive(Debug, Serialize)]
-pub(crate) struct ModelView {
-    /// The model.
-    pub(crate) model: Model,
-    /// Places that are, or may be, taken.
-    pub(crate) slots_used: u64,
-    /// All places: those that are processed at once, and those kept behind them.
-    pub(crate) slots: u64,
-    /// Those of them that may be taken now: fewer where the service refused more tasks at once.
-    pub(crate) slots_allowed: u64,
-    /// Before when no create goes out, as far as permits are spent ahead.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) next_create_at: Option<Timestamp>,
-    /// What may be done.
-    pub(crate) limits: LimitsView,
-}
-
-/// A call that single workers leave alone, for troubles that may be their own.
-#[derive(Debug, Serialize)]
-pub(crate) struct RestView {
-    /// `create` or `query`.
-    pub(crate) call: String,
-    /// How many workers do.
-    pub(crate) workers: u64,
-    /// Until when the last of them does.
-    pub(crate) until: Timestamp,
-    /// Why that one does.
-    pub(crate) why: String,
-}
-
-impl ModelView {
-    /// Places that are taken, of those that may be; and of how many, where some may not.
-    fn slots(&self) -> String {
-        let taken = format!("{}/{}", self.slots_used, self.slots_allowed);
-        if self.slots_allowed == self.slots { taken } else { format!("{taken} of {}", self.slots) }
-    }
-}
-
-/// A pause.
-#[derive(Debug, Serialize)]
-pub(crate) struct PauseView {
-    /// `create`, `create:<model>` or `query`.
-    pub(crate) call: String,
-    /// Until when.
-    pub(crate) until: Timestamp,
-    /// Why.
-    pub(crate) why: String,
-}
-
-/// A breaker that is open.
-#[derive(Debug, Serialize)]
-pub(crate) struct BreakerView {
-    /// `create`, `create:<model>` or `query`.
-    pub(crate) call: String,
-    /// Since when.
-    pub(crate) since: Timestamp,
-    /// The code of what opened it.
-    pub(crate) code: String,
-    /// Why.
-    pub(crate) why: String,
-    /// When the next probe goes out, or (with one under way) when that counts as lost.
-    pub(crate) next_probe_at: Timestamp,
-    /// Whether a probe is under way.
-    pub(crate) probing: bool,
-    /// How often it has opened so far, this time with it.
-    pub(crate) openings: u64,
-}
-
-impl AccountView {
-    /// An account as the queue knows it, beside what the settings say.
-    pub(crate) fn new(
-        name: &AccountName,
-        status: AccountStatus,
-        leftovers: LeftoversView,
-        limits: impl Fn(Model) -> (AccountLimits, FigureSources),
-    ) -> Self {
-        let model = |model: Model| {
-            let (limits, sources) = limits(model);
-            let slots = u64::from(limits.in_flight) + u64::from(limits.queue_ahead);
-            let slots_allowed = status.places.get(&model).map_or(slots, |places| slots.min(*places));
-            let next_create_at = status.next_creates.get(&model).copied();
-            let slots_used = status.slots.get(&model).copied().unwrap_or(0);
-            let limits = LimitsView::new(limits, sources);
-            ModelView { model, slots_used, slots, slots_allowed, next_create_at, limits }
-        };
-        Self {
-            account: name.to_string(),
-            models: Model::ALL.into_iter().map(model).collect(),
-            polls: status.polls,
-            first_poll_due_at: status.first_poll_due,
-            images_today: status.images_today,
-            images_reserved: status.reserved,
-            images_per_day_max: limits(Model::Wan27Image).0.images_per_day,
-            leftovers,
-            pauses: status
-                .pauses
-                .into_iter()
-                .map(|pause| PauseView { call: pause.call, until: pause.until, why: pause.why })
-                .collect(),
-            workers_at_rest: status
-                .at_rest
-                .into_iter()
-                .map(|rest| RestView {
-                    call: rest.call,
-                    workers: rest.workers,
-                    until: rest.until,
-                    why: rest.why,
-                })
-                .collect(),
-            breakers: status
-                .breakers
-                .into_iter()
-                .map(|breaker| BreakerView {
-                    openings: status.openings.get(&breaker.call).copied().unwrap_or(0),
-                    call: breaker.call,
-                    since: breaker.since,
-                    code: breaker.code,
-                    why: breaker.why,
-                    next_probe_at: breaker.next_probe,
-                    probing: breaker.probing,
-                })
-                .collect(),
-            breaker_openings: status.openings,
-        }
-    }
-}
-
-impl BreakerView {
-    /// What does not work, since when, why, and when that is tried again.
-    fn line(&self, account: &str, now: Timestamp) -> String {
-        let next = match (self.probing, self.next_probe_at > now) {
-            (true, true) => "a probe is under way".to_owned(),
-            (_, false) => "the next job is the probe".to_owned(),
-            (false, true) => format!("next probe {}", relative(self.next_probe_at, now)),
-        };
-        format!(
-            "open: {} of {account} since {} ({}): {}; its jobs stay queued, {next}",
-            self.call,
-            relative(self.since, now),
-            self.code,
-            self.why
-        )
-    }
-}
-
 impl StatusView {
     /// For people.
     pub(crate) fn render(&self) -> String {
         let jobs = &self.jobs;
         let state = |name: StateName| count(self.states.get(name.as_str()).copied().unwrap_or(0));
-        let waiting = match self.delayed {
-            0 => String::new(),
-            delayed => format!(" ({} waiting for their time)", count(delayed)),
-        };
+        let waiting: Vec<String> = [
+            (self.delayed, "waiting for their time"),
+            (self.no_turn.unwrap_or(0), "that nobody may claim now"),
+        ]
+        .into_iter()
+        .filter(|(jobs, _)| *jobs > 0)
+        .map(|(jobs, what)| format!("{} {what}", count(jobs)))
+        .collect();
+        let waiting = if waiting.is_empty() { String::new() } else { format!(" ({})", waiting.join(", ")) };
         let flight = format!(
             "{}: {} submitting, {} settling, {} at DashScope, {} being copied",
             count(jobs.in_flight),
@@ -309,83 +145,26 @@ impl StatusView {
                 format!("index entries that were lost, or too many, were put right: {}", kinds.join(", ")),
             ));
         }
-        let mut text = pairs(&rows);
+        let mut text = folded(&pairs(&rows), VALUES_AT);
+        let mut line = |line: &str| text.push_str(&folded(&format!("\n{line}\n"), 2));
         if let Some(warning) = self.copies.warning() {
-            text.push_str(&format!("\n{warning}\n"));
+            line(&warning);
         }
         for pause in &self.paused {
-            text.push_str(&format!("\n{}\n", pause.line(self.now)));
+            line(&pause.line(self.now));
         }
-        text.push('\n');
-        text.push_str(&self.accounts_table());
-        text.push('\n');
-        for account in &self.accounts {
-            for model in &account.models {
-                text.push_str(&format!(
-                    "limits of {}, {}: {}\n",
-                    account.account,
-                    model.model,
-                    model.limits.words()
-                ));
-            }
+        if let Some(table) = waiting::list(&self.waiting, self.now) {
+            text.push_str(&format!("\n{table}"));
         }
-        for account in &self.accounts {
-            for line in account.leftovers.lines(&account.account, self.now) {
-                text.push_str(&format!("\n{line}\n"));
-            }
-            for breaker in &account.breakers {
-                text.push_str(&format!("\n{}\n", breaker.line(&account.account, self.now)));
-            }
-            for rest in &account.workers_at_rest {
-                let left = span(rest.until.duration_since(self.now).unsigned_abs());
-                text.push_str(&format!(
-                    "\nat rest: {} of {} at {}, for {left}: {}; other workers go on\n",
-                    rest.call,
-                    account.account,
-                    counted(rest.workers, "worker"),
-                    rest.why
-                ));
-            }
-            for pause in &account.pauses {
-                let left = span(pause.until.duration_since(self.now).unsigned_abs());
-                text.push_str(&format!(
-                    "\npaused: {} of {} for {left}: {}\n",
-                    pause.call, account.account, pause.why
-                ));
-            }
+        text.push_str(&format!("\n{}", account::list(&self.accounts, self.now)));
+        text.push('\n');
+        for limits in self.accounts.iter().flat_map(AccountView::limits) {
+            text.push_str(&folded(&format!("{limits}\n"), 2));
+        }
+        for said in self.accounts.iter().flat_map(|account| account.lines(self.now)) {
+            text.push_str(&folded(&format!("\n{said}\n"), 2));
         }
         text
-    }
-
-    fn accounts_table(&self) -> String {
-        let columns = [
-            Column::Left("ACCOUNT"),
-            Column::Left("MODEL"),
-            Column::Right("SLOTS"),
-            Column::Right("TO POLL"),
-            Column::Left("NEXT POLL"),
-            Column::Right("IMAGES TODAY"),
-        ];
-        let mut rows = Vec::new();
-        for account in &self.accounts {
-            for (index, model) in account.models.iter().enumerate() {
-                let first = |text: String| if index == 0 { text } else { String::new() };
-                let due = account.first_poll_due_at.map_or_else(String::new, |due| relative(due, self.now));
-                let today = match account.images_per_day_max {
-                    Some(most) => format!("{} of {}", count(account.images_today), count(most)),
-                    None => count(account.images_today),
-                };
-                rows.push(vec![
-                    first(account.account.clone()),
-                    model.model.to_string(),
-                    model.slots(),
-                    first(count(account.polls)),
-                    first(due),
-                    first(today),
-                ]);
-            }
-        }
-        table(&columns, rows)
     }
 }
 
@@ -398,6 +177,10 @@ pub(crate) fn at_most(images: u64, cost: Micros, currency: &str) -> String {
 mod tests {
     use std::collections::HashMap;
 
+    use job::{AccountName, Eta, Model};
+    use queue::{AccountLimits, AccountStatus, WaitingJobs};
+
+    use super::super::leftovers::LeftoversView;
     use super::*;
 
     #[test]
@@ -428,18 +211,28 @@ mod tests {
                 until: at(130),
                 why: "connection refused".into(),
             }],
+            created_lately: 57,
             polls: 7,
             first_poll_due: Some(at(98)),
             images_today: 1_200,
             ..AccountStatus::default()
         };
         let name = AccountName::parse("singapore").unwrap();
-        let account = AccountView::new(&name, status, LeftoversView::new(&[], None, "USD"), |model| {
+        let limits = |model| {
             let limits = AccountLimits { images_per_day: Some(2_000), ..AccountLimits::default() };
             let set = queue::SetFigures { queue_ahead: true, ..Default::default() };
             let quota = queue::Quota { create_per_second: Some(2.5), ..Default::default() };
             limits.under(set, (model == Model::Wan27Image).then_some(&quota))
-        });
+        };
+        let leftovers = LeftoversView::new(&[], None, "USD");
+        let account = AccountView::new(&name, status, leftovers, limits, &[], at(100));
+        let waiting = WaitingJobs {
+            model: Model::Wan27ImagePro,
+            pinned_to: None,
+            jobs: 1_490,
+            at_least: false,
+            oldest: Some(at(20)),
+        };
         let counts = BTreeMap::from([("queued", 1_500), ("polling", 7), ("held", 1)]);
         let jobs = JobCounts::of(|state| counts.get(state.as_str()).copied().unwrap_or(0), None);
         let view = StatusView {
@@ -464,11 +257,13 @@ mod tests {
                 why: "too dear today".into(),
                 since: at(40),
             }],
+            waiting: WaitingView::of(&[(waiting, Eta::At(at(7_000)))], at(100)),
+            no_turn: Some(7),
             accounts: vec![account],
         };
         insta::assert_snapshot!(view.render(), @r"
         jobs         1,508
-          queued     1,500 (3 waiting for their time)
+          queued     1,500 (3 waiting for their time, 7 that nobody may claim now)
           in flight  7: 0 submitting, 0 settling, 7 at DashScope, 0 being copied
           succeeded  0
           failed     0
@@ -476,19 +271,26 @@ mod tests {
           expired    0
           held       1, see `imagemill job ls --held`
         quarantine   1 job that lost worker after worker, to be run alone
-        redis        went back in time 1m 00s ago: 12 tasks written down again, 11 taken by their jobs, 1 extra
+        redis        went back in time 1m 00s ago: 12 tasks written down again, 11 taken by their jobs, 1
+                     extra
         repairs      index entries that were lost, or too many, were put right: extra_slot 1, lease 2
 
         paused: model wan2.7-image, 1m 00s ago by kim: too dear today
 
-        ACCOUNT    MODEL                 SLOTS  TO POLL  NEXT POLL    IMAGES TODAY
-        singapore  wan2.7-image-pro  7/8 of 10        7  2s ago     1,200 of 2,000
-                   wan2.7-image           0/10
+        WAITING FOR  MODEL              JOBS  OLDEST  ETA
+        any account  wan2.7-image-pro  1,490  1m 20s  in 1h 55m
 
-        limits of singapore, wan2.7-image-pro: 5 creates/s (documented), 5 at once (documented), 5 behind them (settings)
-        limits of singapore, wan2.7-image: 2.5 creates/s (quotas), 5 at once (documented), 5 behind them (settings)
+        ACCOUNT    MODEL                 SLOTS  CREATES    /MIN  TO POLL  NEXT POLL    IMAGES TODAY
+        singapore  wan2.7-image-pro  7/8 of 10  in 1m 00s    57        7  2s ago     1,200 of 2,000
+                   wan2.7-image           0/10  stopped
 
-        open: create:wan2.7-image of singapore since 1m 00s ago (Model.AccessDenied): HTTP 403 Model.AccessDenied: not opened; its jobs stay queued, next probe in 30s
+        limits of singapore, wan2.7-image-pro: 5 creates/s (documented), 5 at once (documented), 5 behind
+          them (settings)
+        limits of singapore, wan2.7-image: 2.5 creates/s (quotas), 5 at once (documented), 5 behind them
+          (settings)
+
+        open: create:wan2.7-image of singapore since 1m 00s ago (Model.AccessDenied): HTTP 403
+          Model.AccessDenied: not opened; its jobs stay queued, next probe in 30s
 
         at rest: create of singapore at 1 worker, for 30s: connection refused; other workers go on
 

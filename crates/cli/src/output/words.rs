@@ -68,6 +68,29 @@ pub(crate) fn time(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
+/// The width of a terminal that a text must fit, in characters. Source: ours; what most windows show.
+const WIDTH: usize = 100;
+
+/// The text with lines that are too long broken between words; what goes on is indented so far. A word that is longer than a line stays.
+pub(crate) fn folded(text: &str, indent: usize) -> String {
+    let mut folded = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let mut width = 0;
+        for word in line.split_inclusive(' ') {
+            let letters = word.trim_end().chars().count();
+            if width + letters > WIDTH && width > indent {
+                folded.truncate(folded.trim_end_matches(' ').len());
+                folded.push('\n');
+                folded.extend(std::iter::repeat_n(' ', indent));
+                width = indent;
+            }
+            folded.push_str(word);
+            width += word.chars().count();
+        }
+    }
+    folded
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,5 +115,14 @@ mod tests {
         assert_eq!(relative(at(105), at(100)), "in 5s");
         assert_eq!(relative(at(30), at(100)), "1m 10s ago");
         assert_eq!(time(at(0)), "1970-01-01 00:00:00");
+    }
+
+    #[test]
+    fn long_lines_are_broken_between_words_and_short_ones_are_not() {
+        let short = "a  b\n\nc\n";
+        assert_eq!(folded(short, 2), short);
+        let line = format!("{} {} {}\nend", "x".repeat(60), "y".repeat(39), "z".repeat(120));
+        let parts = ["x".repeat(60), "y".repeat(39), "z".repeat(120)];
+        assert_eq!(folded(&line, 4), format!("{} {}\n    {}\nend", parts[0], parts[1], parts[2]));
     }
 }

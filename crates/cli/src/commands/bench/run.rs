@@ -16,6 +16,7 @@ use crate::app::{App, queue_failure};
 use crate::failure::{Failure, OrFail as _};
 use crate::output::batch::JobCounts;
 use crate::output::progress::JobProgress;
+use crate::output::words::span;
 
 /// How often a run is looked at. Source: ours; often enough to see a stop of the work, too rare to be work.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -120,7 +121,8 @@ async fn until_over(
     let began = Instant::now();
     loop {
         let counts = counts(world).await?;
-        progress.observe(began.elapsed(), &counts);
+        let left = progress.pace(began.elapsed(), &counts).map(|left| format!("{} left", span(left)));
+        progress.show(began.elapsed(), &counts, left.as_deref());
         if counts.left() == 0 {
             progress.finish(&counts);
             return Ok(());

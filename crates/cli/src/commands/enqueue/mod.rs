@@ -103,7 +103,7 @@ async fn finish(
         None => Target::Jobs(sent.jobs.clone()),
     };
     let show = if args.watch { Show::Progress } else { Show::Nothing };
-    let ended = until_over(app, queue, &target, show, &settings.prices().currency).await?;
+    let ended = until_over(app, queue, &target, show, settings).await?;
     Ok(if ended == exit_code::DONE { changed } else { ended })
 }
 
