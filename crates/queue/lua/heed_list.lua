@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- heed_list: let what the provider's list shows decide when tasks are asked by themselves.
 --
--- A task that is over is due now; one that goes on is put off, and only ever put off: a list is read a moment ago. Only the index
+-- A task that is over is due now, unless its own answers have denied that again and again; one that goes on and is not due yet is put
+-- off, and only ever put off: a list is read a moment ago. Only the index
 -- moves, no record: whatever the list says, a task is over when its own answer says so. So repeating a call is harmless.
 --
 -- KEYS[1]  keys::tasks(account)
@@ -28,11 +29,16 @@ local dues = #ids > 0 and redis.call('ZMSCORE', KEYS[2], unpack(ids)) or {} -- a
 for k, id in ipairs(ids) do
   local n, due = waits[k], dues[k]
   -- Another attempt's task says nothing about the one that the job waits for.
-  if due and redis.call('HGET', ARGV[1] .. 'job:' .. id, 'ti') == tasks[n] then
+  local record = due and redis.call('HMGET', ARGV[1] .. 'job:' .. id, 'ti', 'po', 'un') or {}
+  if record[1] == tasks[n] then
     waiting = waiting + 1
+    -- Asked again and again in vain: what its own answers say decides when it is asked next.
+    local contested = record[3] or tonumber(record[2] or 0) >= 4
     local wait = tonumber(ARGV[2 * n + 1])
     local is_over = wait == 0
-    if is_over and tonumber(due) > now_ms or not is_over and tonumber(due) < now_ms + wait then
+    -- What is due already is asked: a list that is wrong for ever must not put it off for ever, nor a cancel.
+    local moves_on = not is_over and tonumber(due) < now_ms + wait
+    if tonumber(due) > now_ms and (moves_on or is_over and not contested) then
       moves[#moves + 1] = {id, int(now_ms + wait)}
       if is_over then brought = brought + 1 end
     end

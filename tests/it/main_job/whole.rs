@@ -101,6 +101,7 @@ async fn several_workers_keep_the_create_rate_together_though_some_stand_still()
     }
     fleet.finish(Duration::from_secs(60)).await.unwrap();
     world.check_all_succeeded().await.unwrap();
+    // Queries that a stop bunches may be refused now and then: they are asked again, and cost nothing.
     let totals = world.simulator.totals();
-    assert_eq!(totals.throttled, Default::default(), "{totals:#?}");
+    assert_eq!(totals.throttled.create_rate, 0, "{totals:#?}");
 }

@@ -19,6 +19,7 @@ use queue::claims::Ended;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::error;
 
 use crate::config::AccountConfig;
 
@@ -189,8 +190,16 @@ pub(crate) async fn one_for_each<K, F>(
             () = stop.cancelled() => break,
             _ = changes.changed() => {}
             Some(ended) = tasks.join_next() => {
-                if let Ok((key, Ended::Unwanted)) = ended {
-                    running.remove(&key);
+                match ended {
+                    Ok((key, Ended::Unwanted)) => {
+                        running.remove(&key);
+                    }
+                    Ok((_, Ended::Stopped)) => {}
+                    // Its account would be silent for as long as this worker lives.
+                    Err(fault) => {
+                        error!(error = &fault as &dyn std::error::Error, "A loop of an account broke down, and this worker with it");
+                        stop.cancel();
+                    }
                 }
             }
         }

@@ -4,7 +4,7 @@
 //! is taken over holds from the next call on; no claim and no step that is under way is touched. An account that is gone begins
 //! nothing more, and keeps its client, its polls and its keys until no task is left there. Started by [`crate::run()`].
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use job::{AccountName, Model};
@@ -120,7 +120,7 @@ async fn take(
 
 /// Lets go of accounts where nothing is left.
 async fn let_go(env: &Env, api: &DashScopeApi) {
-    let mut empty = HashSet::new();
+    let mut empty = HashMap::new();
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         for name in over(env, &mut empty).await {
@@ -131,20 +131,23 @@ async fn let_go(env: &Env, api: &DashScopeApi) {
     }
 }
 
-/// Former accounts that were empty at this look and at the last one: what was just being claimed when an account went would have
-/// come to light in between.
-pub(super) async fn over(env: &Env, empty: &mut HashSet<AccountName>) -> Vec<AccountName> {
+/// Former accounts that were empty at every look for as long as the provider keeps tasks: what was just being claimed when an account went
+/// has come to light by then, and no image is left whose link the account may have to renew. `empty` keeps since when, by the boot clock.
+pub(super) async fn over(env: &Env, empty: &mut HashMap<AccountName, Duration>) -> Vec<AccountName> {
     let known = env.accounts.now();
     let mut over = Vec::new();
-    empty.retain(|name| known.former.iter().any(|account| account.name == *name));
+    let now = env.clock.elapsed();
+    empty.retain(|name, _| known.former.iter().any(|account| account.name == *name));
     for account in &known.former {
         let name = &account.name;
         match is_empty(env, name).await {
-            Ok(true) if !empty.insert(name.clone()) => {
-                empty.remove(name);
-                over.push(name.clone());
+            Ok(true) => {
+                let since = *empty.entry(name.clone()).or_insert(now);
+                if now.saturating_sub(since) >= env.config.rules.task_retention {
+                    empty.remove(name);
+                    over.push(name.clone());
+                }
             }
-            Ok(true) => {}
             Ok(false) => {
                 empty.remove(name);
             }

@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -110,11 +111,11 @@ async fn each_account_has_one_task_for_as_long_as_it_is_in_the_settings() {
 }
 
 #[tokio::test]
-async fn an_account_that_is_gone_is_let_go_once_two_looks_found_nothing_there() {
+async fn an_account_that_is_gone_is_let_go_when_nothing_was_there_for_as_long_as_tasks_are_kept() {
     let world = World::new();
     let job = world.polling(1, TaskPhase::Running);
     world.jobs.place(job.id);
-    let (old, mut empty) = (world.env.accounts.now().current[0].name.clone(), HashSet::new());
+    let (old, mut empty) = (world.env.accounts.now().current[0].name.clone(), HashMap::new());
     world.env.accounts.replace(vec![account("b")]);
     for _ in 0..3 {
         assert!(over(&world.env, &mut empty).await.is_empty(), "a task is at work there");
@@ -132,5 +133,9 @@ async fn an_account_that_is_gone_is_let_go_once_two_looks_found_nothing_there() 
     assert!(over(&world.env, &mut empty).await.is_empty());
     world.jobs.displace(job.id);
     assert!(over(&world.env, &mut empty).await.is_empty());
+    // An image of it may wait for its copy, and need another link.
+    world.clock.advance(world.env.config.rules.task_retention - Duration::from_secs(1));
+    assert!(over(&world.env, &mut empty).await.is_empty());
+    world.clock.advance(Duration::from_secs(1));
     assert_eq!(over(&world.env, &mut empty).await, [old]);
 }

@@ -19,9 +19,6 @@ const GAIN_MIN: f64 = 0.25;
 /// How many measurements a number that was not worth raising, or was too much, is kept for.
 const PATIENCE: u32 = 8;
 
-/// How long after a decrease nothing else decreases it: what fails then was under way before.
-const ONE_TROUBLE: Duration = Duration::from_secs(1);
-
 /// The number of jobs copied at once by one worker.
 #[derive(Debug)]
 pub(crate) struct CopiesAtOnce(Mutex<Climb>);
@@ -40,11 +37,11 @@ struct Climb {
     most: usize,
     limit: usize,
     under_way: usize,
-    /// What is being measured: since when, how many rounds, how many bytes, and whether there was enough to do all the time.
+    /// What is being measured: since when, how many rounds, how many bytes, and at how many ends there was no room to spare.
     since: Duration,
     rounds: usize,
     bytes: u64,
-    was_full: bool,
+    full_ends: usize,
     /// The last rate, and by how much the number was raised after it.
     rate: Option<f64>,
     raised_by: usize,
@@ -62,7 +59,7 @@ impl CopiesAtOnce {
             since: Duration::ZERO,
             rounds: 0,
             bytes: 0,
-            was_full: true,
+            full_ends: 0,
             rate: None,
             raised_by: 0,
             patience: 0,
@@ -80,9 +77,9 @@ impl CopiesAtOnce {
         self.lock().under_way += 1;
     }
 
-    /// A round ended, at `now` by the boot clock.
-    pub(crate) fn end(&self, round: RoundEnded, now: Duration) {
-        self.lock().end(round, now);
+    /// A round that began at `began` ended, at `now`, both by the boot clock.
+    pub(crate) fn end(&self, round: RoundEnded, began: Duration, now: Duration) {
+        self.lock().end(round, began, now);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Climb> {
@@ -91,11 +88,14 @@ impl CopiesAtOnce {
 }
 
 impl Climb {
-    fn end(&mut self, round: RoundEnded, now: Duration) {
-        self.was_full &= self.under_way >= self.limit;
+    fn end(&mut self, round: RoundEnded, began: Duration, now: Duration) {
+        // A quarter may be on its way from one round to the next: claims take a moment.
+        let full = self.under_way >= self.limit - self.limit / 4;
+        self.full_ends += usize::from(full);
         self.under_way = self.under_way.saturating_sub(1);
         if round.pushed_back {
-            let is_new = self.decreased_at.is_none_or(|at| now.saturating_sub(at) >= ONE_TROUBLE);
+            // What was under way at the last decrease is the same trouble.
+            let is_new = self.decreased_at.is_none_or(|at| began >= at);
             if is_new {
                 self.limit = (self.limit / 2).max(1);
                 self.decreased_at = Some(now);
@@ -112,7 +112,7 @@ impl Climb {
         }
         let seconds = now.saturating_sub(self.since).as_secs_f64();
         // With less to do than there is room for, nothing is learned about the room.
-        if self.was_full && seconds > 0.0 {
+        if self.full_ends * 4 >= self.rounds * 3 && seconds > 0.0 {
             self.judge(self.bytes as f64 / seconds);
         }
         self.measure_anew(now);
@@ -139,7 +139,7 @@ impl Climb {
     }
 
     fn measure_anew(&mut self, now: Duration) {
-        (self.since, self.rounds, self.bytes, self.was_full) = (now, 0, 0, true);
+        (self.since, self.rounds, self.bytes, self.full_ends) = (now, 0, 0, 0);
         if self.rate.is_none() {
             self.raised_by = 0;
         }
@@ -150,66 +150,94 @@ impl Climb {
 mod tests {
     use super::*;
 
-    /// Begins as many as there is room for.
-    fn fill(copies: &CopiesAtOnce) {
-        let under_way = copies.lock().under_way;
-        (under_way..copies.limit()).for_each(|_| copies.begin());
+    /// A store, and a worker that always has something to copy.
+    struct Store {
+        copies: CopiesAtOnce,
+        now: Duration,
+        /// When the rounds that are under way began.
+        began: std::collections::VecDeque<Duration>,
+        /// How many ends it takes until the room of one is taken again: a step writes down what it did, and the next is claimed.
+        gap: usize,
+        ends: usize,
     }
 
-    /// A store that copies `speed(n)` bytes a second while `n` copies are under way, each of a thousand bytes, for `rounds` rounds.
-    fn climb(most: usize, rounds: usize, speed: impl Fn(usize) -> f64) -> (CopiesAtOnce, Duration) {
-        let copies = CopiesAtOnce::new(most);
-        let mut now = Duration::ZERO;
-        for _ in 0..rounds {
-            fill(&copies);
-            now += Duration::from_secs_f64(1_000.0 / speed(copies.limit()));
-            copies.end(RoundEnded { bytes: 1_000, pushed_back: false }, now);
+    impl Store {
+        fn new(most: usize, gap: usize) -> Self {
+            Self {
+                copies: CopiesAtOnce::new(most),
+                now: Duration::ZERO,
+                began: Default::default(),
+                gap,
+                ends: 0,
+            }
         }
-        (copies, now)
+
+        /// The end of the oldest round, `wait` after the last end.
+        fn end(&mut self, wait: Duration, pushed_back: bool) {
+            // Of the room that is free, the last few are still on their way.
+            let on_the_way = self.gap.min(self.copies.limit() / 4).min(self.ends);
+            while self.began.len() + on_the_way < self.copies.limit().max(1) || self.began.is_empty() {
+                self.copies.begin();
+                self.began.push_back(self.now);
+            }
+            self.now += wait;
+            let began = self.began.pop_front().unwrap();
+            let bytes = if pushed_back { 0 } else { 1_000 };
+            self.copies.end(RoundEnded { bytes, pushed_back }, began, self.now);
+            self.ends += 1;
+        }
+
+        /// `rounds` rounds of a thousand bytes each; `speed(n)` bytes a second with `n` under way.
+        fn run(&mut self, rounds: usize, speed: impl Fn(usize) -> f64) -> usize {
+            for _ in 0..rounds {
+                self.end(Duration::from_secs_f64(1_000.0 / speed(self.copies.limit())), false);
+            }
+            self.copies.limit()
+        }
     }
 
     #[test]
     fn a_store_that_takes_long_for_each_is_given_as_many_as_are_allowed() {
-        let (copies, _) = climb(64, 2_000, |n| 500.0 * n as f64);
-        assert_eq!(copies.limit(), 64);
+        for gap in [0, 1, 4, 16] {
+            let limit = Store::new(64, gap).run(3_000, |n| 500.0 * n as f64);
+            assert_eq!(limit, 64, "with {gap} on their way from one round to the next");
+        }
     }
 
     #[test]
     fn a_line_that_is_full_is_not_given_more_and_more() {
-        let (copies, _) = climb(1_000, 20_000, |n| 1_000_000.0_f64.min(50_000.0 * n as f64));
-        assert!((16..=32).contains(&copies.limit()), "{}", copies.limit());
+        let limit = Store::new(1_000, 0).run(20_000, |n| 1_000_000.0_f64.min(50_000.0 * n as f64));
+        assert!((16..=32).contains(&limit), "{limit}");
     }
 
     #[test]
-    fn a_store_that_pushes_back_gets_half_and_only_once_for_one_trouble() {
-        let (copies, mut now) = climb(64, 2_000, |n| 500.0 * n as f64);
-        for _ in 0..20 {
-            now += Duration::from_millis(10);
-            copies.begin();
-            copies.end(RoundEnded { bytes: 0, pushed_back: true }, now);
+    fn a_store_that_pushes_back_gets_half_and_only_once_for_what_was_under_way() {
+        let mut store = Store::new(64, 0);
+        assert_eq!(store.run(2_000, |n| 500.0 * n as f64), 64);
+        // A stall of seven seconds: all that was under way fails, one after the other.
+        for _ in 0..60 {
+            store.end(Duration::from_millis(110), true);
         }
-        assert_eq!(copies.limit(), 32);
-        for _ in 0..20 {
-            now += ONE_TROUBLE;
-            copies.begin();
-            copies.end(RoundEnded { bytes: 0, pushed_back: true }, now);
+        assert_eq!(store.copies.limit(), 32);
+        // It goes on: what began since fails as well.
+        for _ in 0..600 {
+            store.end(Duration::from_millis(110), true);
         }
-        assert_eq!(copies.limit(), 1, "never none at all");
-        (0..4_000).fold(now, |now, _| {
-            fill(&copies);
-            let now = now + Duration::from_secs_f64(2.0 / copies.limit() as f64);
-            copies.end(RoundEnded { bytes: 1_000, pushed_back: false }, now);
-            now
-        });
-        assert_eq!(copies.limit(), 64, "it recovers");
+        assert_eq!(store.copies.limit(), 1, "never none at all");
+        assert_eq!(store.run(4_000, |n| 500.0 * n as f64), 64, "it recovers");
     }
 
     #[test]
     fn with_little_to_do_nothing_is_learned() {
         let copies = CopiesAtOnce::new(64);
         for n in 0..1_000 {
+            let began = Duration::from_secs(n);
             copies.begin();
-            copies.end(RoundEnded { bytes: 1_000, pushed_back: false }, Duration::from_secs(n));
+            copies.end(
+                RoundEnded { bytes: 1_000, pushed_back: false },
+                began,
+                began + Duration::from_millis(500),
+            );
         }
         assert_eq!(copies.limit(), FIRST);
     }

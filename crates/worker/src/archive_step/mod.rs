@@ -56,9 +56,11 @@ pub(crate) async fn run(env: &Env, claim: ArchiveClaim) {
         env.commit(&job, Event::GivenBack, None).await;
         return;
     }
+    // Until its room is free again, so that what is counted is what the room is taken by.
+    let mut under_way = UnderWay::begin(&env.copies_at_once, env.clock.clone());
     env.places.pass(Place::ArchiveClaimed).await;
     let (event, outcome) = match outcome.filter(|outcome| outcome.task == *task) {
-        Some(outcome) => round(env, &job, outcome, &*lease).await,
+        Some(outcome) => round(env, &job, outcome, &*lease, &mut under_way).await,
         None => tokio::select! {
             biased;
             () = env.stop.cancelled() => (Some(Event::GivenBack), None),
@@ -82,6 +84,7 @@ async fn round(
     job: &Job,
     mut outcome: Outcome,
     lease: &dyn Lease,
+    under_way: &mut UnderWay<'_>,
 ) -> (Option<Event>, Option<Outcome>) {
     let spec = match env.jobs.spec(job.id).await {
         Ok(spec) => spec,
@@ -101,11 +104,11 @@ async fn round(
         missing::note(job, &spec.request, &mut outcome);
     }
     let before = bytes_stored(&outcome);
-    let under_way = UnderWay::begin(&env.copies_at_once, env.clock.clone());
     let (dead, wait) = match copy_waiting(env, job, &keys, &mut outcome).await {
         copy::Round::Stopped => return (Some(Event::GivenBack), Some(outcome)),
         copy::Round::Over { dead, wait, pushed_back } => {
-            under_way.end(RoundEnded { bytes: bytes_stored(&outcome).saturating_sub(before), pushed_back });
+            under_way.ended =
+                RoundEnded { bytes: bytes_stored(&outcome).saturating_sub(before), pushed_back };
             (dead, wait)
         }
     };
@@ -167,23 +170,20 @@ fn weigh(env: &Env, job: &Job, dead: Vec<Loss>, links: Links, outcome: &mut Outc
 struct UnderWay<'a> {
     copies: &'a CopiesAtOnce,
     clock: Arc<dyn Clock>,
+    began: Duration,
     ended: RoundEnded,
 }
 
 impl<'a> UnderWay<'a> {
     fn begin(copies: &'a CopiesAtOnce, clock: Arc<dyn Clock>) -> Self {
         copies.begin();
-        Self { copies, clock, ended: RoundEnded { bytes: 0, pushed_back: false } }
-    }
-
-    fn end(mut self, ended: RoundEnded) {
-        self.ended = ended;
+        Self { copies, began: clock.elapsed(), clock, ended: RoundEnded { bytes: 0, pushed_back: false } }
     }
 }
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.copies.end(self.ended, self.clock.elapsed());
+        self.copies.end(self.ended, self.began, self.clock.elapsed());
     }
 }
 

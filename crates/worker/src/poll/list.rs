@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dashscope::TaskStatus;
+use dashscope::error::ErrorClass;
 use dashscope::response::{ListedTask, TaskPage};
 use job::{AccountName, Curve, InFlight, Likely, ListSchedule, Model, TaskKind, Timestamp};
 use queue::claims::Ended;
@@ -18,7 +19,7 @@ use crate::accounts::{each_model, one_for_each};
 use crate::env::Env;
 use crate::listings::Listed;
 use crate::permit::query_permit;
-use crate::ports::JobsFault;
+use crate::ports::{CallFault, JobsFault};
 use crate::silence::heed;
 
 /// For how long the turn is nobody else's at the most: should its worker vanish, the next one goes on after so long.
@@ -67,7 +68,11 @@ async fn read(env: &Env, account: &AccountName, model: Model) -> Ended {
         // Somebody else's answer is not awaited by a worker that is told to stop: reading changes nothing.
         let looked = tokio::select! {
             biased;
-            () = env.stop.cancelled() => return Ended::Stopped,
+            () = env.stop.cancelled() => {
+                // The next worker need not wait for a turn that nobody has; should it be another's, one look more does no harm.
+                let _ = env.jobs.end_list_turn(account, model, Duration::ZERO).await;
+                return Ended::Stopped;
+            }
             looked = turn(env, account, model, limits) => looked,
         };
         let wait = match looked {
@@ -127,6 +132,7 @@ async fn look(
     let likely = env.durations.likely(TaskKind { model, shape: None });
     let page_every = Duration::from_secs_f64(1.0 / (limits.queries_per_second * USED_SHARE).max(0.001));
     let began = env.clock.elapsed();
+    let mut held_since = began;
     let (mut going, mut waited_for, mut pages) = (Vec::new(), 0, 0);
     loop {
         pages += 1;
@@ -145,9 +151,18 @@ async fn look(
         waited_for += heeded.waiting;
         let worth_more = heeded.waiting as usize * WORTH_A_PAGE >= rows;
         let pages_max = 2 * in_flight / rows.max(1) as u64 + 2;
-        if !page.has_more() || waited_for >= in_flight || !worth_more || u64::from(pages) >= pages_max {
+        let is_last = !page.has_more() || rows == 0;
+        if is_last || waited_for >= in_flight || !worth_more || u64::from(pages) >= pages_max {
+            if waited_for == 0 {
+                // What holds the places is not listed, or not to be asked about.
+                return Ok(schedule.every * 4);
+            }
             let took = env.clock.elapsed().saturating_sub(began);
             return Ok(schedule.wait(&going, pages, page_every, likely).saturating_sub(took));
+        }
+        if env.clock.elapsed().saturating_sub(held_since) > HOLD / 4 {
+            held_since = env.clock.elapsed();
+            env.jobs.end_list_turn(account, model, HOLD).await?;
         }
         // Evenly over the time until the next look: all pages at once would make more tasks due than the queries allow for a second.
         tokio::time::sleep(schedule.every / expected).await;
@@ -157,7 +172,12 @@ async fn look(
 async fn page(env: &Env, account: &AccountName, model: Model, number: u32) -> Result<TaskPage, NoLook> {
     query_permit(env, account).await.map_err(|fault| NoLook::Provider(fault.to_string()))?;
     let answer = env.api.list(account, model, number).await;
-    heed(env, account, &answer).await;
+    // Who may not list may well ask: that is no reason to hold the account's queries back.
+    let denied =
+        matches!(&answer, Err(CallFault::Refused(refused)) if refused.class == ErrorClass::AccessDenied);
+    if !denied {
+        heed(env, account, &answer).await;
+    }
     answer.map_err(|fault| NoLook::Provider(fault.to_string()))
 }
 

@@ -301,9 +301,12 @@ async fn what_the_list_shows_moves_due_times_and_nothing_else(bench: &dyn JobsBe
     commit(bench, &job, created(&job, "t")).await;
     let listed = |going_for: Option<Duration>| vec![Listed { task: task("t"), going_for }];
     let heed = async |going_for| bench.jobs().heed_list(&account(), &listed(going_for)).await.unwrap();
-    // It is due; that it goes on puts it off, and that it is over brings it back.
+    // It is due: that it goes on does not put that off.
     assert_eq!(heed(Some(Duration::from_secs(3_600))).await, Heeded { waiting: 1, brought: 0 });
-    assert!(bench.claim_poll().await.is_none());
+    let job = bench.claim_poll().await.expect("it is due");
+    commit(bench, &job, Event::StillGoing { phase: TaskPhase::Running, began_after: None }).await;
+    // Now it is not: it is put off, and that it is over brings it back.
+    assert_eq!(heed(Some(Duration::from_secs(3_600))).await, Heeded { waiting: 1, brought: 0 });
     assert_eq!(heed(Some(Duration::from_secs(1))).await, Heeded { waiting: 1, brought: 0 });
     assert!(bench.claim_poll().await.is_none(), "it is only ever put off");
     assert_eq!(heed(None).await, Heeded { waiting: 1, brought: 1 });

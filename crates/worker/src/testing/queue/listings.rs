@@ -38,7 +38,7 @@ impl Store {
         let mut heeded = Heeded::default();
         for Listed { task, going_for } in listed {
             let Some(id) = self.books.owners.get(task).map(|owner| owner.job) else { continue };
-            let Some(JobState::Polling { task: current, due, .. }) =
+            let Some(JobState::Polling { task: current, due, polls, unknowns, .. }) =
                 self.records.get(&id).filter(|record| !record.job.claimed).map(|record| &record.job.state)
             else {
                 continue;
@@ -49,7 +49,9 @@ impl Store {
             heeded.waiting += 1;
             let due = self.moved.due(id, *due);
             match going_for {
-                None if due > now => {
+                _ if due <= now => {}
+                None if *unknowns > 0 || *polls >= 4 => {}
+                None => {
                     heeded.brought += 1;
                     self.moved.due.insert(id, now);
                 }
