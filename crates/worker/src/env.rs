@@ -1,8 +1,9 @@
 //! What every step is given, and the one way by which it writes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use job::{Event, Job, JobState, Outcome, TaskId};
+use job::{AccountName, Event, Job, JobState, Outcome, TaskId};
 use queue::claims::Wake;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -71,6 +72,11 @@ pub(crate) struct Env {
 }
 
 impl Env {
+    /// How long before its create a job is claimed: what that takes, and never so long that nothing of the time to send is left.
+    pub(crate) fn lead(&self, account: &AccountName) -> Duration {
+        self.leads.get(account).min(self.config.send_within / 2)
+    }
+
     /// Commits, counts, and logs what changed. `None`: the job is somebody else's now, or cannot be written; that is logged
     /// here and there is nothing left to do for the step.
     pub(crate) async fn commit(&self, job: &Job, event: Event, outcome: Option<&Outcome>) -> Option<Written> {

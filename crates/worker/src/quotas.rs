@@ -121,8 +121,8 @@ async fn ask(env: &Env, account: &AccountConfig, models: &[Model]) -> Option<BTr
                 let quota = read(&page, *model, account.workspace.as_ref());
                 said.extend((quota != Quota::default()).then_some((*model, quota)));
             }
-            // A host without such an answer, or a key that may not ask: that is how it is there.
-            Err(CallFault::Refused(answer)) if matches!(answer.http_status, 400..=428 | 430..=499) => {
+            // A host without such an answer: that is how it is there. Any other trouble passes, and what was told before holds until then.
+            Err(CallFault::Refused(answer)) if matches!(answer.http_status, 404 | 405 | 501) => {
                 debug!(account = %account.name, code = answer.code, "Account {} is told no quotas: what is documented stays", account.name);
             }
             Err(fault) => {
@@ -273,7 +273,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_host_without_quotas_leaves_what_is_documented_and_opens_no_breaker() {
-        for status in [404, 403] {
+        for status in [404, 405] {
             let world = World::new();
             world.api.on_quotas(Err(refused(status)));
             round(&world.env).await;

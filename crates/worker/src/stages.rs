@@ -172,7 +172,7 @@ fn next_submit(env: &Env, account: &AccountName, model: Model) -> Next<SubmitAsk
         model,
         limits,
         send_within: env.config.send_within,
-        lead: env.leads.get(&account.name),
+        lead: env.lead(&account.name),
         probe_window: env.config.probe_window(),
     })
 }

@@ -12,7 +12,7 @@ use queue::{ExtraState, Queue, QueueError};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info};
 
-use super::AccountChanges;
+use super::{AccountChanges, Known};
 use crate::adapters::{ApiSetupError, DashScopeApi};
 use crate::config::{AccountConfig, ConfigError, check_accounts};
 use crate::env::Env;
@@ -44,6 +44,12 @@ pub enum ReloadError {
         /// The other namespace.
         namespace: String,
     },
+    /// An account would be looked for elsewhere, where its tasks are not: they would be taken for gone, and paid for again.
+    #[error(
+        "account `{0}` would go to another address or workspace, where its tasks are not known; \
+         give the new one another name, and let this one end its work"
+    )]
+    Moved(AccountName),
     /// The worker is going down.
     #[error("the worker is going down")]
     GoingDown,
@@ -108,6 +114,9 @@ async fn take(
     accounts: Vec<AccountConfig>,
 ) -> Result<AccountChanges, ReloadError> {
     check_accounts(&accounts)?;
+    if let Some(moved) = moved(&env.accounts.now(), &accounts) {
+        return Err(ReloadError::Moved(moved));
+    }
     let clients = api.prepare(&accounts)?;
     // Before they are used: a key that is used elsewhere has its limits kept there.
     if let Some(HeldElsewhere { account, namespace }) = KeysHeld::of(&accounts).hold(queue).await? {
@@ -116,6 +125,16 @@ async fn take(
     // Clients first: whoever finds an account finds its client.
     api.adopt(clients);
     Ok(env.accounts.replace(accounts))
+}
+
+/// The first account that is known at another address, or in another workspace. Pure.
+pub(super) fn moved(known: &Known, next: &[AccountConfig]) -> Option<AccountName> {
+    let is_moved = |account: &&AccountConfig| {
+        known.any(&account.name).is_some_and(|before| {
+            before.base_url != account.base_url || before.workspace != account.workspace
+        })
+    };
+    next.iter().find(is_moved).map(|account| account.name.clone())
 }
 
 /// Lets go of accounts where nothing is left.

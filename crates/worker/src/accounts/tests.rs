@@ -5,7 +5,7 @@ use std::time::Duration;
 use job::TaskPhase;
 use queue::ExtraTask;
 
-use super::reload::over;
+use super::reload::{moved, over};
 use super::*;
 use crate::testing::{World, start};
 
@@ -108,6 +108,23 @@ async fn each_account_has_one_task_for_as_long_as_it_is_in_the_settings() {
     assert_eq!(told(), Vec::<String>::new());
     stop.cancel();
     all.await.unwrap();
+}
+
+#[test]
+fn an_account_does_not_move_where_its_tasks_are_not_known() {
+    let accounts = Accounts::new(vec![account("a"), account("b")]);
+    let mut elsewhere = account("b");
+    elsewhere.base_url = "http://127.0.0.1:2/api/v1".parse().unwrap();
+    let mut in_a_workspace = account("a");
+    in_a_workspace.workspace = Some("ws-1".parse().unwrap());
+    assert_eq!(moved(&accounts.now(), &[account("a"), elsewhere.clone()]), Some(name("b")));
+    assert_eq!(moved(&accounts.now(), &[in_a_workspace]), Some(name("a")));
+    let mut other_key = account("a");
+    other_key.api_keys = vec![dashscope::ApiKey::new("sk-another0123456789").unwrap()];
+    assert_eq!(moved(&accounts.now(), &[other_key, account("c")]), None);
+    // Nor does one that was gone from the settings, and whose work is not over.
+    accounts.replace(vec![account("a")]);
+    assert_eq!(moved(&accounts.now(), &[account("a"), elsewhere]), Some(name("b")));
 }
 
 #[tokio::test]

@@ -202,7 +202,7 @@ async fn next_moment(
         if left.is_zero() {
             return Err(Withheld::TooLate);
         }
-        match env.jobs.create_time(account, model, env.leads.get(account), left).await {
+        match env.jobs.create_time(account, model, env.lead(account), left).await {
             Ok(CreateTime::In(wait)) => return Ok(env.clock.elapsed() + wait),
             Ok(CreateTime::Wait(wait)) if wait < left => tokio::time::sleep(wait.max(SHORTEST)).await,
             Ok(CreateTime::Wait(_)) => return Err(Withheld::HeldBack),

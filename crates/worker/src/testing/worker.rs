@@ -180,7 +180,7 @@ impl Stage {
                 continue;
             }
             let pass = self.gate.enter().await;
-            ask.lead = self.env.leads.get(&ask.account);
+            ask.lead = self.env.lead(&ask.account);
             let (asked_at, nonce) = (self.env.clock.elapsed(), self.jobs.nonce());
             let claimed = loop {
                 match self.jobs.claim_submit(&ask, nonce).await {
