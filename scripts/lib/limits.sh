@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every scenario of `imagemill bench` as the README prints it, one after the other; sourced by scripts/evidence.
+# Every scenario of `imagemill bench` with the workers and time scales that its bounds are meant for, one after the other; sourced by scripts/evidence.
 #
 #   scripts/evidence limits                      all of them, three runs each: more than an hour on an idle machine
 #   scripts/evidence limits --runs 1 large       some of them

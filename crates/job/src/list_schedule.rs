@@ -44,6 +44,11 @@ pub struct InFlight {
 }
 
 impl ListSchedule {
+    /// The wait before the next look, after one that showed nothing that is waited for.
+    pub fn quiet(&self) -> Duration {
+        self.every * QUIET_STEPS
+    }
+
     /// The wait before the next look, after one that read `pages` pages, each of which costs `page_every` of the account's queries.
     pub fn wait(
         &self,
@@ -57,7 +62,7 @@ impl ListSchedule {
         let Some(likely) = likely else { return least };
         let left = |task: &InFlight| likely.earliest.saturating_sub(task.running_for.unwrap_or_default());
         let quiet = in_flight.iter().map(left).min().unwrap_or_default();
-        least.max(quiet.min(self.every * QUIET_STEPS))
+        least.max(quiet.min(self.quiet()))
     }
 
     /// For how long a task of this age that the list shows as going need not be asked by itself. `wait` is the time until the next look.

@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- halve_durations: make what was learned long ago count less.
 --
--- A series with more ends than the most is halved. A repeat finds it halved and does nothing, so that no nonce is needed.
+-- A series with more ends than the most is halved. A repeat halves at most what is still too
+-- long: that only makes the past count less again, so that no nonce is needed.
 --
 -- KEYS[1]  keys::durations()
 -- ARGV[1]  the most ends in one series     2000

@@ -24,7 +24,7 @@ use crate::silence::heed;
 
 /// For how long the turn is nobody else's at the most: should its worker vanish, the next one goes on after so long.
 ///
-/// Source: ours; a few calls with their permits take less, and a second reader does no harm.
+/// Source: ours; a few calls with their permits take less, a longer look renews it, and a second reader does no harm.
 const HOLD: Duration = Duration::from_secs(10);
 
 /// The waits after a look that failed. Source: ours; single questions go on meanwhile.
@@ -155,7 +155,7 @@ async fn look(
         if is_last || waited_for >= in_flight || !worth_more || u64::from(pages) >= pages_max {
             if waited_for == 0 {
                 // What holds the places is not listed, or not to be asked about.
-                return Ok(schedule.every * 4);
+                return Ok(schedule.quiet());
             }
             let took = env.clock.elapsed().saturating_sub(began);
             return Ok(schedule.wait(&going, pages, page_every, likely).saturating_sub(took));
