@@ -28,6 +28,11 @@ impl Line {
         self.fields["job.id"].as_str().or_else(|| self.fields["span"]["job.id"].as_str())
     }
 
+    /// The step it was written in; none for a line of the settler, the rescuer and others.
+    pub fn step(&self) -> Option<&str> {
+        self.fields["span"]["step"].as_str()
+    }
+
     /// A number among its fields.
     pub fn number(&self, field: &str) -> Option<i64> {
         self.fields[field].as_i64()

@@ -243,10 +243,16 @@ enum LateWrite {
 }
 
 /// The first write about the job after it stood still at line `at`, before anything new is begun for it.
+///
+/// Of that step only: the line of the step before, on another thread, may come into the log after it.
 fn late_write(log: &WorkerLog, at: usize, job: &str) -> LateWrite {
+    let step = log.lines[at].step();
     for line in log.lines[at + 1..].iter().filter(|line| line.job() == Some(job)) {
         if line.is_beginning() || line.is_rescue() {
             break;
+        }
+        if line.step() != step {
+            continue;
         }
         if line.is_fenced() {
             return LateWrite::Refused;
