@@ -32,7 +32,7 @@ pub use event::Event;
 pub use failure::{Failure, FailureClass, Refusal, RetriesSpent, RetryPolicy, UnknownClass};
 pub use ids::{AccountName, BatchName, CustomId, InvalidName, JobId, PinnedTo, RegionName};
 pub use job::{Action, InvalidPriority, Job, Priority};
-pub use list_schedule::{InFlight, ListSchedule};
+pub use list_schedule::{InFlight, ListSchedule, Look};
 pub use missing::{images_missing, missing_spec};
 pub use object_key::{
     DEFAULT_TEMPLATE, InvalidKey, InvalidTemplate, KeyTemplate, OBJECT_KEY_BYTES_MAX, ObjectKey,

@@ -18,6 +18,11 @@ use crate::scripts::{PAUSE_ACCOUNT, TAKE_PERMIT};
 /// How far back creates are counted for people. Source: ours; the rate is documented by the second, and swings less by the minute.
 const LATELY: Duration = Duration::from_secs(60);
 
+/// How far ahead of its moment a permit for a query without a claim is given.
+///
+/// Source: ours; five calls at the documented 20 a second: a list, a settling and a few cancels at once; polls that are due wait no longer.
+pub const QUERY_AHEAD: Duration = Duration::from_millis(250);
+
 /// A call that is held back for everyone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pause {
@@ -32,11 +37,11 @@ pub struct Pause {
 /// The answer to whoever asks for a permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permit {
-    /// The call may be made now.
-    Granted,
-    /// It may be made now, and its answer decides about the open breaker of the account's queries.
-    Probe,
-    /// Not before so long.
+    /// The call is to be made so long from now.
+    In(Duration),
+    /// So long from now, and its answer decides about the open breaker of the account's queries.
+    ProbeIn(Duration),
+    /// Ask again after so long.
     Wait(Duration),
 }
 
@@ -109,34 +114,43 @@ impl TaskOwner {
 }
 
 impl Queue {
-    /// Takes one permit, or says how long to wait for it.
+    /// Takes a permit for one query, list or cancel, or says how long to wait before one can be had.
+    ///
+    /// It goes before every poll that is due: it takes the next free moment, which polls do only once that has come. So lists,
+    /// settling and cancels have their part however many polls are late.
     ///
     /// # Errors
     ///
     /// Redis is away or refuses.
-    pub async fn take_permit(
+    pub async fn take_query_permit(
         &self,
         account: &AccountName,
-        call: Call,
         limits: &AccountLimits,
     ) -> Result<Permit, QueueError> {
-        let pace = Pace::of(match call {
-            Call::Create(_) => limits.create_per_second,
-            Call::Query => limits.queries_per_second,
-        });
-        let keys = [self.keys().permits(account, &call.name()), self.keys().account(account)];
-        // A create without a claim is a person's, who waits for it: the service itself says soonest what is the matter.
-        let window = if call == Call::Query { QUERY_PROBE_WINDOW } else { Duration::ZERO };
-        let window = window.as_millis().to_string();
-        let none = || "0".to_owned();
-        let args = [pace.step_us.to_string(), pace.burst_us.to_string(), call.name(), window, none(), none()];
+        let pace = Pace::of(limits.queries_per_second);
+        let keys = [self.keys().permits(account, &Call::Query.name()), self.keys().account(account)];
+        let args = [
+            pace.step_us.to_string(),
+            "0".to_owned(),
+            Call::Query.name(),
+            QUERY_PROBE_WINDOW.as_millis().to_string(),
+            "0".to_owned(),
+            QUERY_AHEAD.as_micros().to_string(),
+        ];
         let mut reply = self.script("take_permit", &TAKE_PERMIT, &keys, &args, TimeAt::First).await?;
         reply.int()?;
-        Ok(match reply.int()? {
-            0 => Permit::Granted,
-            -1 => Permit::Probe,
-            wait_ms => Permit::Wait(Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0))),
-        })
+        let wait_ms = reply.int()?;
+        if wait_ms > 0 {
+            return Ok(Permit::Wait(Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0))));
+        }
+        let after = self.until(reply.int()?);
+        Ok(if wait_ms < 0 { Permit::ProbeIn(after) } else { Permit::In(after) })
+    }
+
+    /// How long it is until that time, in microseconds by Redis's clock.
+    fn until(&self, time_us: i64) -> Duration {
+        let at = Timestamp::from_microsecond(time_us).unwrap_or(Timestamp::UNIX_EPOCH);
+        Duration::try_from(at.duration_since(self.now())).unwrap_or_default()
     }
 
     /// Takes the time at which one create is to be sent, no sooner than after `lead` and within `within`: for a create that missed the
@@ -169,8 +183,7 @@ impl Queue {
         if wait_ms > 0 {
             return Ok(CreateTime::Wait(Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0))));
         }
-        let at = Timestamp::from_microsecond(reply.int()?).unwrap_or(Timestamp::UNIX_EPOCH);
-        Ok(CreateTime::In(Duration::try_from(at.duration_since(self.now())).unwrap_or_default()))
+        Ok(CreateTime::In(self.until(reply.int()?)))
     }
 
     /// Holds one of an account's calls back, for every worker, at least for `pause` from now.

@@ -47,7 +47,7 @@ mod wake;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use account::{AccountStatus, CreateTime, Pause, Permit, TaskOwner};
+pub use account::{AccountStatus, CreateTime, Pause, Permit, QUERY_AHEAD, TaskOwner};
 pub use allowed::Allowed;
 pub use api_keys::KEY_HELD_FOR;
 pub use audit::SlotAudit;

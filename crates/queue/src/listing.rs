@@ -21,6 +21,8 @@ pub struct ListTurn {
     pub over_in: Duration,
     /// Places at the provider that are, or may be, taken.
     pub in_flight: u64,
+    /// How many of them were taken so short a time ago as was asked.
+    pub young: u64,
 }
 
 /// What the list says of a task.
@@ -42,7 +44,8 @@ pub struct Heeded {
 }
 
 impl Queue {
-    /// Asks for the turn to read the list of an account's tasks of a model: for `hold` it is nobody else's.
+    /// Asks for the turn to read the list of an account's tasks of a model: for `hold` it is nobody else's. Also counts the places
+    /// that were taken less than `young_for` ago.
     ///
     /// # Errors
     ///
@@ -52,14 +55,18 @@ impl Queue {
         account: &AccountName,
         model: Model,
         hold: Duration,
+        young_for: Duration,
     ) -> Result<ListTurn, QueueError> {
         let turn = self.keys().list_turn(account, model);
         let mut pipeline = redis::pipe();
         pipeline.cmd("SET").arg(&turn).arg(self.nonce()).arg("NX").arg("PX").arg(ms(hold));
-        pipeline.pttl(&turn).zcard(self.keys().slots(account, model));
-        let (set, over_in, in_flight): (Option<String>, i64, u64) = self.link().pipeline(&pipeline).await?;
+        let slots = self.keys().slots(account, model);
+        let since = (self.now() - young_for).as_millisecond();
+        pipeline.pttl(&turn).zcard(&slots).zcount(&slots, format!("({since}"), "+inf");
+        let (set, over_in, in_flight, young): (Option<String>, i64, u64, u64) =
+            self.link().pipeline(&pipeline).await?;
         let over_in = Duration::from_millis(u64::try_from(over_in).unwrap_or(0));
-        Ok(ListTurn { taken: set.is_some(), over_in, in_flight })
+        Ok(ListTurn { taken: set.is_some(), over_in, in_flight, young })
     }
 
     /// Says when the list may be read again, by whoever comes first then.

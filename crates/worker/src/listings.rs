@@ -12,12 +12,14 @@ use crate::ports::JobsFault;
 /// What the workers know together of tasks in flight.
 #[async_trait]
 pub trait Listings: Send + Sync {
-    /// Asks for the turn to read the list of an account's tasks of a model: for `hold` it is nobody else's.
+    /// Asks for the turn to read the list of an account's tasks of a model: for `hold` it is nobody else's. Also counts the places
+    /// that were taken less than `young_for` ago.
     async fn take_list_turn(
         &self,
         account: &AccountName,
         model: Model,
         hold: Duration,
+        young_for: Duration,
     ) -> Result<ListTurn, JobsFault>;
 
     /// Says when the list may be read again, by whoever comes first then.

@@ -33,8 +33,11 @@ async fn granted(env: &Env, account: &AccountName) {
             continue;
         }
         match env.jobs.query_permit(account).await {
-            Ok(Permit::Granted) => return,
-            Ok(Permit::Probe) => return env.query_probes.add(account),
+            Ok(Permit::In(wait)) => return tokio::time::sleep(wait).await,
+            Ok(Permit::ProbeIn(wait)) => {
+                tokio::time::sleep(wait).await;
+                return env.query_probes.add(account);
+            }
             // A pause may be long, and may be lifted: look again now and then.
             Ok(Permit::Wait(wait)) => {
                 tokio::time::sleep(wait.clamp(Duration::from_millis(1), Duration::from_secs(5))).await

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use job::{Curve, Event, Job, Model};
-use queue::{Became, Call, OpenBreaker, Permit, SubmitClaim, Turn, Wait, WhyWait};
+use queue::{Became, Call, CreateTime, OpenBreaker, Permit, SubmitClaim, Turn, Wait, WhyWait};
 use tests::eventually;
 
 use super::{World, account, ask, fast};
@@ -166,13 +166,12 @@ async fn queries_probe_with_one_poll_or_one_permit() {
     turn(open("InvalidApiKey"), HOUR).await;
     let none = polls().await;
     assert!(none.jobs.is_empty() && !none.probe, "{none:?}");
-    assert!(matches!(
-        world.queue.take_permit(&account(), Call::Query, &fast()).await.unwrap(),
-        Permit::Wait(_)
-    ));
+    assert!(matches!(world.queue.take_query_permit(&account(), &fast()).await.unwrap(), Permit::Wait(_)));
     // Creates without a claim are a person's, and may be tried.
-    let create = Call::Create(Some(Model::Wan27Image));
-    assert_eq!(world.queue.take_permit(&account(), create, &fast()).await.unwrap(), Permit::Granted);
+    let none = Duration::ZERO;
+    let create =
+        world.queue.take_create_time(&account(), Model::Wan27Image, &fast(), none, none).await.unwrap();
+    assert!(matches!(create, CreateTime::In(_)), "{create:?}");
 
     let mut connection = world.redis.connection().await.unwrap();
     let key = world.queue.keys().account(&account());
@@ -184,7 +183,8 @@ async fn queries_probe_with_one_poll_or_one_permit() {
     assert!(polls().await.jobs.is_empty(), "a second probe");
     assert_eq!(turn(open("InvalidApiKey"), HOUR).await, Became::Reopened);
     over.query_async::<()>(&mut connection).await.unwrap();
-    assert_eq!(world.queue.take_permit(&account(), Call::Query, &fast()).await.unwrap(), Permit::Probe);
+    let probe = world.queue.take_query_permit(&account(), &fast()).await.unwrap();
+    assert!(matches!(probe, Permit::ProbeIn(_)), "{probe:?}");
     assert!(polls().await.jobs.is_empty(), "a second probe");
     assert_eq!(turn(Turn::Close, HOUR).await, Became::Closed);
     let rest = polls().await;

@@ -110,7 +110,7 @@ async fn one_worker_at_a_time_reads_the_list_and_the_next_one_after_so_long() {
     let world = World::new().await;
     let model = Model::Wan27Image;
     let main = account();
-    let turn = || world.queue.take_list_turn(&main, model, Duration::from_secs(30));
+    let turn = || world.queue.take_list_turn(&main, model, Duration::from_secs(30), Duration::ZERO);
     let first = turn().await.unwrap();
     assert!(first.taken);
     let second = turn().await.unwrap();

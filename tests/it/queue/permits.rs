@@ -1,7 +1,10 @@
 use std::time::{Duration, Instant};
 
 use job::{Event, Job, Model};
-use queue::{AccountLimits, Allowed, Call, CreateTime, Permit, SubmitAsk, SubmitClaim, Wait, WhyWait};
+use queue::{
+    AccountLimits, Allowed, Call, CreateTime, Listed, Permit, QUERY_AHEAD, SubmitAsk, SubmitClaim, Wait,
+    WhyWait,
+};
 
 use super::{World, account, ask, attempt, fast};
 
@@ -16,10 +19,13 @@ async fn many_workers_together_keep_an_accounts_rate() {
         tokio::spawn(async move {
             let mut granted = 0_u32;
             while started.elapsed() < window {
-                match queue.take_permit(&account(), Call::Query, &limits).await.unwrap() {
-                    Permit::Granted => granted += 1,
+                match queue.take_query_permit(&account(), &limits).await.unwrap() {
+                    Permit::In(wait) => {
+                        tokio::time::sleep(wait).await;
+                        granted += 1;
+                    }
                     Permit::Wait(wait) => tokio::time::sleep(wait).await,
-                    Permit::Probe => panic!("no breaker is open"),
+                    Permit::ProbeIn(_) => panic!("no breaker is open"),
                 }
             }
             granted
@@ -34,6 +40,40 @@ async fn many_workers_together_keep_an_accounts_rate() {
     assert!(f64::from(granted) <= most, "{granted} permits in {:?}", started.elapsed());
     // Together they use what they may; far fewer would mean that they hold each other up.
     assert!(granted > 20, "{granted} permits in {window:?}");
+}
+
+#[tokio::test]
+async fn a_list_or_a_settling_goes_before_polls_that_are_due() {
+    let world = World::new().await;
+    world.enqueue("b", 40).await;
+    let limits = AccountLimits { queries_per_second: 20.0, in_flight: 100, ..fast() };
+    for n in 0..40 {
+        let job = world.claim().await.unwrap();
+        world.created(&job, &format!("t{n}")).await;
+    }
+    let all: Vec<Listed> =
+        (0..40).map(|n| Listed { task: format!("t{n}").parse().unwrap(), going_for: None }).collect();
+    world.queue.heed_list(&account(), &all).await.unwrap();
+    let polls = async || {
+        world.queue.claim_polls(&account(), &limits, 10, &world.queue.nonce()).await.unwrap().jobs.len()
+    };
+    // More is due than may be asked in a second.
+    while polls().await > 0 {}
+    let mut ahead = Vec::new();
+    let wait = loop {
+        match world.queue.take_query_permit(&account(), &limits).await.unwrap() {
+            Permit::In(wait) => ahead.push(wait),
+            Permit::Wait(wait) => break wait,
+            Permit::ProbeIn(_) => panic!("no breaker is open"),
+        }
+    };
+    assert!((4..=7).contains(&ahead.len()), "{ahead:?}");
+    assert!(
+        ahead.is_sorted() && *ahead.last().unwrap() <= QUERY_AHEAD + Duration::from_millis(60),
+        "{ahead:?}"
+    );
+    assert!(wait <= Duration::from_millis(60), "{wait:?}");
+    assert_eq!(polls().await, 0, "a poll took a moment that was given away");
 }
 
 #[tokio::test]

@@ -157,7 +157,7 @@ impl Jobs for QueueJobs {
         let known = self.accounts.now();
         let limits = known.any(account).and_then(|account| query_limits(account.limits.values()));
         let limits = limits.ok_or_else(|| JobsFault::UnknownAccount(account.clone()))?;
-        Ok(self.queue.take_permit(account, Call::Query, &limits).await?)
+        Ok(self.queue.take_query_permit(account, &limits).await?)
     }
 
     async fn create_time(
@@ -354,8 +354,9 @@ impl Listings for QueueJobs {
         account: &AccountName,
         model: Model,
         hold: Duration,
+        young_for: Duration,
     ) -> Result<ListTurn, JobsFault> {
-        Ok(self.queue.take_list_turn(account, model, hold).await?)
+        Ok(self.queue.take_list_turn(account, model, hold, young_for).await?)
     }
 
     async fn end_list_turn(

@@ -18,7 +18,7 @@ impl KnownDurations {
         self.0.read().unwrap_or_else(PoisonError::into_inner).likely(kind)
     }
 
-    fn set(&self, durations: Arc<Durations>) {
+    pub(super) fn set(&self, durations: Arc<Durations>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = durations;
     }
 }

@@ -10,9 +10,9 @@ use std::time::Duration;
 use dashscope::TaskStatus;
 use dashscope::error::ErrorClass;
 use dashscope::response::{ListedTask, TaskPage};
-use job::{AccountName, Curve, InFlight, Likely, ListSchedule, Model, TaskKind, Timestamp};
+use job::{AccountName, Curve, InFlight, Likely, ListSchedule, Look, Model, TaskKind, Timestamp};
 use queue::claims::Ended;
-use queue::{AccountLimits, USED_SHARE};
+use queue::{AccountLimits, Heeded, ListTurn, USED_SHARE};
 use tracing::{debug, trace};
 
 use crate::accounts::{each_model, one_for_each};
@@ -33,9 +33,15 @@ const FAILED: Curve = Curve { first: Duration::from_secs(2), factor: 2.0, cap: D
 /// The shortest wait between two tries to get the turn.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 
-/// Where fewer of a page's tasks than one in so many are waited for, what follows is older and not worth a request: the few stragglers
-/// in it are asked by themselves.
-const WORTH_A_PAGE: usize = 4;
+/// How many tasks a page has, as long as none was read. Source: the most that the API page allows to ask for.
+const ROWS: u64 = 100;
+
+/// The most pages that a look is reckoned with.
+const PAGES_MAX: u32 = 1_000;
+
+/// Where fewer of a page's tasks than one in so many are waited for, or fewer are still to be shown, what follows is not worth a
+/// request: the few stragglers in it are asked by themselves.
+const WORTH_A_PAGE: u64 = 10;
 
 /// A look that came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +66,7 @@ pub(crate) async fn run(env: &Arc<Env>) {
 
 async fn read(env: &Env, account: &AccountName, model: Model) -> Ended {
     let mut failures = 0;
+    let mut memory = Memory::default();
     loop {
         let known = env.accounts.now();
         let Some(limits) = known.any(account).and_then(|account| account.limits.get(&model)) else {
@@ -73,7 +80,7 @@ async fn read(env: &Env, account: &AccountName, model: Model) -> Ended {
                 let _ = env.jobs.end_list_turn(account, model, Duration::ZERO).await;
                 return Ended::Stopped;
             }
-            looked = turn(env, account, model, limits) => looked,
+            looked = turn(env, account, model, limits, &mut memory) => looked,
         };
         let wait = match looked {
             Ok(wait) => {
@@ -99,74 +106,159 @@ async fn read(env: &Env, account: &AccountName, model: Model) -> Ended {
     }
 }
 
+/// What this worker remembers of a list.
+struct Memory {
+    /// How many tasks a page has.
+    rows: u64,
+    /// Whether it has looked at every page since it is known how long tasks run: only then are young tasks not due before they may be over.
+    seen_all: bool,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { rows: ROWS, seen_all: false }
+    }
+}
+
 /// One look, if it is this worker's turn; the time until the next try.
 async fn turn(
     env: &Env,
     account: &AccountName,
     model: Model,
     limits: &AccountLimits,
+    memory: &mut Memory,
 ) -> Result<Duration, NoLook> {
     let schedule = env.config.rules.list;
-    let turn = env.jobs.take_list_turn(account, model, HOLD).await?;
+    let likely = env.durations.likely(TaskKind { model, shape: None });
+    let turn = env.jobs.take_list_turn(account, model, HOLD, ListSchedule::young_for(likely)).await?;
     if !turn.taken {
         return Ok(turn.over_in.min(schedule.every));
     }
     let wait = if turn.in_flight < u64::from(schedule.from) {
         schedule.every * 2
     } else {
-        look(env, account, model, limits, turn.in_flight).await?
+        let query_every = Duration::from_secs_f64(1.0 / (limits.queries_per_second * USED_SHARE).max(0.001));
+        look(env, account, model, Plan { turn, likely, query_every }, memory).await?
     };
     env.jobs.end_list_turn(account, model, wait).await?;
     Ok(wait)
 }
 
+/// What a look is planned by.
+struct Plan {
+    turn: ListTurn,
+    likely: Option<Likely>,
+    query_every: Duration,
+}
+
+impl Plan {
+    /// A look that has read so many pages when so many tasks are still to be shown, `rows` on a page.
+    fn look(&self, read: u64, tasks: u64, rows: u64) -> Look {
+        let pages = u32::try_from(read + tasks.div_ceil(rows)).unwrap_or(u32::MAX).clamp(1, PAGES_MAX);
+        Look { pages, query_every: self.query_every, in_flight: self.turn.in_flight }
+    }
+}
+
 /// Reads as many pages as have tasks that are waited for; the time until the list is worth another look.
+///
+/// The newest tasks are listed first. Pages of those that are too young to be over are passed over but for one.
 async fn look(
     env: &Env,
     account: &AccountName,
     model: Model,
-    limits: &AccountLimits,
-    in_flight: u64,
+    plan: Plan,
+    memory: &mut Memory,
 ) -> Result<Duration, NoLook> {
     let schedule = env.config.rules.list;
-    let likely = env.durations.likely(TaskKind { model, shape: None });
-    let page_every = Duration::from_secs_f64(1.0 / (limits.queries_per_second * USED_SHARE).max(0.001));
+    let in_flight = plan.turn.in_flight;
     let began = env.clock.elapsed();
     let mut held_since = began;
-    let (mut going, mut waited_for, mut pages) = (Vec::new(), 0, 0);
+    let passed_over = if memory.seen_all { plan.turn.young / memory.rows } else { 0 };
+    let passed_over = u32::try_from(passed_over).unwrap_or(u32::MAX);
+    let mut seen = Seen {
+        waited_for: u64::from(passed_over) * memory.rows,
+        pages: passed_over.min(1),
+        going: Vec::new(),
+    };
+    let mut expected = plan.look(seen.pages.into(), in_flight.saturating_sub(seen.waited_for), memory.rows);
+    if let Some(glance) = ListSchedule::glance(passed_over, env.chance.draw()) {
+        // The oldest that are passed over.
+        seen.going.push(InFlight { running_for: Some(ListSchedule::young_for(plan.likely)) });
+        let read = heed_page(env, account, model, glance, &plan, expected).await?;
+        seen.going.extend(read.going);
+    }
+    let mut number = passed_over;
     loop {
-        pages += 1;
-        let page = page(env, account, model, pages).await?;
-        let rows = page.tasks.len() + page.unreadable;
-        let expected =
-            pages.max(u32::try_from(in_flight / rows.max(1) as u64).unwrap_or(u32::MAX).min(1_000));
-        let reading = Reading { schedule, likely, now: env.jobs.now(), pages: expected, page_every };
-        let (listed, of_page) = reading.of(&page.tasks);
-        let heeded = env.jobs.heed_list(account, &listed).await?;
-        if heeded.brought > 0 {
-            env.polls_due.ring();
+        number += 1;
+        seen.pages += 1;
+        let read = heed_page(env, account, model, number, &plan, expected).await?;
+        if read.has_more {
+            memory.rows = read.rows.max(1);
         }
-        trace!(account = %account, page = pages, rows, waiting = heeded.waiting, over = heeded.brought, "A page of the list was read");
-        going.extend(of_page);
-        waited_for += heeded.waiting;
-        let worth_more = heeded.waiting as usize * WORTH_A_PAGE >= rows;
-        let pages_max = 2 * in_flight / rows.max(1) as u64 + 2;
-        let is_last = !page.has_more() || rows == 0;
-        if is_last || waited_for >= in_flight || !worth_more || u64::from(pages) >= pages_max {
-            if waited_for == 0 {
-                // What holds the places is not listed, or not to be asked about.
-                return Ok(schedule.quiet());
-            }
-            let took = env.clock.elapsed().saturating_sub(began);
-            return Ok(schedule.wait(&going, pages, page_every, likely).saturating_sub(took));
+        seen.going.extend(read.going);
+        seen.waited_for += read.waiting;
+        let missing = in_flight.saturating_sub(seen.waited_for);
+        let worth_more = read.waiting.min(missing) * WORTH_A_PAGE >= read.rows;
+        let pages_max = 2 * in_flight / memory.rows + 2;
+        if !read.has_more || missing == 0 || !worth_more || u64::from(seen.pages) >= pages_max {
+            break;
         }
+        expected = plan.look(seen.pages.into(), missing, memory.rows);
         if env.clock.elapsed().saturating_sub(held_since) > HOLD / 4 {
             held_since = env.clock.elapsed();
             env.jobs.end_list_turn(account, model, HOLD).await?;
         }
         // Evenly over the time until the next look: all pages at once would make more tasks due than the queries allow for a second.
-        tokio::time::sleep(schedule.every / expected).await;
+        tokio::time::sleep(schedule.step(expected, plan.likely) / expected.pages).await;
     }
+    memory.seen_all = plan.likely.is_some();
+    if seen.waited_for == 0 {
+        // What holds the places is not listed, or not to be asked about.
+        return Ok(schedule.quiet());
+    }
+    let took = env.clock.elapsed().saturating_sub(began);
+    let was = plan.look(seen.pages.into(), 0, memory.rows);
+    Ok(schedule.wait(&seen.going, was, plan.likely).saturating_sub(took))
+}
+
+/// What a look has brought so far.
+struct Seen {
+    /// How many tasks that are waited for were shown, or are on pages that were passed over.
+    waited_for: u64,
+    /// How many pages were read.
+    pages: u32,
+    going: Vec<InFlight>,
+}
+
+/// A page that was read and heeded.
+struct Read {
+    /// How many tasks it shows, and whether there are more.
+    rows: u64,
+    has_more: bool,
+    /// How many of them are waited for.
+    waiting: u64,
+    going: Vec<InFlight>,
+}
+
+async fn heed_page(
+    env: &Env,
+    account: &AccountName,
+    model: Model,
+    number: u32,
+    plan: &Plan,
+    look: Look,
+) -> Result<Read, NoLook> {
+    let page = page(env, account, model, number).await?;
+    let rows = (page.tasks.len() + page.unreadable) as u64;
+    let reading = Reading { schedule: env.config.rules.list, likely: plan.likely, now: env.jobs.now(), look };
+    let (listed, going) = reading.of(&page.tasks);
+    let heeded = env.jobs.heed_list(account, &listed).await?;
+    if heeded.brought > 0 {
+        env.polls_due.ring();
+    }
+    let Heeded { waiting, brought } = heeded;
+    trace!(account = %account, page = number, rows, waiting, over = brought, "A page of the list was read");
+    Ok(Read { rows, has_more: page.has_more() && rows > 0, waiting, going })
 }
 
 async fn page(env: &Env, account: &AccountName, model: Model, number: u32) -> Result<TaskPage, NoLook> {
@@ -186,9 +278,7 @@ struct Reading {
     schedule: ListSchedule,
     likely: Option<Likely>,
     now: Timestamp,
-    /// How many pages a look has.
-    pages: u32,
-    page_every: Duration,
+    look: Look,
 }
 
 impl Reading {
@@ -207,14 +297,14 @@ impl Reading {
             }
         }
         let in_flight: Vec<InFlight> = going.iter().map(|(_, task)| *task).collect();
-        let wait = self.schedule.wait(&in_flight, self.pages, self.page_every, self.likely);
+        let wait = self.schedule.wait(&in_flight, self.look, self.likely);
         let is_over = |task: &&ListedTask| task.status.is_final();
         let over =
             tasks.iter().filter(is_over).map(|task| Listed { task: task.task_id.clone(), going_for: None });
         // Without its age nobody could tell when to doubt what is said of a task.
-        let going = going.into_iter().filter_map(|(task, _)| {
+        let going = going.into_iter().filter_map(|(task, in_flight)| {
             let age = since(task.created_at?);
-            let going_for = Some(self.schedule.relied_upon(age, wait, self.likely));
+            let going_for = Some(self.schedule.relied_upon(age, in_flight, wait, self.likely));
             Some(Listed { task: task.task_id.clone(), going_for })
         });
         (over.chain(going).collect(), in_flight)
@@ -223,7 +313,7 @@ impl Reading {
 
 #[cfg(test)]
 mod tests {
-    use job::TaskId;
+    use job::{Durations, TaskId};
 
     use super::*;
     use crate::ports::CallFault;
@@ -264,9 +354,22 @@ mod tests {
         world
     }
 
+    /// Tasks run for 20 s.
+    fn learned() -> Arc<Durations> {
+        let shape = "2k".parse().unwrap();
+        let mut durations = Durations::default();
+        (0..50).for_each(|_| durations.learn(MODEL, shape, Duration::from_secs(20)));
+        Arc::new(durations)
+    }
+
     async fn one_turn(world: &World) -> Result<Duration, NoLook> {
+        a_turn(world, false).await
+    }
+
+    async fn a_turn(world: &World, seen_all: bool) -> Result<Duration, NoLook> {
         let account = &world.env.accounts.now().current[0];
-        turn(&world.env, &account.name, MODEL, &account.limits[&MODEL]).await
+        turn(&world.env, &account.name, MODEL, &account.limits[&MODEL], &mut Memory { rows: 10, seen_all })
+            .await
     }
 
     #[tokio::test]
@@ -306,6 +409,20 @@ mod tests {
         }
         one_turn(&world).await.unwrap();
         assert_eq!(world.api.log(), ["list 1", "list 2", "list 3"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pages_of_tasks_that_are_too_young_to_be_over_are_passed_over_but_for_one() {
+        let world = world(60);
+        *world.jobs.young.lock().unwrap() = 39;
+        world.env.durations.set(learned());
+        for _ in 0..4 {
+            world.api.on_list(Ok(page_of(1, 6, (0..10).map(|n| row(n, TaskStatus::Running, 25)).collect())));
+        }
+        a_turn(&world, true).await.unwrap();
+        let log = world.api.log();
+        assert_eq!(log[1..], ["list 4", "list 5", "list 6"]);
+        assert!(["list 1", "list 2", "list 3"].contains(&log[0].as_str()), "{log:?}");
     }
 
     #[tokio::test]

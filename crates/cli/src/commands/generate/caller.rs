@@ -8,7 +8,7 @@ use std::time::Duration;
 use dashscope::client::{Client, CreateTaskError, PreparedCreate};
 use dashscope::{Model, TaskId};
 use job::{AccountName, Micros};
-use queue::{AccountLimits, AccountStatus, Call, CreateTime, Permit, Queue};
+use queue::{AccountLimits, AccountStatus, CreateTime, Permit, Queue};
 use tokio::time::Instant;
 
 use super::advice::{hint_of, with_hint};
@@ -133,10 +133,13 @@ impl Caller<'_> {
         let Some(queue) = &self.queue else { return Ok(()) };
         let mut said = false;
         loop {
-            let permit = queue.take_permit(self.account, Call::Query, &self.limits).await;
+            let permit = queue.take_query_permit(self.account, &self.limits).await;
             match permit.map_err(|error| queue_failure(error, "take a permit"))? {
                 // A probe's answer is for the workers to judge: this one only counts as lost.
-                Permit::Granted | Permit::Probe => return Ok(()),
+                Permit::In(wait) | Permit::ProbeIn(wait) => {
+                    tokio::time::sleep(wait).await;
+                    return Ok(());
+                }
                 Permit::Wait(wait) => self.wait(app, wait, &mut said).await,
             }
         }

@@ -24,6 +24,8 @@ pub(crate) struct FakeJobs {
     state: Mutex<State>,
     /// Places that are taken at the provider.
     pub(crate) in_flight: Mutex<u64>,
+    /// How many of them are young.
+    pub(crate) young: Mutex<u64>,
     /// What the provider says of limits.
     pub(super) told: Told,
     /// Whether counting takes for ever.
@@ -83,6 +85,7 @@ impl FakeJobs {
             rules,
             state: Mutex::new(state),
             in_flight: Mutex::default(),
+            young: Mutex::default(),
             told: Told::default(),
             counts_hang: Mutex::default(),
             counting: Notify::new(),
@@ -280,7 +283,7 @@ impl Jobs for FakeJobs {
 
     async fn query_permit(&self, _: &AccountName) -> Result<Permit, JobsFault> {
         self.state.lock().unwrap().permits += 1;
-        Ok(Permit::Granted)
+        Ok(Permit::In(Duration::ZERO))
     }
 
     async fn create_time(
@@ -417,8 +420,16 @@ impl Jobs for FakeJobs {
 
 #[async_trait]
 impl Listings for FakeJobs {
-    async fn take_list_turn(&self, _: &AccountName, _: Model, hold: Duration) -> Result<ListTurn, JobsFault> {
-        Ok(ListTurn { taken: true, over_in: hold, in_flight: *self.in_flight.lock().unwrap() })
+    async fn take_list_turn(
+        &self,
+        _: &AccountName,
+        _: Model,
+        hold: Duration,
+        young_for: Duration,
+    ) -> Result<ListTurn, JobsFault> {
+        let in_flight = *self.in_flight.lock().unwrap();
+        let young = if young_for.is_zero() { 0 } else { *self.young.lock().unwrap() };
+        Ok(ListTurn { taken: true, over_in: hold, in_flight, young })
     }
 
     async fn end_list_turn(&self, _: &AccountName, _: Model, _: Duration) -> Result<(), JobsFault> {

@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use job::{
     AccountName, CopyBacklog, Event, Job, JobId, JobSpec, Model, Outcome, StateName, TaskId, Timestamp,
 };
-use queue::{Sweep, TaskOwner};
+use queue::{QUERY_AHEAD, Sweep, TaskOwner};
 
 use super::{Call, Due, DueClaimed, Seen, SubmitAsk, SubmitClaimed, TwinQueue, away};
 use crate::chance::Chance;
@@ -194,7 +194,7 @@ impl Jobs for TwinJobs {
     async fn query_permit(&self, _: &AccountName) -> Result<Permit, JobsFault> {
         self.ask().await?;
         let now = self.queue.time.now();
-        let permit = self.queue.store().query_permit(now, &self.queue.limits, "permit");
+        let permit = self.queue.store().query_permit(now, &self.queue.limits, QUERY_AHEAD, "permit");
         self.answer().await;
         Ok(permit)
     }

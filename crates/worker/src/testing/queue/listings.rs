@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use job::{AccountName, Durations, JobId, JobState, Model, Timestamp};
+use job::{AccountName, Durations, Job, JobId, JobState, Model, Timestamp};
 
 use super::{Store, TwinJobs, until};
 use crate::listings::{Heeded, ListTurn, Listed};
@@ -72,6 +72,7 @@ impl Listings for TwinJobs {
         account: &AccountName,
         model: Model,
         hold: Duration,
+        young_for: Duration,
     ) -> Result<ListTurn, JobsFault> {
         self.reach().await?;
         let now = self.queue.time.now();
@@ -80,10 +81,14 @@ impl Listings for TwinJobs {
         if before.is_none() {
             store.moved.turn_until = Some(now + hold);
         }
+        let placed = store.placed(account, model);
+        let is_young =
+            |job: &&Job| job.state.slot().is_some_and(|attempt| attempt.claimed_at > now - young_for);
         Ok(ListTurn {
             taken: before.is_none(),
             over_in: until(now, before.unwrap_or(now + hold)),
-            in_flight: store.placed(account, model).len() as u64,
+            in_flight: placed.len() as u64,
+            young: placed.iter().filter(is_young).count() as u64,
         })
     }
 

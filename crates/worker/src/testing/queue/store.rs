@@ -157,18 +157,25 @@ impl Store {
         if moved.is_empty() { next.map(|next| until(now, next)) } else { Some(Duration::ZERO) }
     }
 
-    /// `take_permit.lua`.
-    pub(crate) fn query_permit(&mut self, now: Timestamp, limits: &AccountLimits, probe: &str) -> Permit {
+    /// `take_permit.lua` with `QUERY_AHEAD`, or a permit of `claim_due.lua`, without.
+    pub(crate) fn query_permit(
+        &mut self,
+        now: Timestamp,
+        limits: &AccountLimits,
+        ahead: Duration,
+        probe: &str,
+    ) -> Permit {
         const QUERY: [PausedCall; 1] = [PausedCall::Query];
         if let Some(wait) = self.holds.wait(&QUERY, now) {
             return Permit::Wait(wait);
         }
-        if let Some(next) = self.next_query.filter(|next| *next > now) {
-            return Permit::Wait(until(now, next));
+        let at = self.next_query.map_or(now, |next| next.max(now));
+        if at > now + ahead {
+            return Permit::Wait(until(now + ahead, at));
         }
-        self.next_query = Some(now + Duration::from_secs_f64(1.0 / limits.queries_per_second));
+        self.next_query = Some(at + Duration::from_secs_f64(1.0 / limits.queries_per_second));
         let probes = self.holds.go_out(&QUERY, probe, now + QUERY_PROBE_WINDOW);
-        if probes { Permit::Probe } else { Permit::Granted }
+        if probes { Permit::ProbeIn(until(now, at)) } else { Permit::In(until(now, at)) }
     }
 
     /// `lower_places.lua`.
@@ -292,9 +299,9 @@ impl Store {
                     break;
                 }
                 if what == Due::Poll {
-                    match self.query_permit(now, limits, &id.to_string()) {
-                        Permit::Granted => {}
-                        Permit::Probe => probe = true,
+                    match self.query_permit(now, limits, Duration::ZERO, &id.to_string()) {
+                        Permit::In(_) => {}
+                        Permit::ProbeIn(_) => probe = true,
                         Permit::Wait(missing) => {
                             wait = Some(missing);
                             break;
