@@ -13,7 +13,8 @@ use crate::commands::bench;
 /// stdout has makespan and ideal, use of the slots, requests, lags, and what it cost in time and memory.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The exit code is 1 if a run lost a job or paid for one twice. `--set poll.*` is in service time, as without a time scale.
+The exit code is 1 if a run lost a job or paid for one twice, or if the medians broke a bound of the scenario. With another
+number of jobs than the scenario's there are no bounds. `--set poll.*` is in service time, as without a time scale.
 
 Examples:
   imagemill bench --list

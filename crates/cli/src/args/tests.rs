@@ -472,7 +472,8 @@ fn help_of_the_bench_says_what_the_time_scale_does() {
 
               [possible values: text, json]
 
-    The exit code is 1 if a run lost a job or paid for one twice. `--set poll.*` is in service time, as without a time scale.
+    The exit code is 1 if a run lost a job or paid for one twice, or if the medians broke a bound of the scenario. With another
+    number of jobs than the scenario's there are no bounds. `--set poll.*` is in service time, as without a time scale.
 
     Examples:
       imagemill bench --list

@@ -1,6 +1,6 @@
 //! What the medians of a scenario have to keep. Pure.
 
-use super::figures::Figure;
+use super::figures::{Figure, Figures, median};
 
 /// A bound on one figure.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -16,7 +16,7 @@ pub(super) enum Bound {
 pub(super) struct Judged {
     /// The bound.
     pub(super) bound: Bound,
-    /// The figure; `None`: there is none, and so the bound is not kept.
+    /// The figure; `None`: a run has none, and so the bound is not kept.
     pub(super) figure: Option<Figure>,
 }
 
@@ -29,9 +29,13 @@ impl Bound {
     }
 }
 
-/// Holds bounds against figures.
-pub(super) fn judge(bounds: &[Bound], figures: &[Figure]) -> Vec<Judged> {
-    let find = |bound: &Bound| figures.iter().find(|figure| figure.name == bound.name()).cloned();
+/// Holds bounds against the medians of runs. What only some of the runs have measured counts as not measured.
+pub(super) fn judge(bounds: &[Bound], runs: &[Figures]) -> Vec<Judged> {
+    let medians = median(runs);
+    let find = |bound: &Bound| {
+        let in_all = runs.iter().all(|run| run.get(bound.name()).is_some());
+        medians.iter().find(|figure| in_all && figure.name == bound.name()).cloned()
+    };
     bounds.iter().map(|bound| Judged { bound: *bound, figure: find(bound) }).collect()
 }
 
@@ -48,7 +52,7 @@ impl Judged {
     /// A line for people.
     pub(super) fn say(&self) -> String {
         let Some(figure) = &self.figure else {
-            return format!("bound broken: {} was not measured", self.bound.name());
+            return format!("bound broken: {} was not measured in every run", self.bound.name());
         };
         let verdict = if self.kept() { "kept" } else { "broken" };
         let (than, limit) = match self.bound {
@@ -69,13 +73,15 @@ mod tests {
     use super::super::figures::Unit;
     use super::*;
 
-    fn figure(value: f64) -> Figure {
-        Figure { name: "slot_use".into(), label: "slots RUNNING".into(), unit: Unit::Share, value }
+    fn run(value: f64) -> Figures {
+        let mut run = Figures::default();
+        run.add("slot_use", "slots RUNNING", Unit::Share, value);
+        run
     }
 
     #[test]
     fn a_bound_is_kept_up_to_and_with_its_limit() {
-        let judge = |bound, value| judge(&[bound], &[figure(value)])[0].kept();
+        let judge = |bound, value| judge(&[bound], &[run(value)])[0].kept();
         assert!(judge(Bound::AtLeast("slot_use", 0.95), 0.95));
         assert!(!judge(Bound::AtLeast("slot_use", 0.95), 0.949));
         assert!(judge(Bound::AtMost("slot_use", 0.0), 0.0));
@@ -84,14 +90,16 @@ mod tests {
 
     #[test]
     fn what_was_not_measured_is_not_kept() {
-        let judged = judge(&[Bound::AtMost("lag", 1.0)], &[figure(0.9)]);
+        let judged = judge(&[Bound::AtMost("lag", 1.0)], &[run(0.9)]);
         assert!(!judged[0].kept());
-        assert_eq!(judged[0].say(), "bound broken: lag was not measured");
+        assert_eq!(judged[0].say(), "bound broken: lag was not measured in every run");
+        let judged = judge(&[Bound::AtLeast("slot_use", 0.9)], &[run(0.97), Figures::default(), run(0.98)]);
+        assert!(!judged[0].kept(), "one run has no figure");
     }
 
     #[test]
     fn a_line_has_figure_and_limit() {
-        let judged = judge(&[Bound::AtLeast("slot_use", 0.95)], &[figure(0.978)]);
+        let judged = judge(&[Bound::AtLeast("slot_use", 0.95)], &[run(0.978)]);
         assert_eq!(judged[0].say(), "bound kept: slots RUNNING 97.8, at least 95.0 %");
     }
 }

@@ -37,7 +37,7 @@ pub(super) struct ReportView {
     seed: u64,
     /// Of the machine: the figures depend on it.
     processors: usize,
-    /// Whether no run has a problem.
+    /// Whether no run has a problem and the medians keep their bounds.
     ok: bool,
     /// The median of each figure over the runs.
     median: Map<String, Value>,
@@ -66,9 +66,10 @@ struct RunView {
 }
 
 impl Report {
-    /// Whether no run has a problem.
+    /// Whether no run has a problem and the medians keep their bounds.
     pub(super) fn ok(&self) -> bool {
         self.runs.iter().all(|run| run.problems.is_empty())
+            && judge(self.bounds, &self.runs).iter().all(Judged::kept)
     }
 
     /// For people.
@@ -92,7 +93,7 @@ impl Report {
         };
         let mut text = format!("{}: {}\n{}\n\n", self.scenario, self.about, self.circumstances());
         text.push_str(&table(&columns, medians.iter().map(row).collect()));
-        for judged in judge(self.bounds, &medians) {
+        for judged in judge(self.bounds, &self.runs) {
             text.push_str(&(judged.say() + "\n"));
         }
         for (number, run) in self.runs.iter().enumerate() {
@@ -124,7 +125,7 @@ impl Report {
             processors: machine::processors(),
             ok: self.ok(),
             median: values(&medians),
-            bounds: judge(self.bounds, &medians).iter().map(BoundView::of).collect(),
+            bounds: judge(self.bounds, &self.runs).iter().map(BoundView::of).collect(),
             runs: self.runs.iter().map(RunView::of).collect(),
         }
     }
@@ -210,6 +211,8 @@ mod tests {
     #[test]
     fn a_problem_is_shown_with_its_run_and_the_report_is_not_ok() {
         let mut report = report(2);
+        assert!(!report.ok(), "a bound is broken");
+        report.bounds = &[Bound::AtLeast("slot_use", 0.95)];
         assert!(report.ok());
         report.runs[1].problems.push("1 jobs are failed".to_owned());
         assert!(!report.ok());
@@ -223,6 +226,6 @@ mod tests {
         assert_eq!(json["runs"][2]["figures"]["makespan_s"], 642.0);
         assert_eq!(json["runs"][0]["redis_commands"]["evalsha"]["calls"], 12);
         assert_eq!(json["bounds"][1], json!({ "figure": "makespan_s", "at_most": 600.0, "kept": false }));
-        assert_eq!((json["ok"].clone(), json["time_scale"].clone()), (json!(true), json!(20)));
+        assert_eq!((json["ok"].clone(), json["time_scale"].clone()), (json!(false), json!(20)));
     }
 }
