@@ -12,6 +12,11 @@
 -- could take the job this very moment counts: not paused, its breakers closed, with a permit, and asking: one that has not asked for
 -- 3 s has no worker any more, and nobody waits for it. So some account always takes the job, if any can.
 --
+-- Whose turn it is goes by virtual time, in images: the lane that had fewest goes first. Three sets of lanes meet here, each with a time of
+-- its own: `any`, the region's, the account's. Where accounts differ in speed, or stood still, a set may lie far behind `any`; more
+-- than CREDIT of that is no claim to what it has missed: the whole set is then taken as so much further on (`behind`), so that its
+-- lanes keep their order, and none starves the others. A lane that begins does so in its own set's time (begin_of in enqueue.lua).
+--
 -- Each claim is counted. A worker that has seen a higher counter, or another incarnation, than Redis shows knows that Redis was
 -- restored from an older copy: what it lost may have been paid for, so nothing is claimed. After a start of Redis nothing is
 -- claimed for a while, so that every worker that lives has looked by then.
@@ -72,11 +77,17 @@ local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
 local function wait(why, wait_ms) return {'wait', time_us, int(claims), incarnation, why, wait_ms} end
 if claims < tonumber(ARGV[12]) or (ARGV[13] ~= '' and incarnation ~= ARGV[13]) then return wait('restored', -1) end
 local calls = {'create', 'create:' .. model}
-local function answer(word, id, at_us)
-  local reply = {word, time_us, int(claims), incarnation, at_us, id, redis.call('GET', prefix .. 'spec:' .. id) or ''}
-  for _, item in ipairs(redis.call('HGETALL', prefix .. 'job:' .. id)) do reply[#reply + 1] = item end
+local function answer(word, id, at_us, spec, record)
+  local reply = {word, time_us, int(claims), incarnation, at_us, id, spec}
+  for field, value in pairs(record) do reply[#reply + 1] = field reply[#reply + 1] = value end
   return reply
 end
+local function record_of(id)
+  local record, items = {}, redis.call('HGETALL', prefix .. 'job:' .. id)
+  for at = 1, #items, 2 do record[items[at]] = items[at + 1] end
+  return record
+end
+local function spec_of(id) return redis.call('GET', prefix .. 'spec:' .. id) or '' end
 
 local reply = redis.call('GET', KEYS[8])
 if reply then
@@ -85,11 +96,11 @@ if reply then
   if at_us == '' then at_us = '0' end
   -- The same call again: the same job, if it still is where this call put it. Also after a start of Redis: the claim is there,
   -- and whoever made it knows best whether it may still be sent.
-  local record = redis.call('HMGET', prefix .. 'job:' .. before, 'n', 'k')
-  if record[1] == ARGV[10] then
+  local record = record_of(before)
+  if record.n == ARGV[10] then
     local probes = redis.call('HMGET', KEYS[3], 'probe:' .. calls[1], 'probe:' .. calls[2])
-    local token = before .. ':' .. (record[2] or '0')
-    return answer((probes[1] == token or probes[2] == token) and 'probe' or 'claimed', before, at_us)
+    local token = before .. ':' .. (record.k or '0')
+    return answer((probes[1] == token or probes[2] == token) and 'probe' or 'claimed', before, at_us, spec_of(before), record)
   end
   return wait('empty', 0)
 end
@@ -155,18 +166,28 @@ local function goes_elsewhere(place)
 end
 -- Whose turn it is: the lane of the lowest score that has a job. A lane that ran empty keeps its place until its turn has come;
 -- coming back before, it has not gained a turn.
-local turns = {}
-local lanes_of = {{KEYS[4], account}, {KEYS[5], 'any'}}
-if me.region ~= '' then lanes_of[3] = {KEYS[14], '@' .. me.region} end
-for _, of in ipairs(lanes_of) do
-  local heads = redis.call('ZRANGE', of[1], 0, 9, 'WITHSCORES')
+-- In images. Source: ours; lanes that are served in turn are as far apart as the images of a job, at most 12, and this is well above.
+local CREDIT = 64
+local function field_of(place, class) return place == 'any' and class or place .. ':' .. class end
+local turns, sets, come_to = {}, {{key = KEYS[5], place = 'any', rank = 1}}, {}
+if me.region ~= '' then sets[2] = {key = KEYS[14], place = '@' .. me.region, rank = 2} end
+sets[#sets + 1] = {key = KEYS[4], place = account, rank = 0}
+for _, set in ipairs(sets) do
+  set.behind = {}
+  local heads = redis.call('ZRANGE', set.key, 0, 9, 'WITHSCORES')
   for at = 1, #heads, 2 do
-    turns[#turns + 1] = {lane = heads[at], score = heads[at + 1], key = of[1], place = of[2], order = #turns}
+    local lane, score = heads[at], tonumber(heads[at + 1])
+    local class = string.sub(lane, 1, 1)
+    if not set.behind[class] then -- the lowest of its class
+      local behind = set.place ~= 'any' and redis.call('HGET', KEYS[10], field_of(set.place, class) .. ':behind')
+      set.behind[class] = math.max(tonumber(behind or 0), (come_to[class] or -math.huge) - CREDIT - score)
+      come_to[class] = math.max(come_to[class] or 0, score + set.behind[class])
+    end
+    turns[#turns + 1] = {lane = lane, score = score + set.behind[class], key = set.key, place = set.place, order = set.rank + at / 20}
   end
 end
 table.sort(turns, function(a, b)
-  local left, right = tonumber(a.score), tonumber(b.score)
-  if left ~= right then return left < right end
+  if a.score ~= b.score then return a.score < b.score end
   return a.order < b.order
 end)
 local turn, lane_key, id
@@ -202,14 +223,29 @@ if wait_us > 0 then
   return wait('permit', math.ceil(wait_us / 1000))
 end
 local job_key = prefix .. 'job:' .. id
-local record = redis.call('HMGET', job_key, 's', 'v', 'f', 'k', 'x', 'b')
-if record[1] ~= 'queued' then
+local record = record_of(id)
+if record.s ~= 'queued' then
   redis.call('ZREM', lane_key, id) -- a lane entry without its job: what the record says counts
   return wait('empty', 0)
 end
-local images = tonumber(record[5] or 1)
+local spec = spec_of(id)
+local images = tonumber(record.x or 1)
+-- How far the sets have come that this account claims from: whoever comes, or comes back, into an empty one begins there.
 local class = string.sub(turn.lane, 1, 1)
-local floor = redis.call('HGET', KEYS[10], class)
+local fields, moved = {}, {}
+for _, set in ipairs(sets) do
+  local field = field_of(set.place, class)
+  fields[#fields + 1] = field
+  fields[#fields + 1] = field .. ':behind'
+end
+local times = redis.call('HMGET', KEYS[10], unpack(fields)) -- at most 6
+for n, set in ipairs(sets) do
+  local was, was_behind = tonumber(times[2 * n - 1] or 0), tonumber(times[2 * n] or 0)
+  local behind = set.behind[class] or was_behind
+  local is = turn.score - behind
+  if is > was then moved[#moved + 1] = fields[2 * n - 1] moved[#moved + 1] = int(is) end
+  if behind > was_behind then moved[#moved + 1] = fields[2 * n] moved[#moved + 1] = int(behind) end
+end
 local day_max = tonumber(ARGV[9])
 if day_max > 0 then
   local billed = tonumber(redis.call('HGET', KEYS[9], 'images:' .. account) or 0)
@@ -224,18 +260,20 @@ take_away()
 give_sign()
 redis.call('ZREM', lane_key, id)
 redis.call('ZINCRBY', turn.key, images, turn.lane)
--- The model's virtual time is that of the lane that was served: whoever comes, or comes back, begins there.
-if tonumber(turn.score) > tonumber(floor or 0) then redis.call('HSET', KEYS[10], class, turn.score) end
+if #moved > 0 then redis.call('HSET', KEYS[10], unpack(moved)) end -- at most 12 values
 local at_us = math.max(full_us, now_us + tonumber(ARGV[5]))
 full_us = at_us + tonumber(ARGV[4])
 redis.call('SET', KEYS[1], int(full_us), 'PX', math.ceil((full_us - now_us) / 1000))
 -- Never lower than the time, so that a Redis restored from an older copy hands out no fence and no version twice.
-local fence = int(math.max(tonumber(record[3] or 0) + 1, now_ms))
-local version = int(math.max(tonumber(record[2]) + 1, now_ms))
-local attempt = int(tonumber(record[4] or 0) + 1)
+local fence = int(math.max(tonumber(record.f or 0) + 1, now_ms))
+local version = int(math.max(tonumber(record.v) + 1, now_ms))
+local attempt = int(tonumber(record.k or 0) + 1)
+local changes = {'s', 'submitting', 'v', version, 'f', fence, 'n', ARGV[10], 'c', '1',
+  'k', attempt, 'an', attempt, 'aa', account, 'ac', int(now_ms), 'as', int(now_ms + tonumber(ARGV[8]))}
 redis.call('HDEL', job_key, 'du', 'ca')
-redis.call('HSET', job_key, 's', 'submitting', 'v', version, 'f', fence, 'n', ARGV[10], 'c', '1',
-  'k', attempt, 'an', attempt, 'aa', account, 'ac', int(now_ms), 'as', int(now_ms + tonumber(ARGV[8])))
+redis.call('HSET', job_key, unpack(changes)) -- 20 values
+record.du, record.ca = nil, nil
+for at = 1, #changes, 2 do record[changes[at]] = changes[at + 1] end
 redis.call('ZADD', KEYS[2], int(now_ms), id .. ':' .. attempt)
 redis.call('ZADD', KEYS[6], int(now_ms + tonumber(ARGV[7])), id .. ':' .. fence)
 redis.call('HINCRBY', KEYS[3], 'reserved', images)
@@ -251,7 +289,7 @@ for n, call in ipairs(calls) do
     redis.call('HSET', KEYS[3], 'open:' .. call, int(now_ms + tonumber(ARGV[11])), 'probe:' .. call, id .. ':' .. attempt)
   end
 end
-local batch_key = prefix .. 'batch:' .. (record[6] or '-')
+local batch_key = prefix .. 'batch:' .. (record.b or '-')
 redis.call('HINCRBY', batch_key, 'queued', -1)
 redis.call('HINCRBY', batch_key, 'submitting', 1)
 redis.call('HINCRBY', KEYS[7], 'queued', -1)
@@ -264,4 +302,4 @@ if incarnation == '' then
 end
 if not known[3] then redis.call('HSET', KEYS[12], 'run', run) end
 redis.call('SET', KEYS[8], id .. ' ' .. int(at_us), 'PX', 600000)
-return answer(word, id, int(at_us))
+return answer(word, id, int(at_us), spec, record)

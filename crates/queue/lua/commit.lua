@@ -15,7 +15,7 @@
 --             set    {field, value, ...}            del   {field, ...}
 --             zadd   {{key, score, member}, ...}    zrem  {{key, member}, ...}
 --             incr   {{key, field, by}, ...}
---             join   {{lane key, turns key, batch key, virtual time key, lane, priority, seq, lanes key, lane's name there}, ...}   enter a lane
+--             join   {{lane key, turns key, batch key, virtual time key, lane, place, seq, lanes key, lane's name there}, ...}   enter a lane
 --             leave  {lane key, ...}        leave a lane; the next claim that finds it empty takes its turn away
 --             note   {key, line, folds}             append to the history; folds = 1: count it into the last line if that says
 --                                                   the same, so that a refusal that comes back does not flush the history
@@ -31,7 +31,16 @@
 local job_key, plan = KEYS[1], cjson.decode(ARGV[5])
 local clock = redis.call('TIME')
 local now_us = clock[1] .. string.format('%06d', clock[2])
-local now_ms = string.format('%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000))
+local function int(number) return string.format('%.0f', number) end
+local now_ms = int(clock[1] * 1000 + math.floor(clock[2] / 1000))
+local PRIORITY_SPAN = 4398046511104 -- 2^42: a priority class's share of a score
+-- A new turn begins beside the lowest of its class in that very set, else at the time that the set had come to.
+local function begin_of(turns, virtual_time, place, class)
+  local base = tonumber(class) * PRIORITY_SPAN
+  local lowest = redis.call('ZRANGEBYSCORE', turns, int(base), '(' .. int(base + PRIORITY_SPAN), 'WITHSCORES', 'LIMIT', 0, 1)[2]
+  local field = place == 'any' and class or place .. ':' .. class
+  return int(tonumber(lowest or redis.call('HGET', virtual_time, field) or base))
+end
 
 -- Every read comes before the first write.
 local record = redis.call('HMGET', job_key, 'v', 'n')
@@ -42,10 +51,9 @@ if record[1] ~= ARGV[2] then
   for _, item in ipairs(redis.call('HGETALL', job_key)) do reply[#reply + 1] = item end
   return reply
 end
-local PRIORITY_SPAN = 4398046511104 -- 2^42: a priority class's share of a score
 for _, join in ipairs(plan.join or {}) do
   join.paused = redis.call('HGET', KEYS[join[3]], 'paused')
-  join.score = redis.call('HGET', KEYS[join[4]], join[6]) or string.format('%.0f', tonumber(join[6]) * PRIORITY_SPAN)
+  join.score = begin_of(KEYS[join[2]], KEYS[join[4]], join[6], string.sub(join[5], 1, 1))
 end
 local note, repeated = plan.note and plan.note[2], false
 if plan.note and plan.note[3] == '1' then

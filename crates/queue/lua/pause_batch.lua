@@ -3,8 +3,9 @@
 --
 -- Works on the batch's lanes, of which there are few (models, places and priorities), whatever number of jobs stands in them. A pause
 -- takes the lanes out of their `turns`, so that no claim looks at them; a lane that is joined meanwhile stays out, because whoever
--- joins one looks at the batch's `paused`. Each lane keeps the virtual time that it had come to: it comes back at that or at the
--- model's, whichever is later, so that a pause is worth no turn. Repeating the call is harmless: the first pause stands, with its reason.
+-- joins one looks at the batch's `paused`. Each lane keeps the virtual time that it had come to: it comes back at that or where a
+-- new one would begin, whichever is later, so that a pause is worth no turn. Repeating the call is harmless: the first pause stands, with
+-- its reason.
 --
 -- KEYS[1]  keys::batch(batch)
 -- KEYS[2]  keys::lanes(batch)
@@ -22,6 +23,13 @@ local time_us = clock[1] .. string.format('%06d', clock[2])
 local function int(number) return string.format('%.0f', number) end
 local prefix, batch, pauses, most = ARGV[1], ARGV[2], ARGV[3] == 'pause', math.min(tonumber(ARGV[5]), 500)
 local PRIORITY_SPAN = 4398046511104 -- 2^42, as in commit
+-- A new turn begins beside the lowest of its class in that very set, else at the time that the set had come to.
+local function begin_of(turns, virtual_time, place, class)
+  local base = tonumber(class) * PRIORITY_SPAN
+  local lowest = redis.call('ZRANGEBYSCORE', turns, int(base), '(' .. int(base + PRIORITY_SPAN), 'WITHSCORES', 'LIMIT', 0, 1)[2]
+  local field = place == 'any' and class or place .. ':' .. class
+  return int(tonumber(lowest or redis.call('HGET', virtual_time, field) or base))
+end
 
 -- Every read comes before the first write. A lane's score in `lanes`: 0 = not paused, else the virtual time that it had come to, and 1.
 local known = redis.call('HMGET', KEYS[1], 'created_at', 'paused')
@@ -34,8 +42,7 @@ for at = 1, #found, 2 do
   if pauses then
     lane.score = tonumber(redis.call('ZSCORE', lane.turns, lane.member) or 0)
   else
-    local floor = redis.call('HGET', prefix .. 'vtime:' .. model, priority)
-    lane.score = math.max(tonumber(found[at + 1]) - 1, tonumber(floor or tonumber(priority) * PRIORITY_SPAN))
+    lane.score = math.max(tonumber(found[at + 1]) - 1, tonumber(begin_of(lane.turns, prefix .. 'vtime:' .. model, place, priority)))
     lane.waits = redis.call('EXISTS', prefix .. 'ready:' .. model .. ':' .. place .. ':' .. lane.member) == 1
   end
   lanes[#lanes + 1] = lane

@@ -15,6 +15,13 @@ local now_ms = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local function int(number) return string.format('%.0f', number) end
 local prefix, most = ARGV[1], math.min(tonumber(ARGV[2]), 500)
 local PRIORITY_SPAN = 4398046511104 -- 2^42, as in commit
+-- A new turn begins beside the lowest of its class in that very set, else at the time that the set had come to.
+local function begin_of(turns, virtual_time, place, class)
+  local base = tonumber(class) * PRIORITY_SPAN
+  local lowest = redis.call('ZRANGEBYSCORE', turns, int(base), '(' .. int(base + PRIORITY_SPAN), 'WITHSCORES', 'LIMIT', 0, 1)[2]
+  local field = place == 'any' and class or place .. ':' .. class
+  return int(tonumber(lowest or redis.call('HGET', virtual_time, field) or base))
+end
 
 -- Every read comes before the first write.
 local queued = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', int(now_ms), 'LIMIT', 0, most)
@@ -39,10 +46,10 @@ for _, id in ipairs(queued) do
     joins[#joins + 1] = {ready, record[6] or '0', id}
     if not lanes[ready] then
       local turns = prefix .. 'turns:' .. place
-      local floor = redis.call('HGET', prefix .. 'vtime:' .. record[2], record[5] or '5')
+      local score = begin_of(turns, prefix .. 'vtime:' .. record[2], pinned_to, record[5] or '5')
       local paused = redis.call('HGET', prefix .. 'batch:' .. (record[4] or '-'), 'paused') == '1'
       local lanes_key, name = prefix .. 'lanes:' .. (record[4] or '-'), place .. ':' .. (record[5] or '5')
-      lanes[ready] = {turns = turns, lane = lane, lanes_key = lanes_key, name = name, score = floor or int(tonumber(record[5] or 5) * PRIORITY_SPAN), paused = paused}
+      lanes[ready] = {turns = turns, lane = lane, lanes_key = lanes_key, name = name, score = score, paused = paused}
     end
   end
 end

@@ -15,7 +15,7 @@
 --             want     {{kind, {{key, score, member, from ms}, ...}}, ...}   one of them must be there; if none is, the first whose
 --                      `from` has come is put there; the score "lease" is one lease from now
 --             ban      {{kind, key, member}, ...}   must not be there
---             turn     {lane key, turns key, batch key, virtual time key, lane, priority, lanes key, lane's name there}   if the job is
+--             turn     {lane key, turns key, batch key, virtual time key, lane, place, lanes key, lane's name there}   if the job is
 --                      in the lane, that is known among its batch's, and has its turn unless the batch is paused
 --
 -- Returns   {time_us, {job, kind}, ...}   what was put right
@@ -23,6 +23,13 @@ local clock = redis.call('TIME')
 local now_ms = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local function int(number) return string.format('%.0f', number) end
 local PRIORITY_SPAN = 4398046511104 -- 2^42, as in commit
+-- A new turn begins beside the lowest of its class in that very set, else at the time that the set had come to.
+local function begin_of(turns, virtual_time, place, class)
+  local base = tonumber(class) * PRIORITY_SPAN
+  local lowest = redis.call('ZRANGEBYSCORE', turns, int(base), '(' .. int(base + PRIORITY_SPAN), 'WITHSCORES', 'LIMIT', 0, 1)[2]
+  local field = place == 'any' and class or place .. ':' .. class
+  return int(tonumber(lowest or redis.call('HGET', virtual_time, field) or base))
+end
 local jobs = cjson.decode(ARGV[3])
 
 -- Every read comes before the first write.
@@ -62,8 +69,7 @@ for at, job in ipairs(jobs) do
       note(job, 'lane')
     end
     if in_lane and not turns[turn[1]] and not paused and not redis.call('ZSCORE', KEYS[turn[2]], turn[5]) then
-      local floor = redis.call('HGET', KEYS[turn[4]], turn[6])
-      turns[turn[1]] = {turn[2], floor or int(tonumber(turn[6]) * PRIORITY_SPAN), turn[5]}
+      turns[turn[1]] = {turn[2], begin_of(KEYS[turn[2]], KEYS[turn[4]], turn[6], string.sub(turn[5], 1, 1)), turn[5]}
       note(job, 'turn')
     end
   end

@@ -97,7 +97,8 @@ impl Keys {
         self.key("paused")
     }
 
-    /// HASH priority → score. How far the turns of a model have come, in each class: where a lane begins that has none.
+    /// HASH. How far each set of turns of a model has come, in each class, as scores of the set: `<class>` for `any`, `<place>:<class>`
+    /// for the others; and `<place>:<class>:behind`, what the scores of that set lack to be compared with those of `any`.
     pub fn virtual_time(&self, model: Model) -> String {
         self.key(&format!("vtime:{model}"))
     }

@@ -5,7 +5,7 @@
 
 use job::{Job, JobState, StateName, Timestamp};
 
-use crate::keys::{Keys, lane_member, lane_name};
+use crate::keys::{Keys, lane_member, lane_name, lane_place};
 
 /// One entry in an index.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,7 +17,8 @@ pub(crate) enum Place {
         batch: String,
         virtual_time: String,
         lane: String,
-        priority: u8,
+        /// The place that its jobs wait for: see [`lane_place`].
+        place: String,
         seq: u64,
         /// The lanes of its batch, and what it is called there.
         lanes: String,
@@ -81,7 +82,7 @@ pub(crate) fn places(keys: &Keys, job: &Job, now: Timestamp) -> Vec<Place> {
                 batch: keys.batch(job.batch.as_ref()),
                 virtual_time: keys.virtual_time(job.model),
                 lane,
-                priority: job.priority.into(),
+                place: lane_place(job.pinned_to.as_ref()),
                 seq: job.seq,
                 lanes: keys.lanes(job.batch.as_ref()),
                 name: lane_name(job.model, job.pinned_to.as_ref(), job.priority),

@@ -47,7 +47,7 @@ pub(crate) struct Plan {
 /// A task that becomes ours: keys of owners and of times, task, owner, ms, how we know of it, key of the tasks taken from others.
 type Ownership = (usize, usize, String, String, String, &'static str, usize);
 
-/// A lane to enter: keys of the lane, of its turns, of the batch, of the virtual time; lane, priority, seq; key of the batch's lanes, and
+/// A lane to enter: keys of the lane, of its turns, of the batch, of the virtual time; lane, place, seq; key of the batch's lanes, and
 /// the lane's name there.
 type Join = (usize, usize, usize, usize, String, String, String, usize, String);
 
@@ -132,12 +132,12 @@ impl Plan {
         }
         for place in new {
             match place {
-                Place::Lane { ready, turns, batch, virtual_time, lane, priority, seq, lanes, name } => {
+                Place::Lane { ready, turns, batch, virtual_time, lane, place, seq, lanes, name } => {
                     let (ready, turns) = (self.key(ready), self.key(turns));
                     let (batch, virtual_time, lanes) =
                         (self.key(batch), self.key(virtual_time), self.key(lanes));
-                    let (priority, seq) = (priority.to_string(), seq.to_string());
-                    self.join.push((ready, turns, batch, virtual_time, lane, priority, seq, lanes, name));
+                    let seq = seq.to_string();
+                    self.join.push((ready, turns, batch, virtual_time, lane, place, seq, lanes, name));
                 }
                 Place::Sorted { key, member, score } => {
                     let key = self.key(key);

@@ -67,7 +67,7 @@ struct Look {
     turn: Option<LaneTurn>,
 }
 
-/// Keys of the lane, of its turns, of the batch, of the virtual time; lane, priority; key of the batch's lanes, and the lane's name there.
+/// Keys of the lane, of its turns, of the batch, of the virtual time; lane, place; key of the batch's lanes, and the lane's name there.
 type LaneTurn = (usize, usize, usize, usize, String, String, usize, String);
 
 /// Key, score, member, and the ms from which it is the right one.
@@ -136,7 +136,7 @@ impl<'a> Looks<'a> {
         let (now, before) = (places(keys, job, Timestamp::MAX), places(keys, job, Timestamp::MIN));
         for place in now {
             match place {
-                Place::Lane { ready, turns, batch, virtual_time, lane, priority, seq, lanes, name } => {
+                Place::Lane { ready, turns, batch, virtual_time, lane, place, seq, lanes, name } => {
                     let due = job.state.due().unwrap_or(Timestamp::UNIX_EPOCH);
                     want(
                         self,
@@ -153,7 +153,7 @@ impl<'a> Looks<'a> {
                         self.key(batch),
                         self.key(virtual_time),
                         lane,
-                        priority.to_string(),
+                        place,
                         self.key(lanes),
                         name,
                     ));

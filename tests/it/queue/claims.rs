@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use job::{AccountName, JobState, Priority, StateName};
 use queue::{SubmitClaim, Wait, WhyWait};
+use redis::AsyncCommands as _;
 use tests::eventually;
 
 use super::{World, account, ask, fast, name, spec};
@@ -217,5 +218,24 @@ async fn a_trickle_of_single_jobs_does_not_starve_a_batch() {
         large += usize::from(world.claim().await.unwrap().batch == Some(name("large")));
     }
     assert!((45..=55).contains(&large), "{large} of 100 claims went to the batch");
+    world.check().await;
+}
+
+#[tokio::test]
+async fn a_claim_that_cannot_read_what_it_needs_changes_nothing() {
+    let world = World::new().await;
+    world.enqueue("b", 1).await;
+    let member = world.queue.keys().members(Some(&name("b")));
+    let mut redis = world.redis.connection().await.unwrap();
+    let ids: Vec<String> = redis.zrange(member, 0, -1).await.unwrap();
+    let spec = world.queue.keys().spec(ids[0].parse().unwrap());
+    let text: String = redis.get(&spec).await.unwrap();
+    let _: () = redis.del(&spec).await.unwrap();
+    let _: () = redis.rpush(&spec, "no string").await.unwrap();
+    assert!(world.queue.claim_submit(&ask(fast()), &world.queue.nonce()).await.is_err());
+    world.check().await;
+    let _: () = redis.del(&spec).await.unwrap();
+    let _: () = redis.set(&spec, text).await.unwrap();
+    assert_eq!(world.claim().await.unwrap().id.to_string(), ids[0]);
     world.check().await;
 }

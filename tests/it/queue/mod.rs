@@ -17,6 +17,7 @@ mod rescue;
 mod restore;
 mod slots;
 mod soonest;
+mod turns;
 mod waiting;
 
 use std::time::Duration;
