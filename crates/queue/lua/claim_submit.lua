@@ -52,7 +52,7 @@
 -- ARGV[14] ms in which nothing is claimed after a start of Redis
 -- ARGV[15] as JSON: region (empty if it has none), at_once (places processed at once), weight; others: accounts that have the model,
 --          at most 16, each with name, region, at_once, weight
--- ARGV[16] us which a job may be claimed ahead of its time     120000
+-- ARGV[16] us which a job may be claimed ahead of its time, ARGV[5] among them    120000
 -- ARGV[17] ms without a refusal after which one place more is tried    60000
 -- ARGV[18] the longest such time in ms       600000
 --
@@ -140,6 +140,8 @@ local function give_sign()
   if seen_ms and math.abs(now_ms - seen_ms) >= 1000 then redis.call('HSET', KEYS[3], 'seen:' .. model, int(now_ms)) end
 end
 -- The share of an account's places processed at once that is taken, by its weight; none where it could not start a job this moment.
+-- How long its own workers need before a create is not known here: what every worker may claim ahead counts, and no lead.
+local ahead_us = tonumber(ARGV[16]) - tonumber(ARGV[5])
 local function share_of(n, other)
   local slots, state, permits = KEYS[12 + 3 * n], KEYS[13 + 3 * n], KEYS[14 + 3 * n]
   local fields = redis.call('HMGET', state, 'seen:' .. model, 'open:create', 'open:create:' .. model, 'pause:create', 'pause:create:' .. model,
@@ -148,7 +150,7 @@ local function share_of(n, other)
   if not fields[1] or math.abs(now_ms - tonumber(fields[1])) > 3000 or fields[2] or fields[3] or stopped[1] or stopped[2] then return nil end
   if math.max(tonumber(fields[4] or 0), tonumber(fields[5] or 0)) > now_ms then return nil end
   local taken = redis.call('ZCARD', slots)
-  if taken >= math.min(other.at_once, tonumber(fields[6] or other.at_once)) or full_at(permits) - tonumber(ARGV[16]) > now_us then return nil end
+  if taken >= math.min(other.at_once, tonumber(fields[6] or other.at_once)) or full_at(permits) - ahead_us > now_us then return nil end
   return taken / (other.at_once * other.weight)
 end
 local shares

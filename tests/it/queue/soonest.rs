@@ -302,3 +302,19 @@ async fn an_account_whose_day_is_used_up_is_not_waited_for() {
     assert_eq!(world.claim_as(&ask).await.unwrap_err().0, WhyWait::Day);
     assert_eq!(world.answer(&all, 0, 0).await, Answer::Granted);
 }
+
+#[tokio::test]
+async fn an_account_without_a_permit_is_not_waited_for_because_the_asking_worker_needs_long() {
+    let world = World::new().await;
+    world.enqueue("b", 1).await;
+    let all = two();
+    for (at, state) in all.iter().enumerate() {
+        world.be(0, at, state).await;
+    }
+    // The other account's next create is due in 20 s; its own workers would claim that a tenth of a second before.
+    let permits = world.queue.keys().permits(&named(0, 1), &format!("create:{MODEL}"));
+    let due_us = (world.queue.now().as_millisecond() + 20_000) * 1_000;
+    let _: () = world.redis.connection().await.unwrap().set(permits, due_us).await.unwrap();
+    let ask = SubmitAsk { lead: Duration::from_secs(30), ..ask_of(&all, 0, 0) };
+    assert!(world.claim_as(&ask).await.is_ok());
+}
