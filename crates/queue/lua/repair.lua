@@ -16,7 +16,7 @@
 --                      `from` has come is put there; the score "lease" is one lease from now
 --             ban      {{kind, key, member}, ...}   must not be there
 --             turn     {lane key, turns key, batch key, virtual time key, lane, place, lanes key, lane's name there}   if the job is
---                      in the lane, that is known among its batch's, and has its turn unless the batch is paused
+--                      in the lane, that is known among its batch's, and has its turn if and only if the batch is not paused
 --
 -- Returns   {time_us, {job, kind}, ...}   what was put right
 local clock = redis.call('TIME')
@@ -33,7 +33,7 @@ end
 local jobs = cjson.decode(ARGV[3])
 
 -- Every read comes before the first write.
-local adds, removals, turns, lanes, reply, kinds = {}, {}, {}, {}, {clock[1] .. string.format('%06d', clock[2])}, {}
+local adds, removals, lanes, reply, kinds = {}, {}, {}, {clock[1] .. string.format('%06d', clock[2])}, {}
 local function note(job, kind)
   reply[#reply + 1] = {job.id, kind}
   kinds[kind] = (kinds[kind] or 0) + 1
@@ -63,14 +63,20 @@ for at, job in ipairs(jobs) do
       end
     end
     local turn = job.turn
-    local paused = in_lane and redis.call('HGET', KEYS[turn[3]], 'paused') == '1'
-    if in_lane and not lanes[turn[1]] and not redis.call('ZSCORE', KEYS[turn[7]], turn[8]) then
-      lanes[turn[1]] = {turn[7], paused and '1' or '0', turn[8]}
-      note(job, 'lane')
-    end
-    if in_lane and not turns[turn[1]] and not paused and not redis.call('ZSCORE', KEYS[turn[2]], turn[5]) then
-      turns[turn[1]] = {turn[2], begin_of(KEYS[turn[2]], KEYS[turn[4]], turn[6], string.sub(turn[5], 1, 1)), turn[5]}
-      note(job, 'turn')
+    if in_lane and not lanes[turn[1]] then
+      local lane = {known = redis.call('ZSCORE', KEYS[turn[7]], turn[8]), turn = turn}
+      local score = redis.call('ZSCORE', KEYS[turn[2]], turn[5])
+      lane.paused = redis.call('HGET', KEYS[turn[3]], 'paused') == '1'
+      if not lane.known then note(job, 'lane') end
+      if lane.paused and score then
+        -- A pause that did not know of the lane: it keeps the time that it had come to, as in pause_batch.
+        lane.kept = int(tonumber(score) + 1)
+        note(job, 'extra_turn')
+      elseif not lane.paused and not score then
+        lane.begins = begin_of(KEYS[turn[2]], KEYS[turn[4]], turn[6], string.sub(turn[5], 1, 1))
+        note(job, 'turn')
+      end
+      lanes[turn[1]] = lane
     end
   end
 end
@@ -81,7 +87,11 @@ for _, entry in ipairs(adds) do
   if score == 'lease' then score = int(now_ms + tonumber(ARGV[2])) end
   redis.call('ZADD', KEYS[entry[1]], score, entry[3])
 end
-for _, lane in pairs(lanes) do redis.call('ZADD', KEYS[lane[1]], 'NX', lane[2], lane[3]) end
-for _, turn in pairs(turns) do redis.call('ZADD', KEYS[turn[1]], 'NX', turn[2], turn[3]) end
+for _, lane in pairs(lanes) do
+  local turn = lane.turn
+  if not lane.known or lane.kept then redis.call('ZADD', KEYS[turn[7]], lane.kept or (lane.paused and '1' or '0'), turn[8]) end
+  if lane.kept then redis.call('ZREM', KEYS[turn[2]], turn[5]) end
+  if lane.begins then redis.call('ZADD', KEYS[turn[2]], lane.begins, turn[5]) end
+end
 for kind, number in pairs(kinds) do redis.call('HINCRBY', KEYS[1], kind, number) end
 return reply

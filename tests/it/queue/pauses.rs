@@ -139,6 +139,29 @@ async fn the_sweep_does_not_end_a_pause() {
 }
 
 #[tokio::test]
+async fn the_sweep_takes_a_paused_batch_out_of_a_turn_that_the_pause_did_not_know() {
+    let world = World::new().await;
+    world.enqueue("a", 30).await;
+    world.enqueue("b", 30).await;
+    world.batches_of_claims(20).await;
+    let before = world.turns().await;
+    let lanes = world.queue.keys().lanes(Some(&name("a")));
+    let _: u64 = world.redis.connection().await.unwrap().del(lanes).await.unwrap();
+    world.pause(&batch("a")).await;
+    assert_eq!(world.turns().await, before, "the pause knows of no lane");
+    let repaired = world.sweep().await;
+    let kinds: Vec<_> = repaired.iter().map(|repair| repair.kind.as_str()).collect();
+    assert_eq!(kinds, ["lane", "extra_turn"]);
+    assert_eq!(world.sweep().await, []);
+    world.check().await;
+    assert_eq!(world.batches_of_claims(1).await["b"], 1);
+    // It comes back at the time that it had come to, or where the others are.
+    world.resume(&batch("a")).await;
+    let a = world.batches_of_claims(20).await["a"];
+    assert!((9..=11).contains(&a), "{a} of 20");
+}
+
+#[tokio::test]
 async fn an_account_a_model_or_everything_can_be_paused_apart() {
     let world = World::new().await;
     world.enqueue("a", 9).await;
