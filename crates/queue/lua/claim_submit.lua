@@ -53,7 +53,7 @@
 -- ARGV[15] as JSON: region (empty if it has none), at_once (places processed at once), weight; others: accounts that have the model,
 --          at most 16, each with name, region, at_once, weight
 -- ARGV[16] us which a job may be claimed ahead of its time, ARGV[5] among them    120000
--- ARGV[17] ms without a refusal after which one place more is tried    60000
+-- ARGV[17] ms without a refusal after which more places are tried    60000
 -- ARGV[18] the longest such time in ms       600000
 --
 -- Returns  {"claimed", time_us, counter, incarnation, at_us, job, spec, field, value, ...}    at_us: when it is to be sent
@@ -120,14 +120,16 @@ local paused = redis.call('HMGET', KEYS[3], 'pause:create', 'pause:create:' .. m
 local paused_until = math.max(tonumber(paused[1] or 0), tonumber(paused[2] or 0), tonumber(paused[4] or 0), tonumber(paused[5] or 0))
 if paused_until > now_ms then return wait('paused', paused_until - now_ms) end
 local me = cjson.decode(ARGV[15])
--- Fewer places than configured, where the provider refused more (lower_places.lua); with all of them taken, one more is tried
--- after a quiet time. The same rule stands in src/allowed.rs.
+-- Fewer places than configured, where the provider refused more (lower_places.lua); with all of them taken, an eighth more is tried
+-- after a quiet time: as many, and as late, as the rule in src/allowed.rs says.
 local places, used = tonumber(ARGV[6]), redis.call('ZCARD', KEYS[2])
-local tries_more = false
+local most, tries_more = places, false
 if paused[6] and tonumber(paused[6]) < places then
   local quiet_ms = math.min(tonumber(ARGV[17]) * 2 ^ math.min(tonumber(paused[8] or 0), 16), tonumber(ARGV[18]))
   places = tonumber(paused[6])
-  tries_more = used == places and now_ms - tonumber(paused[7] or 0) >= quiet_ms
+  -- A time that lies ahead is of a clock that was set back.
+  local quiet_for_ms = now_ms - tonumber(paused[7] or 0)
+  tries_more = used == places and (quiet_for_ms < 0 or quiet_for_ms >= quiet_ms)
 end
 local is_full = used >= places and not tries_more
 -- GCRA: the key holds the time at which the allowance is full again. A time beyond a minute is a clock that jumped.
@@ -281,8 +283,9 @@ redis.call('ZADD', KEYS[6], int(now_ms + tonumber(ARGV[7])), id .. ':' .. fence)
 redis.call('HINCRBY', KEYS[3], 'reserved', images)
 if tries_more then
   -- Kept at the most as well: should that be refused, it was this try.
-  redis.call('HSET', KEYS[3], 'places:' .. model, int(places + 1), 'places_at:' .. model, int(now_ms),
-    'places_row:' .. model, paused[9] and '0' or paused[8] or '0', 'places_up:' .. model, '1')
+  local more = math.min(math.max(1, math.floor(places / 8)), most - places)
+  redis.call('HSET', KEYS[3], 'places:' .. model, int(places + more), 'places_at:' .. model, int(now_ms),
+    'places_row:' .. model, paused[9] and '0' or paused[8] or '0', 'places_up:' .. model, int(more))
 end
 local word = 'claimed'
 for n, call in ipairs(calls) do

@@ -48,7 +48,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use account::{AccountStatus, CreateTime, Pause, Permit, QUERY_AHEAD, TaskOwner};
-pub use allowed::Allowed;
+pub use allowed::{Allowed, PlacesLeft};
 pub use api_keys::KEY_HELD_FOR;
 pub use audit::SlotAudit;
 pub use breaker::{Became, OpenBreaker, QUERY_PROBE_WINDOW, Turn};

@@ -23,7 +23,7 @@ use job::{
     AccountName, Attempt, CopyBacklog, Event, IllegalTransition, Job, JobId, JobSpec, Model, ObjectKey,
     Outcome, StateName, StoredImage, TaskId, Timestamp,
 };
-use queue::TaskOwner;
+use queue::{PlacesLeft, TaskOwner};
 pub use queue::{Recovery, Rewritten, Sweep};
 
 pub use queue::{Became, CreateTime, Permit, Turn};
@@ -70,7 +70,7 @@ pub trait Jobs: Leftovers + Listings + KnownQuotas {
         account: &AccountName,
         model: Model,
         claimed_at: Timestamp,
-    ) -> Result<u64, JobsFault>;
+    ) -> Result<PlacesLeft, JobsFault>;
 
     /// Writes down, for people, that this worker lets a call of the account (`create` or `query`) rest.
     async fn note_rest(

@@ -5,6 +5,7 @@ use queue::{
     AccountLimits, Allowed, Call, CreateTime, Listed, Permit, QUERY_AHEAD, SubmitAsk, SubmitClaim, Wait,
     WhyWait,
 };
+use redis::AsyncCommands as _;
 
 use super::{World, account, ask, attempt, fast};
 
@@ -191,7 +192,7 @@ async fn places_that_the_provider_refuses_are_given_up_by_every_worker_and_tried
     }
     let lower = async |job: &Job| {
         let at = attempt(job).claimed_at;
-        world.queue.lower_places(&account(), Model::Wan27Image, &limits, at).await.unwrap()
+        world.queue.lower_places(&account(), Model::Wan27Image, &limits, at).await.unwrap().places
     };
     // Six are taken, the last is refused: as many may be as the rule says.
     rule.lower(&limits, 6, world.queue.now(), world.queue.now());
@@ -223,4 +224,38 @@ async fn places_that_the_provider_refuses_are_given_up_by_every_worker_and_tried
     assert!(world.claim_as(&ask(limits)).await.is_ok(), "up to the figure of the settings");
     assert_eq!(world.claim_as(&ask(limits)).await.unwrap_err().0, WhyWait::Slots);
     world.check().await;
+}
+
+#[tokio::test]
+async fn a_storm_of_refusals_leaves_half_of_many_places_and_an_eighth_more_is_tried_each_quiet_minute() {
+    let world = World::new().await;
+    world.enqueue("b", 2).await;
+    let limits = AccountLimits { in_flight: 200, queue_ahead: 200, ..fast() };
+    let (slots, mut redis) =
+        (world.queue.keys().slots(&account(), Model::Wan27Image), world.redis.connection().await.unwrap());
+    let mut rule = Allowed::default();
+    let mut held = 0;
+    for used in (100..=390).rev().step_by(10) {
+        let _: () = redis.del(&slots).await.unwrap();
+        let taken: Vec<(i64, String)> = (0..used).map(|n| (1, format!("taken:{n}"))).collect();
+        let _: () = redis.zadd_multiple(&slots, &taken).await.unwrap();
+        // A millisecond at least, so that this claim is later than the change before.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let now = world.queue.now();
+        let left = world.queue.lower_places(&account(), Model::Wan27Image, &limits, now).await.unwrap();
+        let used = u64::try_from(used).unwrap();
+        assert_eq!(left, rule.lower(&limits, used, now, now), "{used} taken");
+        held += u32::from(left.held);
+    }
+    assert_eq!(rule.places(&limits), 200);
+    assert!(held > 0);
+    let taken: Vec<(i64, String)> = (0..200).map(|n| (1, format!("taken:{n}"))).collect();
+    let _: () = redis.zadd_multiple(&slots, &taken).await.unwrap();
+    assert_eq!(world.claim_as(&ask(limits)).await.unwrap_err().0, WhyWait::Slots);
+    let field = format!("places_at:{}", Model::Wan27Image);
+    let _: () = redis.hincr(world.queue.keys().account(&account()), field, -60_000).await.unwrap();
+    assert!(world.claim_as(&ask(limits)).await.is_ok());
+    let status = world.queue.account_status(&account()).await.unwrap();
+    assert_eq!(status.places[&Model::Wan27Image], 225);
+    assert!(world.claim_as(&ask(limits)).await.is_ok(), "all of them are there to be taken");
 }

@@ -11,8 +11,8 @@ use job::{
 };
 use queue::claims::{Gate, Pass};
 use queue::{
-    AccountLimits, Call, CommitError, Committed, ExtraTask, LeaseGuard, Leases, Orphans, Queue, QueueError,
-    Quotas, Retention, TaskOwner, Wait,
+    AccountLimits, Call, CommitError, Committed, ExtraTask, LeaseGuard, Leases, Orphans, PlacesLeft, Queue,
+    QueueError, Quotas, Retention, TaskOwner, Wait,
 };
 
 use crate::accounts::Accounts;
@@ -186,7 +186,7 @@ impl Jobs for QueueJobs {
         account: &AccountName,
         model: Model,
         claimed_at: Timestamp,
-    ) -> Result<u64, JobsFault> {
+    ) -> Result<PlacesLeft, JobsFault> {
         let limits = self.limits_of(account, model)?;
         Ok(self.queue.lower_places(account, model, &limits, claimed_at).await?)
     }

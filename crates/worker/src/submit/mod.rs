@@ -22,6 +22,7 @@ use dashscope::ImageRequest;
 use job::{
     AccountName, Action, Attempt, Event, Failure, FailureClass, Job, JobSpec, JobState, Model, Refusal,
 };
+use queue::PlacesLeft;
 use tracing::{debug, info, warn};
 
 use self::breakers::{Finding, turns};
@@ -251,9 +252,9 @@ async fn learn(env: &Env, job: &Job, attempt: &Attempt, fault: CreateFault) -> F
     let streak =
         trouble(&fault).map(|kind| env.streaks.add(account, kind, env.clock.elapsed(), env.chance.draw()));
     let Consequence { event, mut rest, crowded, finding } = consequence(fault, job.model, streak);
-    if crowded && let Some(places) = lower_places(env, job, attempt).await {
-        // Who may still take a place waits for one. With a single place left somebody else fills the account.
-        rest = rest.filter(|_| places <= 1);
+    if crowded && let Some(left) = lower_places(env, job, attempt).await {
+        // Who may still take a place waits for one. Where no fewer may be for now it is a storm, or somebody else fills the account.
+        rest = rest.filter(|_| left.held);
     }
     if let Some(Rest { wait, why, .. }) = rest.take_if(|rest| rest.own) {
         rests::rest(env, account, Resting::Creates, wait, &why).await;
@@ -285,12 +286,12 @@ fn elsewhere_at_once(accounts: &[AccountConfig], job: &Job, refused_by: &Account
 }
 
 /// Lowers the places of the account and model, for every worker: how many are left, if that could be said.
-async fn lower_places(env: &Env, job: &Job, attempt: &Attempt) -> Option<u64> {
+async fn lower_places(env: &Env, job: &Job, attempt: &Attempt) -> Option<PlacesLeft> {
     let (account, model) = (&attempt.account, job.model);
     match env.jobs.lower_places(account, model, attempt.claimed_at).await {
-        Ok(places) => {
+        Ok(left @ PlacesLeft { places, .. }) => {
             info!(account = %account, places, "Account {account} takes at most {places} places for {model} for now: it may hold no more tasks");
-            Some(places)
+            Some(left)
         }
         Err(fault) => {
             warn!(account = %account, error = &fault as &dyn std::error::Error, "The places could not be lowered");

@@ -9,7 +9,7 @@ use job::{
     AccountName, Attempt, CopyBacklog, Durations, Event, Job, JobId, JobSpec, Model, Outcome, Rules,
     StateName, TaskId, Timestamp, Try,
 };
-use queue::{ExtraTask, Orphans, TaskOwner};
+use queue::{ExtraTask, Orphans, PlacesLeft, TaskOwner};
 use tokio::sync::Notify;
 
 use super::quotas::Told;
@@ -308,10 +308,11 @@ impl Jobs for FakeJobs {
         Ok(())
     }
 
-    async fn lower_places(&self, _: &AccountName, _: Model, _: Timestamp) -> Result<u64, JobsFault> {
+    async fn lower_places(&self, _: &AccountName, _: Model, _: Timestamp) -> Result<PlacesLeft, JobsFault> {
         let mut state = self.state.lock().unwrap();
-        state.places = state.places.saturating_sub(1).max(1);
-        Ok(state.places)
+        let places = state.places.saturating_sub(1).max(1);
+        let held = std::mem::replace(&mut state.places, places) == places;
+        Ok(PlacesLeft { places, held })
     }
 
     async fn pause(

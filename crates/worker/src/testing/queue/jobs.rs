@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use job::{
     AccountName, CopyBacklog, Event, Job, JobId, JobSpec, Model, Outcome, StateName, TaskId, Timestamp,
 };
-use queue::{QUERY_AHEAD, Sweep, TaskOwner};
+use queue::{PlacesLeft, QUERY_AHEAD, Sweep, TaskOwner};
 
 use super::{Call, Due, DueClaimed, Seen, SubmitAsk, SubmitClaimed, TwinQueue, away};
 use crate::chance::Chance;
@@ -228,12 +228,12 @@ impl Jobs for TwinJobs {
         account: &AccountName,
         model: Model,
         claimed_at: Timestamp,
-    ) -> Result<u64, JobsFault> {
+    ) -> Result<PlacesLeft, JobsFault> {
         self.ask().await?;
         let now = self.queue.time.now();
-        let places = self.queue.store().lower_places(account, model, &self.queue.limits, claimed_at, now);
+        let left = self.queue.store().lower_places(account, model, &self.queue.limits, claimed_at, now);
         self.answer().await;
-        Ok(places)
+        Ok(left)
     }
 
     async fn pause(

@@ -6,7 +6,7 @@ use std::time::Duration;
 use job::{
     AccountName, Event, Job, JobId, JobSpec, JobState, Model, Outcome, Rules, StateName, TaskId, Timestamp,
 };
-use queue::{AccountLimits, Allowed, Pacer};
+use queue::{AccountLimits, Allowed, Pacer, PlacesLeft};
 
 use super::books::Books;
 use super::breaker::Holds;
@@ -186,10 +186,9 @@ impl Store {
         limits: &AccountLimits,
         claimed_at: Timestamp,
         now: Timestamp,
-    ) -> u64 {
+    ) -> PlacesLeft {
         let used = self.placed(account, model).len() as u64;
-        self.allowed.lower(limits, used, claimed_at, now);
-        self.allowed.places(limits)
+        self.allowed.lower(limits, used, claimed_at, now)
     }
 
     /// `take_permit.lua`, for a create that missed its moment.
