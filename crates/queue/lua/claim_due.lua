@@ -56,9 +56,13 @@ local step_us, burst_us, full_us = tonumber(ARGV[6]), tonumber(ARGV[7]), now_us
 local is_open = false
 if step_us > 0 then
   local state = redis.call('HMGET', KEYS[5], 'pause:query', 'open:query')
-  local paused_until = math.max(tonumber(state[1] or 0), tonumber(state[2] or 0))
+  -- Beyond an hour, or the permit's minute: written before a clock was set back (take_permit.lua).
+  local paused_ms = tonumber(state[1] or 0)
+  if paused_ms > now_ms + 3600000 then paused_ms = 0 end
+  local paused_until = math.max(paused_ms, tonumber(state[2] or 0))
   if paused_until > now_ms then return {time_us, paused_until - now_ms, 0} end
-  full_us = math.min(math.max(now_us, tonumber(redis.call('GET', KEYS[4]) or 0)), now_us + 60000000 + step_us)
+  full_us = math.max(now_us, tonumber(redis.call('GET', KEYS[4]) or 0))
+  if full_us > now_us + 60000000 + step_us then full_us = now_us end
   local granted = math.floor((now_us + burst_us - full_us) / step_us) + 1
   if granted < 1 then return {time_us, math.ceil((full_us - burst_us - now_us) / 1000), 0} end
   is_open = state[2] and true or false

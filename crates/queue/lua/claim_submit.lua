@@ -117,7 +117,12 @@ local by_hand = redis.call('HMGET', KEYS[13], 'all', 'model:' .. model, 'account
 if by_hand[1] or by_hand[2] or by_hand[3] or by_hand[4] then return wait('by_hand', -1) end
 local paused = redis.call('HMGET', KEYS[3], 'pause:create', 'pause:create:' .. model, 'reserved', 'open:create', 'open:create:' .. model,
   'places:' .. model, 'places_at:' .. model, 'places_row:' .. model, 'places_up:' .. model)
-local paused_until = math.max(tonumber(paused[1] or 0), tonumber(paused[2] or 0), tonumber(paused[4] or 0), tonumber(paused[5] or 0))
+-- No pause is for more than an hour: one that lasts longer was written before a clock was set back.
+local function pause_until(ms)
+  ms = tonumber(ms or 0)
+  return ms - now_ms <= 3600000 and ms or 0
+end
+local paused_until = math.max(pause_until(paused[1]), pause_until(paused[2]), tonumber(paused[4] or 0), tonumber(paused[5] or 0))
 if paused_until > now_ms then return wait('paused', paused_until - now_ms) end
 local me = cjson.decode(ARGV[15])
 -- Fewer places than configured, where the provider refused more (lower_places.lua); with all of them taken, an eighth more is tried
@@ -132,8 +137,12 @@ if paused[6] and tonumber(paused[6]) < places then
   tries_more = used == places and (quiet_for_ms < 0 or quiet_for_ms >= quiet_ms)
 end
 local is_full = used >= places and not tries_more
--- GCRA: the key holds the time at which the allowance is full again. A time beyond a minute is a clock that jumped.
-local function full_at(key) return math.min(math.max(now_us, tonumber(redis.call('GET', key) or 0)), now_us + 60000000 + tonumber(ARGV[4])) end
+-- GCRA: the key holds the time at which the allowance is full again. A time beyond a minute is a clock that jumped: held to that
+-- minute it would be that far away at each call.
+local function full_at(key)
+  local full_us = math.max(now_us, tonumber(redis.call('GET', key) or 0))
+  return full_us > now_us + 60000000 + tonumber(ARGV[4]) and now_us or full_us
+end
 local full_us = full_at(KEYS[1])
 local wait_us = full_us - tonumber(ARGV[16]) - now_us
 -- The sign that this account would take a job if it could. One that stands alone need not give it.
@@ -150,7 +159,7 @@ local function share_of(n, other)
     'places:' .. model)
   local stopped = redis.call('HMGET', KEYS[13], 'account:' .. other.name, 'account:' .. other.name .. ':' .. model)
   if not fields[1] or math.abs(now_ms - tonumber(fields[1])) > 3000 or fields[2] or fields[3] or stopped[1] or stopped[2] then return nil end
-  if math.max(tonumber(fields[4] or 0), tonumber(fields[5] or 0)) > now_ms then return nil end
+  if math.max(pause_until(fields[4]), pause_until(fields[5])) > now_ms then return nil end
   local taken = redis.call('ZCARD', slots)
   if taken >= math.min(other.at_once, tonumber(fields[6] or other.at_once)) or full_at(permits) - ahead_us > now_us then return nil end
   return taken / (other.at_once * other.weight)

@@ -20,10 +20,14 @@ local time_us = string.format('%.0f', now_us)
 local state = redis.call('HMGET', KEYS[2], 'pause:' .. ARGV[3], 'open:' .. ARGV[3])
 local window_ms = tonumber(ARGV[4])
 local is_open = window_ms > 0 and state[2]
-local paused_until_us = math.max(tonumber(state[1] or 0), tonumber(is_open or 0)) * 1000
+-- No pause is for more than an hour: one that lasts longer was written before a clock was set back.
+local paused_us = tonumber(state[1] or 0) * 1000
+if paused_us > now_us + 3600000000 then paused_us = 0 end
+local paused_until_us = math.max(paused_us, tonumber(is_open or 0) * 1000)
 if paused_until_us > now_us then return {time_us, math.ceil((paused_until_us - now_us) / 1000), time_us} end
--- A time beyond a minute is a clock that jumped.
-local full_us = math.min(math.max(now_us, tonumber(redis.call('GET', KEYS[1]) or 0)), now_us + 60000000 + tonumber(ARGV[1]))
+-- So is an allowance that is full again beyond a minute: held to that minute it would be that far away at each call.
+local full_us = math.max(now_us, tonumber(redis.call('GET', KEYS[1]) or 0))
+if full_us > now_us + 60000000 + tonumber(ARGV[1]) then full_us = now_us end
 local wait_us = full_us - tonumber(ARGV[2]) - tonumber(ARGV[6]) - now_us
 if wait_us > 0 then return {time_us, math.ceil(wait_us / 1000), time_us} end
 local at_us = math.max(full_us, now_us + tonumber(ARGV[5]))

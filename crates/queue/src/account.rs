@@ -9,7 +9,7 @@ use crate::Queue;
 use crate::breaker::{self, OpenBreaker, QUERY_PROBE_WINDOW};
 use crate::claim::parse_id;
 use crate::error::QueueError;
-use crate::limits::{AccountLimits, Call, Pace};
+use crate::limits::{AccountLimits, Call, PAUSE_MAX, Pace};
 use crate::link::TimeAt;
 use crate::quotas::{self, Quotas};
 use crate::rests::WorkersAtRest;
@@ -279,7 +279,7 @@ impl Queue {
                 let call = field.strip_prefix("pause:")?.to_owned();
                 let until = Timestamp::from_millisecond(until.parse().ok()?).ok()?;
                 let why = state.get(&format!("why:{call}")).cloned().unwrap_or_default();
-                (until > now).then_some(Pause { call, until, why })
+                (until > now && until <= now + PAUSE_MAX).then_some(Pause { call, until, why })
             })
             .collect();
         pauses.sort_by(|a, b| a.call.cmp(&b.call));

@@ -53,6 +53,11 @@ impl Pace {
     }
 }
 
+/// The longest pause of an account's call: one that ends later was written before a clock was set back, and counts for nothing.
+///
+/// Source: ours; the scripts hold to it (`pause_account.lua`). Six times what a worker pauses for at most.
+pub(crate) const PAUSE_MAX: Duration = Duration::from_secs(3_600);
+
 /// Calls that share a rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {

@@ -2,6 +2,7 @@
 
 mod breakers;
 mod claims;
+mod clocks;
 mod commits;
 mod copies;
 mod enqueue;
