@@ -12,7 +12,10 @@ use crate::error::QueueError;
 /// How far back is looked. Source: ours; several tasks of each place, and short enough to notice that others came in between.
 const WINDOW: Duration = Duration::from_secs(5 * 60);
 
-/// How many hints are read at most. Source: ours; a job has about five, so that these are the last minute at 7 jobs/s.
+/// How many hints are read at most, and with them one field of each of the some 400 jobs that ended, in one pipeline.
+///
+/// Source: ours; a job has about five, so that these are the last minute at 7 jobs/s. Measured: 0.8 ms of Redis's time for the hints,
+/// 0.7 ms for the fields, once for each `batch show` or look of `watch`.
 const HINTS_MAX: usize = 2_000;
 
 impl Queue {
