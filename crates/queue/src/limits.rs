@@ -80,7 +80,74 @@ impl Call {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// One rate as `take_permit.lua` and `claim_due.lua` keep it together, in microseconds.
+    struct Shared {
+        pace: Pace,
+        full_us: u64,
+    }
+
+    impl Shared {
+        /// Up to `most` polls, which are sent at once: how many.
+        fn polls(&mut self, now_us: u64, most: u64) -> u64 {
+            let (full_us, step_us) = (self.full_us.max(now_us), self.pace.step_us);
+            let granted =
+                (now_us + self.pace.burst_us).checked_sub(full_us).map_or(0, |spare| spare / step_us + 1);
+            let granted = granted.min(most);
+            if granted > 0 {
+                self.full_us = full_us + step_us * granted;
+            }
+            granted
+        }
+
+        /// One call that is given its moment, up to `ahead_us` before it.
+        fn moment(&mut self, now_us: u64, ahead_us: u64) -> Option<u64> {
+            let at_us = self.full_us.max(now_us);
+            (at_us <= now_us + ahead_us).then(|| {
+                self.full_us = at_us + self.pace.step_us;
+                at_us
+            })
+        }
+    }
+
+    proptest! {
+        /// Polls that are always due, and calls that take their moment ahead of them: together they keep the figure in every second, a
+        /// call waits for no poll that is not sent yet, and nothing of the rate is lost.
+        #[test]
+        fn what_is_promised_ahead_goes_before_what_is_due_and_the_figure_holds_in_every_second(
+            per_second in prop_oneof![1u32..20, Just(20), 20u32..1_000],
+            ahead_us in prop_oneof![Just(crate::QUERY_AHEAD.as_micros() as u64), 0u64..500_000],
+            steps in prop::collection::vec((1u64..60_000, prop::bool::weighted(0.1)), 50..400),
+        ) {
+            let pace = Pace::of(f64::from(per_second));
+            let (mut shared, mut now_us, mut sent) = (Shared { pace, full_us: 0 }, 1_000_000, Vec::new());
+            // Each moment that is promised while none was yet: how long it is until then.
+            let mut promised_until_us = 0;
+            for (passes_us, calls) in steps {
+                now_us += passes_us;
+                if calls && let Some(at_us) = shared.moment(now_us, ahead_us) {
+                    let behind_us = promised_until_us.max(now_us) + pace.step_us + pace.burst_us;
+                    prop_assert!(at_us <= behind_us, "{at_us} is later than {behind_us}");
+                    promised_until_us = at_us + pace.step_us;
+                    sent.push(at_us);
+                }
+                sent.extend((0..shared.polls(now_us, 50)).map(|_| now_us));
+            }
+            sent.sort_unstable();
+            for (first, from_us) in sent.iter().enumerate() {
+                let within = sent[first..].iter().take_while(|at_us| **at_us < from_us + 1_000_000).count();
+                prop_assert!(within <= per_second as usize, "{within} of {per_second} in the second from {from_us}");
+            }
+            // Asked every 60 ms at most, which a rate of more than that with no burst does not fill.
+            if pace.step_us >= 60_000 {
+                let rate = sent.len() as u64 * pace.step_us;
+                prop_assert!(rate + 60_000 * sent.len() as u64 >= now_us - 1_000_000, "{} sent", sent.len());
+            }
+        }
+    }
 
     #[test]
     fn documented_rates_are_smoothed_below_their_figure_without_bursts() {
