@@ -31,11 +31,11 @@ use self::inputs::InputFault;
 pub(crate) use self::keep::keep_again;
 use self::spacing::late;
 pub(crate) use self::table::failure_class;
-use self::table::{Consequence, Rest, consequence, trouble};
+use self::table::{Consequence, Rest, Whose, consequence, trouble};
 use crate::config::AccountConfig;
 use crate::env::Env;
 use crate::place::Place;
-use crate::ports::{CreateFault, CreateTime, Created, Gate, Lease, Withheld};
+use crate::ports::{CreateFault, CreateTime, Created, Gate, Lease, PausedCall, Withheld};
 use crate::rests::{self, Resting};
 use crate::streaks::Trouble;
 
@@ -251,21 +251,29 @@ async fn learn(env: &Env, job: &Job, attempt: &Attempt, fault: CreateFault) -> F
     let account = &attempt.account;
     let streak =
         trouble(&fault).map(|kind| env.streaks.add(account, kind, env.clock.elapsed(), env.chance.draw()));
-    let Consequence { event, mut rest, crowded, finding } = consequence(fault, job.model, streak);
+    let Consequence { event, mut rest, crowded, finding } = consequence(fault, streak);
     if crowded && let Some(left) = lower_places(env, job, attempt).await {
         // Who may still take a place waits for one. Where no fewer may be for now it is a storm, or somebody else fills the account.
-        rest = rest.filter(|_| left.held);
+        rest = rest.filter(|rest| rest.whose == Whose::Everybodys { asked: true } || left.held);
     }
-    if let Some(Rest { wait, why, .. }) = rest.take_if(|rest| rest.own) {
-        rests::rest(env, account, Resting::Creates, wait, &why).await;
-    }
-    if let Some(Rest { call, wait, why, .. }) = rest {
-        warn!(account = %account, wait_ms = wait.as_millis() as u64, "Creates of account {account} rest for {wait:?}: {why}");
-        if let Err(fault) = env.jobs.pause(account, call, wait, &why).await {
-            warn!(account = %account, error = &fault as &dyn std::error::Error, "The pause could not be written");
+    match rest {
+        Some(Rest { whose: Whose::Ours, wait, why }) => {
+            rests::rest(env, account, Resting::Creates, wait, &why).await;
         }
+        Some(Rest { whose: Whose::Everybodys { .. }, wait, why }) => {
+            pause(env, account, job.model, wait, &why).await;
+        }
+        None => {}
     }
     Fruitless { event, finding }
+}
+
+/// Holds every worker's creates of the model back.
+async fn pause(env: &Env, account: &AccountName, model: Model, wait: Duration, why: &str) {
+    warn!(account = %account, wait_ms = wait.as_millis() as u64, "Creates of {model} of account {account} rest for {wait:?}: {why}");
+    if let Err(fault) = env.jobs.pause(account, PausedCall::CreateModel(model), wait, why).await {
+        warn!(account = %account, error = &fault as &dyn std::error::Error, "The pause could not be written");
+    }
 }
 
 /// A refusal speaks of the account, which rests for it or has its breaker open. A job that another account may run need not wait with

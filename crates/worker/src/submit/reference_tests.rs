@@ -124,7 +124,7 @@ fn create(status: u16, code: &str, message: &str) -> Create {
             retry_after: None,
         }),
     };
-    let consequence = consequence(fault, MODEL, None);
+    let consequence = consequence(fault, None);
     let opened: Vec<PausedCall> = turns(consequence.finding.clone(), MODEL, false)
         .into_iter()
         .filter(|(_, turn)| matches!(turn, Turn::Open { .. }))

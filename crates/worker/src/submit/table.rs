@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use dashscope::error::{ErrorClass, Throttle};
-use job::{Event, Failure, FailureClass, Model, Refusal};
+use job::{Event, Failure, FailureClass, Refusal};
 
 use super::breakers::Finding;
-use crate::ports::{Answer, CreateFault, PausedCall, Withheld};
+use crate::ports::{Answer, CreateFault, Withheld};
 use crate::streaks::{Pause, Trouble};
 
 /// The longest pause that the service may ask for. An exhausted plan was seen to ask for three weeks: that opens the model's
@@ -25,22 +25,32 @@ pub(crate) struct Consequence {
     pub(crate) event: Event,
     /// For the account's calls, for a moment.
     pub(crate) rest: Option<Rest>,
-    /// Whether the service holds too many tasks of the account: then fewer places may be taken, and where that can be, it is all
-    /// that has to rest.
+    /// Whether the service holds too many tasks of the account: then fewer places may be taken, and where that can be, nothing has
+    /// to rest but for as long as the service asks.
     pub(crate) crowded: bool,
     /// For the breakers of the account and the model.
     pub(crate) finding: Finding,
 }
 
-/// A call that is to be held back.
+/// Creates that are to be held back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rest {
-    pub(crate) call: PausedCall,
+    pub(crate) whose: Whose,
     pub(crate) wait: Duration,
-    /// Whether it is this worker alone that rests: the trouble may be its own.
-    pub(crate) own: bool,
     /// For people: `status` shows it.
     pub(crate) why: String,
+}
+
+/// Whose creates rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// This worker's, of every model: the trouble may be its own.
+    Ours,
+    /// Every worker's, of the model.
+    Everybodys {
+        /// Whether the service named the time: then it is kept, whatever else is done.
+        asked: bool,
+    },
 }
 
 /// The streak that a fault belongs to.
@@ -64,12 +74,12 @@ pub(crate) fn trouble(fault: &CreateFault) -> Option<Trouble> {
 }
 
 /// What follows from `fault`. `streak` is what its [`trouble`] has earned so far.
-pub(crate) fn consequence(fault: CreateFault, model: Model, streak: Option<Pause>) -> Consequence {
+pub(crate) fn consequence(fault: CreateFault, streak: Option<Pause>) -> Consequence {
     let only = |event| Consequence { event, rest: None, crowded: false, finding: Finding::Nothing };
     let not_ready = |code: &str, why: String| Consequence {
         // Another worker may be ready at once.
         event: Event::Refused(Refusal { account_waits: true, ..Refusal::ours(code, why.as_str()) }),
-        rest: streak.map(|streak| Rest { call: PausedCall::Create, wait: streak.wait, own: true, why }),
+        rest: streak.map(|streak| Rest { whose: Whose::Ours, wait: streak.wait, why }),
         crowded: false,
         finding: Finding::Nothing,
     };
@@ -99,11 +109,11 @@ pub(crate) fn consequence(fault: CreateFault, model: Model, streak: Option<Pause
             let finding = Finding::NoAnswer { too_many: in_a_row >= NO_ANSWERS_MAX, why };
             Consequence { event: Event::NoAnswer { cause }, rest: None, crowded: false, finding }
         }
-        CreateFault::Refused(answer) => refused(answer, model, streak),
+        CreateFault::Refused(answer) => refused(answer, streak),
     }
 }
 
-fn refused(answer: Answer, model: Model, streak: Option<Pause>) -> Consequence {
+fn refused(answer: Answer, streak: Option<Pause>) -> Consequence {
     let why = format!("HTTP {} {}: {}", answer.http_status, answer.code, answer.message);
     let (class, asked) = (answer.class, answer.retry_after);
     let Answer { code, message, request_id, .. } = answer;
@@ -120,9 +130,9 @@ fn refused(answer: Answer, model: Model, streak: Option<Pause>) -> Consequence {
         }
         ErrorClass::Throttled { .. } | ErrorClass::Capacity => {
             let wait = asked.or(streak.map(|streak| streak.wait)).unwrap_or(Duration::from_secs(1));
-            let rest = Some(Rest { call: PausedCall::CreateModel(model), wait, own: false, why });
-            // An end to the wait that was asked for is an end of the trouble, whatever its kind.
-            let crowded = class == ErrorClass::Throttled { kind: Throttle::Concurrency } && asked.is_none();
+            let rest = Some(Rest { whose: Whose::Everybodys { asked: asked.is_some() }, wait, why });
+            // Also where a wait is asked for: when that is over, just as many tasks would be too many again.
+            let crowded = class == ErrorClass::Throttled { kind: Throttle::Concurrency };
             // Who is throttled is let in.
             Consequence { event: refused(code, asked, true), rest, crowded, finding: Finding::Works }
         }
@@ -166,8 +176,6 @@ mod tests {
 
     use super::*;
 
-    const MODEL: Model = Model::Wan27ImagePro;
-
     fn answer(http_status: u16, class: ErrorClass, code: &str) -> Answer {
         Answer {
             http_status,
@@ -181,7 +189,7 @@ mod tests {
 
     fn of(http_status: u16, class: ErrorClass, code: &str) -> Consequence {
         let streak = Some(Pause { in_a_row: 1, wait: Duration::from_secs(1) });
-        consequence(CreateFault::Refused(answer(http_status, class, code)), MODEL, streak)
+        consequence(CreateFault::Refused(answer(http_status, class, code)), streak)
     }
 
     #[test]
@@ -196,10 +204,21 @@ mod tests {
             assert_eq!((refusal.code.as_str(), refusal.message.as_str()), ("Throttling", "said why"));
             assert_eq!((refusal.request_id.as_deref(), refusal.retry_after), (Some("r-1"), None));
             let rest = rest.unwrap();
-            assert_eq!((rest.call, rest.wait), (PausedCall::CreateModel(MODEL), Duration::from_secs(1)));
+            assert_eq!((rest.whose, rest.wait), (Whose::Everybodys { asked: false }, Duration::from_secs(1)));
             assert_eq!(rest.why, "HTTP 429 Throttling: said why");
             assert_eq!(finding, Finding::Works);
         }
+    }
+
+    #[test]
+    fn too_many_tasks_at_once_take_fewer_places_also_where_a_wait_is_asked_for() {
+        let class = ErrorClass::Throttled { kind: Throttle::Concurrency };
+        let mut refusal = answer(429, class, "Throttling.Concurrency");
+        refusal.retry_after = Some(Duration::from_secs(3));
+        let Consequence { rest, crowded, .. } = consequence(CreateFault::Refused(refusal), None);
+        assert!(crowded);
+        let rest = rest.unwrap();
+        assert_eq!((rest.whose, rest.wait), (Whose::Everybodys { asked: true }, Duration::from_secs(3)));
     }
 
     #[test]
@@ -208,12 +227,11 @@ mod tests {
             answer(429, ErrorClass::Throttled { kind: Throttle::Quota }, "Throttling.AllocationQuota");
         for seconds in [7, 600] {
             refusal.retry_after = Some(Duration::from_secs(seconds));
-            let granted = consequence(CreateFault::Refused(refusal.clone()), MODEL, None);
+            let granted = consequence(CreateFault::Refused(refusal.clone()), None);
             assert_eq!(granted.rest.unwrap().wait, Duration::from_secs(seconds));
         }
         refusal.retry_after = Some(Duration::from_secs(1_850_000));
-        let Consequence { event, rest, finding, .. } =
-            consequence(CreateFault::Refused(refusal), MODEL, None);
+        let Consequence { event, rest, finding, .. } = consequence(CreateFault::Refused(refusal), None);
         assert!(matches!(event, Event::Refused(Refusal { retry_after: None, .. })), "{event:?}");
         assert_eq!(rest, None);
         assert!(matches!(finding, Finding::ModelAtFault { wait_min: PAUSE_MAX, .. }), "{finding:?}");
@@ -263,7 +281,7 @@ mod tests {
         let fault = CreateFault::Unknown { cause: "timeout".into() };
         let after = |in_a_row| {
             let streak = Pause { in_a_row, wait: Duration::from_secs(2) };
-            consequence(fault.clone(), MODEL, Some(streak))
+            consequence(fault.clone(), Some(streak))
         };
         for (in_a_row, expected) in [(2, false), (3, true), (4, true)] {
             let Consequence { event, finding, .. } = after(in_a_row);
@@ -279,7 +297,7 @@ mod tests {
     fn what_was_not_sent_goes_back_and_a_worker_without_a_network_rests() {
         let stopping = CreateFault::Withheld(Withheld::Stopping);
         assert_eq!(trouble(&stopping), None);
-        let kept = consequence(stopping, MODEL, None);
+        let kept = consequence(stopping, None);
         assert_eq!(
             kept,
             Consequence { event: Event::NotSent, rest: None, crowded: false, finding: Finding::Nothing }
@@ -287,11 +305,11 @@ mod tests {
         let fault = CreateFault::NotConnected { message: "connection refused".into() };
         assert_eq!(trouble(&fault), Some(Trouble::Connection));
         let streak = Pause { in_a_row: 4, wait: Duration::from_secs(8) };
-        let Consequence { event, rest, .. } = consequence(fault, MODEL, Some(streak));
+        let Consequence { event, rest, .. } = consequence(fault, Some(streak));
         let refusal = Refusal { account_waits: true, ..Refusal::ours("NotConnected", "connection refused") };
         assert_eq!(event, Event::Refused(refusal), "another worker may have a network");
         let rest = rest.unwrap();
-        assert_eq!((rest.wait, rest.own), (Duration::from_secs(8), true));
+        assert_eq!((rest.wait, rest.whose), (Duration::from_secs(8), Whose::Ours));
     }
 
     #[test]
@@ -301,10 +319,10 @@ mod tests {
             let fault = CreateFault::Withheld(reason);
             assert_eq!(trouble(&fault), Some(Trouble::Connection));
             let streak = Pause { in_a_row: 3, wait: Duration::from_secs(4) };
-            let Consequence { event, rest, .. } = consequence(fault, MODEL, Some(streak));
+            let Consequence { event, rest, .. } = consequence(fault, Some(streak));
             assert!(matches!(event, Event::Refused(refusal) if refusal.code == expected));
             let rest = rest.unwrap();
-            assert_eq!((rest.call, rest.wait), (PausedCall::Create, streak.wait));
+            assert_eq!((rest.whose, rest.wait), (Whose::Ours, streak.wait));
         }
     }
 }

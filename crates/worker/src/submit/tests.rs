@@ -203,6 +203,27 @@ async fn a_throttled_create_pauses_the_model_for_everybody_and_spends_nothing() 
     assert_eq!(why, "HTTP 429 Throttling.RateQuota: slow down");
 }
 
+#[tokio::test]
+async fn too_many_tasks_take_places_away_and_a_pause_only_where_the_service_asks_for_one() {
+    for asked in [None, Some(Duration::from_secs(3))] {
+        let world = World::new();
+        let (job, spec) = world.submitting(1);
+        world.api.on_create(CreateAct::Answer(Err(CreateFault::Refused(Answer {
+            http_status: 429,
+            class: ErrorClass::Throttled { kind: Throttle::Concurrency },
+            code: "Throttling.Concurrency".into(),
+            message: "too many tasks".into(),
+            request_id: None,
+            retry_after: asked,
+        }))));
+        let before = world.jobs.places();
+        run(&world.env, claim(&job, &spec)).await;
+        assert_eq!(world.jobs.places(), before - 1, "{asked:?}");
+        let pauses: Vec<Duration> = world.jobs.pauses().into_iter().map(|(_, wait, _)| wait).collect();
+        assert_eq!(pauses, Vec::from_iter(asked));
+    }
+}
+
 fn refused(http_status: u16, class: ErrorClass, code: &str) -> CreateAct {
     let (code, message, request_id) = (code.to_owned(), "said why".to_owned(), Some("r-1".to_owned()));
     let refusal = Answer { http_status, class, code, message, request_id, retry_after: None };

@@ -180,6 +180,11 @@ impl FakeJobs {
         self.state.lock().unwrap().create_times.push_back(time);
     }
 
+    /// How many places may be taken.
+    pub(crate) fn places(&self) -> u64 {
+        self.state.lock().unwrap().places
+    }
+
     /// What the worker alone let rest.
     pub(crate) fn rests(&self) -> Vec<(&'static str, Duration)> {
         self.state.lock().unwrap().rests.clone()
