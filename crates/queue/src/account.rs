@@ -204,6 +204,22 @@ impl Queue {
         Ok(())
     }
 
+    /// Whether creates of a model that were claimed before are held back by now, for every worker: a pause that is not over, or a
+    /// breaker that is open. No question for its probe, which the breaker lets through.
+    ///
+    /// # Errors
+    ///
+    /// Redis is away or refuses.
+    pub async fn creates_held_back(&self, account: &AccountName, model: Model) -> Result<bool, QueueError> {
+        let mut command = redis::cmd("HMGET");
+        command.arg(self.keys().account(account)).arg(format!("pause:create:{model}"));
+        command.arg("open:create").arg(format!("open:create:{model}"));
+        let (paused_until, open, model_open): (Option<i64>, Option<i64>, Option<i64>) =
+            self.link().query(&command).await?;
+        let is_paused = paused_until.is_some_and(|until| until > self.now().as_millisecond());
+        Ok(is_paused || open.is_some() || model_open.is_some())
+    }
+
     /// Who owns each of these tasks, or nobody here.
     ///
     /// # Errors

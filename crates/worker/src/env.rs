@@ -21,6 +21,7 @@ use crate::ports::{CommitFault, ImageApi, ImageArchive, Jobs, Written};
 use crate::rests::Rests;
 use crate::silence::QueryProbes;
 use crate::streaks::Streaks;
+use crate::submit::held_back::HeldBack;
 use crate::submit::spacing::Leads;
 use crate::tally::Tally;
 use crate::wire::OnTheWire;
@@ -55,6 +56,8 @@ pub(crate) struct Env {
     pub(crate) query_probes: QueryProbes,
     /// How long before its create a job should be claimed, by account.
     pub(crate) leads: Arc<Leads>,
+    /// What this worker knows to hold creates back that are claimed already.
+    pub(crate) held_back: Arc<HeldBack>,
     /// Creates whose answer, or whose answer's commit, is awaited.
     pub(crate) on_the_wire: OnTheWire,
     /// How long tasks run, as far as it is known by now.

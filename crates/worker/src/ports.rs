@@ -63,6 +63,9 @@ pub trait Jobs: Leftovers + Listings + KnownQuotas {
         within: Duration,
     ) -> Result<CreateTime, JobsFault>;
 
+    /// Whether creates of the account and model are held back by now: a pause, or a breaker that is open. No question for probes.
+    async fn creates_held_back(&self, account: &AccountName, model: Model) -> Result<bool, JobsFault>;
+
     /// Lowers the places of the account and model, for every worker, because a create that was claimed then was refused for their
     /// number: how many may be taken now.
     async fn lower_places(
@@ -285,7 +288,7 @@ pub enum Withheld {
     /// The moment at which it was to be sent has passed: it needs another.
     #[error("the moment at which it was to be sent has passed")]
     Missed,
-    /// There is no other moment in which it may be sent.
+    /// The account's creates are held back by now, or there is no other moment in which it may be sent.
     #[error("the account's creates are held back")]
     HeldBack,
     /// The worker is going down.

@@ -136,6 +136,7 @@ pub async fn run(
         rests: Default::default(),
         query_probes: QueryProbes::default(),
         leads: Arc::default(),
+        held_back: Arc::default(),
         on_the_wire: OnTheWire::new(),
         durations: KnownDurations::default(),
         polls_due: wakes.poll.clone(),

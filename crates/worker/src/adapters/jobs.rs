@@ -171,6 +171,10 @@ impl Jobs for QueueJobs {
         Ok(self.queue.take_create_time(account, model, &limits, lead, within).await?)
     }
 
+    async fn creates_held_back(&self, account: &AccountName, model: Model) -> Result<bool, JobsFault> {
+        Ok(self.queue.creates_held_back(account, model).await?)
+    }
+
     async fn note_rest(
         &self,
         account: &AccountName,

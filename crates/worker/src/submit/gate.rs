@@ -24,6 +24,8 @@ pub(crate) struct GateFacts {
     pub(crate) renewal_age_max: Duration,
     /// How late it is; `None` before its time.
     pub(crate) late: Option<Duration>,
+    /// Whether the account's creates are held back by now.
+    pub(crate) held_back: bool,
     /// Whether the worker is going down.
     pub(crate) stopping: bool,
 }
@@ -39,6 +41,9 @@ pub(crate) fn may_send(facts: GateFacts) -> Result<(), Withheld> {
     match facts.renewal_age {
         Some(age) if age < facts.renewal_age_max => {}
         _ => return Err(Withheld::StaleLease),
+    }
+    if facts.held_back {
+        return Err(Withheld::HeldBack);
     }
     if facts.late.is_some_and(|late| late <= LATE_MAX) { Ok(()) } else { Err(Withheld::Missed) }
 }
@@ -96,6 +101,7 @@ mod tests {
             renewal_age: Some(Duration::from_secs(1)),
             renewal_age_max: Duration::from_secs(4),
             late: Some(Duration::ZERO),
+            held_back: false,
             stopping: false,
         }
     }
@@ -114,6 +120,10 @@ mod tests {
         assert_eq!(may_send(stale), Err(Withheld::StaleLease));
         assert_eq!(may_send(GateFacts { renewal_age: None, ..facts() }), Err(Withheld::StaleLease));
         assert_eq!(may_send(GateFacts { stopping: true, ..facts() }), Err(Withheld::Stopping));
+        // Also before its moment: there is nothing to wait for.
+        for late in [None, Some(Duration::ZERO)] {
+            assert_eq!(may_send(GateFacts { late, held_back: true, ..facts() }), Err(Withheld::HeldBack));
+        }
         for late in [None, Some(LATE_MAX + Duration::from_millis(1))] {
             assert_eq!(may_send(GateFacts { late, ..facts() }), Err(Withheld::Missed), "{late:?}");
         }
@@ -141,16 +151,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_goes_out_past_a_limit(since in 0u64..20_000, age in proptest::option::of(0u64..20_000), late in proptest::option::of(0u64..100), stopping: bool) {
+        fn nothing_goes_out_past_a_limit(since in 0u64..20_000, age in proptest::option::of(0u64..20_000), late in proptest::option::of(0u64..100), held_back: bool, stopping: bool) {
             let facts = GateFacts {
                 since_claim: Duration::from_millis(since),
                 renewal_age: age.map(Duration::from_millis),
                 late: late.map(Duration::from_millis),
+                held_back,
                 stopping,
                 ..facts()
             };
             let allowed = since <= 5_000 && age.is_some_and(|age| age < 4_000)
-                && late.is_some_and(|late| late <= 20) && !stopping;
+                && late.is_some_and(|late| late <= 20) && !held_back && !stopping;
             prop_assert_eq!(may_send(facts).is_ok(), allowed);
         }
     }

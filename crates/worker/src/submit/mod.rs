@@ -6,6 +6,7 @@
 
 pub(crate) mod breakers;
 mod gate;
+pub(crate) mod held_back;
 mod inputs;
 mod keep;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod table;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dashscope::ImageRequest;
@@ -27,6 +29,7 @@ use tracing::{debug, info, warn};
 
 use self::breakers::{Finding, turns};
 use self::gate::{GateFacts, Latch, may_send};
+use self::held_back::Look;
 use self::inputs::InputFault;
 pub(crate) use self::keep::keep_again;
 use self::spacing::late;
@@ -35,7 +38,7 @@ use self::table::{Consequence, Rest, Whose, consequence, trouble};
 use crate::config::AccountConfig;
 use crate::env::Env;
 use crate::place::Place;
-use crate::ports::{CreateFault, CreateTime, Created, Gate, Lease, PausedCall, Withheld};
+use crate::ports::{Became, CreateFault, CreateTime, Created, Gate, Lease, PausedCall, Withheld};
 use crate::rests::{self, Resting};
 use crate::streaks::Trouble;
 
@@ -66,6 +69,16 @@ struct Times {
     send_at: Duration,
 }
 
+/// The create of one claim: whose it is, and under what it goes out.
+struct Sending<'a> {
+    attempt: &'a Attempt,
+    model: Model,
+    lease: &'a Arc<dyn Lease>,
+    latch: &'a Latch,
+    /// Whether it goes through an open breaker, which then holds it back no more.
+    is_probe: bool,
+}
+
 impl Times {
     /// How long the create may still be sent.
     fn left(self, env: &Env) -> Duration {
@@ -90,7 +103,9 @@ pub(crate) async fn run(env: &Env, claim: SubmitClaim) {
     let latch = Latch::default();
     let probe = probe.then(|| format!("{}:{}", job.id, attempt.number));
     let times = Times { claimed_at, begun_at: claimed_at, send_at };
-    let event = match create(env, &job, attempt, spec, &lease, times, &latch).await {
+    let sending =
+        Sending { attempt, model: job.model, lease: &lease, latch: &latch, is_probe: probe.is_some() };
+    let event = match create(env, &job, &sending, spec, times).await {
         Ok(created) => {
             env.streaks.end(&attempt.account, &Trouble::OF_CREATES);
             env.places.pass(Place::Answered).await;
@@ -115,12 +130,11 @@ pub(crate) async fn run(env: &Env, claim: SubmitClaim) {
 async fn create(
     env: &Env,
     job: &Job,
-    attempt: &Attempt,
+    sending: &Sending<'_>,
     spec: Result<Arc<JobSpec>, String>,
-    lease: &Arc<dyn Lease>,
     times: Times,
-    latch: &Latch,
 ) -> Result<Created, Fruitless> {
+    let attempt = sending.attempt;
     let spec = spec.map_err(|fault| Fruitless::unasked(local_failure("UnreadableSpec", fault)))?;
     let left = times.left(env);
     let prepared = tokio::select! {
@@ -146,7 +160,7 @@ async fn create(
     let request = spec.request_with(images);
     env.places.pass(Place::BeforeSend).await;
 
-    let answer = send(env, job.model, attempt, &request, lease, times, latch).await;
+    let answer = send(env, sending, &request, times).await;
     match answer {
         Ok(created) => Ok(created),
         Err(fault) => Err(learn(env, job, attempt, fault).await),
@@ -156,22 +170,19 @@ async fn create(
 /// Sends the create at its time; missed, at another. It is sent once: what was kept back was not sent.
 async fn send(
     env: &Env,
-    model: Model,
-    attempt: &Attempt,
+    sending: &Sending<'_>,
     request: &ImageRequest,
-    lease: &Arc<dyn Lease>,
     mut times: Times,
-    latch: &Latch,
 ) -> Result<Created, CreateFault> {
+    let account = &sending.attempt.account;
     loop {
-        let gate = gate(env, &attempt.account, lease.clone(), times, latch.clone());
         let answer = {
-            let call = env.api.create(&attempt.account, request, gate);
+            let call = env.api.create(account, request, gate(env, sending, times));
             tokio::pin!(call);
             tokio::select! {
                 biased;
                 answer = &mut call => answer,
-                () = env.stop.cancelled() => match latch.close() {
+                () = env.stop.cancelled() => match sending.latch.close() {
                     true => Err(CreateFault::Withheld(Withheld::Stopping)),
                     // It is on the wire: its answer may be worth money.
                     false => call.await,
@@ -181,27 +192,27 @@ async fn send(
         if answer != Err(CreateFault::Withheld(Withheld::Missed)) {
             return answer;
         }
-        debug!(account = %attempt.account, "A create missed its moment, and takes another");
+        debug!(account = %account, "A create missed its moment, and takes another");
         times.begun_at = env.clock.elapsed();
         times.send_at = tokio::select! {
             biased;
             () = env.stop.cancelled() => return Err(CreateFault::Withheld(Withheld::Stopping)),
-            moment = next_moment(env, &attempt.account, model, times) => moment.map_err(CreateFault::Withheld)?,
+            moment = next_moment(env, sending, times) => moment.map_err(CreateFault::Withheld)?,
         };
     }
 }
 
 /// Another moment at which the create may be sent, by the boot clock.
-async fn next_moment(
-    env: &Env,
-    account: &AccountName,
-    model: Model,
-    times: Times,
-) -> Result<Duration, Withheld> {
+async fn next_moment(env: &Env, sending: &Sending<'_>, times: Times) -> Result<Duration, Withheld> {
+    let (account, model) = (&sending.attempt.account, sending.model);
     loop {
         let left = times.left(env);
         if left.is_zero() {
             return Err(Withheld::TooLate);
+        }
+        // The next moment heeds pauses, and no breakers: it is also asked for by probes.
+        if !sending.is_probe && matches!(env.jobs.creates_held_back(account, model).await, Ok(true)) {
+            return Err(Withheld::HeldBack);
         }
         match env.jobs.create_time(account, model, env.lead(account), left).await {
             Ok(CreateTime::In(wait)) => return Ok(env.clock.elapsed() + wait),
@@ -215,16 +226,36 @@ async fn next_moment(
     }
 }
 
-fn gate(env: &Env, account: &AccountName, lease: Arc<dyn Lease>, times: Times, latch: Latch) -> Gate {
+fn gate(env: &Env, sending: &Sending<'_>, times: Times) -> Gate {
     let (clock, stop, wire) = (env.clock.clone(), env.stop.clone(), env.on_the_wire.share());
     let (send_within, renewal_age_max) = (env.config.send_within, env.config.renewal_age_max);
-    let (leads, account) = (env.leads.clone(), account.clone());
+    let (leads, account, model) = (env.leads.clone(), sending.attempt.account.clone(), sending.model);
+    let (lease, latch, known) = (sending.lease.clone(), sending.latch.clone(), env.held_back.clone());
     let Times { claimed_at, begun_at, send_at } = times;
-    let moment = clock.clone();
+    let seen = Arc::new(AtomicBool::new(false));
+    let look = (!sending.is_probe).then(|| Look {
+        jobs: env.jobs.clone(),
+        clock: clock.clone(),
+        account: account.clone(),
+        model,
+        times,
+        held_back: seen.clone(),
+    });
+    let is_held_back = {
+        let (account, is_probe) = (account.clone(), sending.is_probe);
+        move |now| !is_probe && (seen.load(Ordering::Acquire) || known.holds(&account, model, begun_at, now))
+    };
+    let (moment, given_up) = (clock.clone(), is_held_back.clone());
     Gate {
         ready: Box::pin(async move {
             leads.learn(&account, moment.elapsed().saturating_sub(begun_at));
+            if let Some(look) = look {
+                look.before_it_is_sent().await;
+            }
             while let Some(left) = send_at.checked_sub(moment.elapsed()).filter(|left| !left.is_zero()) {
+                if given_up(moment.elapsed()) {
+                    return;
+                }
                 tokio::time::sleep(left).await;
             }
         }),
@@ -236,6 +267,7 @@ fn gate(env: &Env, account: &AccountName, lease: Arc<dyn Lease>, times: Times, l
                 renewal_age: lease.age_of_renewal(),
                 renewal_age_max,
                 late: late(now, send_at),
+                held_back: is_held_back(now),
                 stopping: stop.is_cancelled(),
             })?;
             if latch.send(&wire) { Ok(()) } else { Err(Withheld::Stopping) }
@@ -271,9 +303,14 @@ async fn learn(env: &Env, job: &Job, attempt: &Attempt, fault: CreateFault) -> F
 /// Holds every worker's creates of the model back.
 async fn pause(env: &Env, account: &AccountName, model: Model, wait: Duration, why: &str) {
     warn!(account = %account, wait_ms = wait.as_millis() as u64, "Creates of {model} of account {account} rest for {wait:?}: {why}");
+    let until = env.clock.elapsed() + wait;
+    let note = || env.held_back.note(account, Some(model), env.clock.elapsed(), until);
+    // At once, for those that wait for their moment; and again for what was claimed before Redis knew.
+    note();
     if let Err(fault) = env.jobs.pause(account, PausedCall::CreateModel(model), wait, why).await {
         warn!(account = %account, error = &fault as &dyn std::error::Error, "The pause could not be written");
     }
+    note();
 }
 
 /// A refusal speaks of the account, which rests for it or has its breaker open. A job that another account may run need not wait with
@@ -313,7 +350,13 @@ async fn turn(env: &Env, model: Model, attempt: &Attempt, probe: Option<&str>, f
     let account = &attempt.account;
     for (call, turn) in turns(finding, model, probe.is_some()) {
         match env.jobs.turn_breaker(account, call, probe, &turn).await {
-            Ok(became) => breakers::say(account, call, &turn, became),
+            Ok(became) => {
+                breakers::say(account, call, &turn, became);
+                if matches!(became, Became::Opened | Became::Reopened) {
+                    let model = if call == PausedCall::Create { None } else { Some(model) };
+                    env.held_back.note(account, model, env.clock.elapsed(), Duration::MAX);
+                }
+            }
             Err(fault) => {
                 warn!(account = %account, error = &fault as &dyn std::error::Error, "A breaker could not be turned");
             }

@@ -104,6 +104,72 @@ async fn a_create_that_missed_its_moment_and_gets_no_other_goes_back_without_a_w
     assert_eq!(state(&world, &job), StateName::Queued);
 }
 
+/// Lets virtual time and the world's clock run together.
+async fn clock_runs(world: &World) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        world.clock.advance(Duration::from_millis(1));
+    }
+}
+
+/// Runs one claim whose create is to be sent after `ms`.
+async fn run_with_moment_in(world: &World, ms: u64, probe: bool) -> StateName {
+    let (job, spec) = world.submitting(1);
+    let claim = SubmitClaim { send_at: Duration::from_millis(ms), probe, ..claim(&job, &spec) };
+    tokio::select! {
+        () = run(&world.env, claim) => state(world, &job),
+        () = clock_runs(world) => unreachable!(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_create_that_waits_for_its_moment_is_reached_by_a_pause_of_its_own_worker_up_to_the_last() {
+    for (wait, expected) in [(3_000, StateName::Queued), (20, StateName::Polling)] {
+        let world = World::new();
+        world.api.on_create(CreateAct::Answer(Ok("t1")));
+        let account = "a".parse().unwrap();
+        let refused = async {
+            tokio::time::sleep(Duration::from_millis(70)).await;
+            let wait = Duration::from_millis(wait);
+            super::pause(&world.env, &account, dashscope::Model::Wan27Image, wait, "slow down").await;
+        };
+        let (state, ()) = tokio::join!(run_with_moment_in(&world, 100, false), refused);
+        assert_eq!(state, expected);
+        assert_eq!(world.api.log().is_empty(), state == StateName::Queued);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_create_that_waits_for_its_moment_is_reached_by_what_another_worker_found_out() {
+    let world = World::new();
+    world.jobs.hold_creates_back();
+    assert_eq!(run_with_moment_in(&world, 100, false).await, StateName::Queued);
+    assert!(world.api.log().is_empty());
+    assert_eq!(world.jobs.events(), ["NotSent"]);
+    // A probe is what an open breaker waits for.
+    world.api.on_create(CreateAct::Answer(Ok("t1")));
+    let now = crate::clock::Clock::elapsed(&*world.clock);
+    assert_eq!(run_with_moment_in(&world, now.as_millis() as u64 + 1, true).await, StateName::Polling);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_create_that_goes_out_right_after_its_claim_asks_nobody_once_more() {
+    let world = World::new();
+    world.api.on_create(CreateAct::Answer(Ok("t1")));
+    assert_eq!(run_with_moment_in(&world, 30, false).await, StateName::Polling);
+    assert_eq!(world.jobs.looks(), 0);
+}
+
+#[tokio::test]
+async fn a_create_that_missed_its_moment_takes_no_other_through_an_open_breaker() {
+    let world = World::new();
+    let (job, spec) = world.submitting(1);
+    world.clock.advance(Duration::from_millis(300));
+    world.jobs.hold_creates_back();
+    run(&world.env, claim(&job, &spec)).await;
+    assert_eq!((world.jobs.events(), world.api.log()), (vec!["NotSent"], Vec::new()));
+}
+
 #[tokio::test]
 async fn a_stop_before_the_body_goes_out_gives_the_job_back_at_once() {
     let world = World::new();

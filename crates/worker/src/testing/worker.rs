@@ -125,6 +125,7 @@ impl TestWorker {
             rests: Default::default(),
             query_probes: QueryProbes::default(),
             leads: Arc::default(),
+            held_back: Arc::default(),
             on_the_wire: OnTheWire::new(),
             durations: KnownDurations::default(),
             polls_due: Wake::new(),

@@ -275,8 +275,10 @@ async fn a_pause_holds_claims_back_until_it_is_over(bench: &dyn JobsBench) {
     bench.jobs().pause(&account(), PausedCall::CreateModel(PICTURES), pause, "a test").await.unwrap();
     bench.jobs().pause(&account(), PausedCall::Query, pause, "a test").await.unwrap();
     assert!(bench.claim_submit().await.is_none());
+    assert!(held_back(bench).await, "what was claimed before is held back as well");
     assert!(matches!(bench.jobs().query_permit(&account()).await.unwrap(), Permit::Wait(_)));
     bench.pass(pause).await;
+    assert!(!held_back(bench).await);
     assert!(bench.claim_submit().await.is_some());
     assert!(matches!(bench.jobs().query_permit(&account()).await.unwrap(), Permit::In(_)));
 }
@@ -293,6 +295,11 @@ async fn an_open_breaker_holds_creates_back_and_only_its_probe_moves_it(bench: &
     assert_eq!(turn(open, None).await, Became::Unchanged);
     assert_eq!(turn(Turn::Close, Some("*")).await, Became::Unchanged, "no probe is out");
     assert!(bench.claim_submit().await.is_none());
+    assert!(held_back(bench).await, "what was claimed before is held back as well");
+}
+
+async fn held_back(bench: &dyn JobsBench) -> bool {
+    bench.jobs().creates_held_back(&account(), PICTURES).await.unwrap()
 }
 
 async fn what_the_list_shows_moves_due_times_and_nothing_else(bench: &dyn JobsBench) {

@@ -48,6 +48,9 @@ struct State {
     pauses: Vec<(PausedCall, Duration, String)>,
     create_times: VecDeque<CreateTime>,
     rests: Vec<(&'static str, Duration)>,
+    /// Whether creates are held back, and how often that was asked.
+    held_back: bool,
+    looks: u32,
     places: u64,
     turns: Vec<(PausedCall, Option<String>, Turn)>,
     events: Vec<&'static str>,
@@ -73,6 +76,8 @@ impl FakeJobs {
             pauses: Vec::new(),
             create_times: VecDeque::new(),
             rests: Vec::new(),
+            held_back: false,
+            looks: 0,
             places: 3,
             turns: Vec::new(),
             events: Vec::new(),
@@ -178,6 +183,16 @@ impl FakeJobs {
     /// Answers the next question for another moment with this; otherwise it is now.
     pub(crate) fn on_create_time(&self, time: CreateTime) {
         self.state.lock().unwrap().create_times.push_back(time);
+    }
+
+    /// From now on creates are held back, as another worker would.
+    pub(crate) fn hold_creates_back(&self) {
+        self.state.lock().unwrap().held_back = true;
+    }
+
+    /// How often it was asked whether they are.
+    pub(crate) fn looks(&self) -> u32 {
+        self.state.lock().unwrap().looks
     }
 
     /// How many places may be taken.
@@ -300,6 +315,12 @@ impl Jobs for FakeJobs {
     ) -> Result<CreateTime, JobsFault> {
         let next = self.state.lock().unwrap().create_times.pop_front();
         Ok(next.unwrap_or(CreateTime::In(Duration::ZERO)))
+    }
+
+    async fn creates_held_back(&self, _: &AccountName, _: Model) -> Result<bool, JobsFault> {
+        let mut state = self.state.lock().unwrap();
+        state.looks += 1;
+        Ok(state.held_back)
     }
 
     async fn note_rest(

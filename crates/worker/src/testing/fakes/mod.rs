@@ -120,6 +120,7 @@ impl World {
             rests: Default::default(),
             query_probes: QueryProbes::default(),
             leads: Arc::default(),
+            held_back: Arc::default(),
             on_the_wire: OnTheWire::new(),
             durations: KnownDurations::default(),
             polls_due: Wake::new(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use job::{Curve, Timestamp};
+use job::{Curve, Model, Timestamp};
 
 use super::until;
 use crate::ports::{Became, PausedCall, Turn};
@@ -42,6 +42,13 @@ impl Holds {
     pub(crate) fn paused(&self, call: PausedCall, now: Timestamp) -> Option<Duration> {
         let over = self.pauses.iter().find(|(known, over)| *known == call && *over > now)?.1;
         Some(until(now, over))
+    }
+
+    /// Whether creates of the model that were claimed before are held back by now.
+    pub(crate) fn hold_back(&self, model: Model, now: Timestamp) -> bool {
+        let is_open =
+            |open: &Open| open.call == PausedCall::Create || open.call == PausedCall::CreateModel(model);
+        self.paused(PausedCall::CreateModel(model), now).is_some() || self.open.iter().any(is_open)
     }
 
     /// Something goes out: it is the probe of what is open, if anything is.

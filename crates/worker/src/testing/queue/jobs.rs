@@ -213,6 +213,13 @@ impl Jobs for TwinJobs {
         Ok(time)
     }
 
+    async fn creates_held_back(&self, _: &AccountName, model: Model) -> Result<bool, JobsFault> {
+        self.ask().await?;
+        let held_back = self.queue.store().holds.hold_back(model, self.queue.time.now());
+        self.answer().await;
+        Ok(held_back)
+    }
+
     async fn note_rest(
         &self,
         _: &AccountName,
