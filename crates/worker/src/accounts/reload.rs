@@ -10,6 +10,7 @@ use std::time::Duration;
 use job::{AccountName, Model};
 use queue::{ExtraState, Queue, QueueError};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
 use tracing::{debug, info};
 
 use super::{AccountChanges, Known};
@@ -87,22 +88,27 @@ impl Reloader {
     }
 }
 
-/// Takes over what comes, and looks after what is gone, until the worker stops.
+/// Takes over what comes, and looks after what is gone, until the worker stops: one after the other, since an account that comes back
+/// while it is let go would lose its client.
 pub(crate) async fn run(env: &Env, queue: &Queue, api: &DashScopeApi, reloads: Reloads) {
-    let work = async {
-        tokio::join!(take_all(env, queue, api, reloads), let_go(env, api));
-    };
     tokio::select! {
         biased;
         () = env.stop.cancelled() => {}
-        () = work => {}
+        () = work(env, queue, api, reloads) => {}
     }
 }
 
-async fn take_all(env: &Env, queue: &Queue, api: &DashScopeApi, Reloads(mut requests): Reloads) {
-    while let Some(Request { accounts, answer }) = requests.recv().await {
-        // Nobody may wait for the answer: what was taken over was taken over.
-        let _ = answer.send(take(env, queue, api, accounts).await);
+async fn work(env: &Env, queue: &Queue, api: &DashScopeApi, Reloads(mut requests): Reloads) {
+    let (mut empty, mut looks) = (HashMap::new(), tokio::time::interval(LOOK_EVERY));
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            Some(Request { accounts, answer }) = requests.recv() => {
+                // Nobody may wait for the answer: what was taken over was taken over.
+                let _ = answer.send(take(env, queue, api, accounts).await);
+            }
+            _ = looks.tick() => let_go(env, api, &mut empty).await,
+        }
     }
 }
 
@@ -138,15 +144,11 @@ pub(super) fn moved(known: &Known, next: &[AccountConfig]) -> Option<AccountName
 }
 
 /// Lets go of accounts where nothing is left.
-async fn let_go(env: &Env, api: &DashScopeApi) {
-    let mut empty = HashMap::new();
-    loop {
-        tokio::time::sleep(LOOK_EVERY).await;
-        for name in over(env, &mut empty).await {
-            info!(account = %name, "Nothing is left at account {name}, which the settings no longer have");
-            env.accounts.forget(&name);
-            api.forget(&name);
-        }
+async fn let_go(env: &Env, api: &DashScopeApi, empty: &mut HashMap<AccountName, Duration>) {
+    for name in over(env, empty).await {
+        info!(account = %name, "Nothing is left at account {name}, which the settings no longer have");
+        env.accounts.forget(&name);
+        api.forget(&name);
     }
 }
 
