@@ -115,10 +115,13 @@ pub(crate) async fn run(env: &Env, claim: SubmitClaim) {
             turn(env, job.model, attempt, probe.as_deref(), Finding::Works).await;
             return;
         }
-        Err(Fruitless { event, finding }) => {
+        Err(Fruitless { event, finding, was_tried }) => {
             // Before the job is free again: else the same account could take it at once.
             turn(env, job.model, attempt, probe.as_deref(), finding).await;
-            elsewhere_at_once(&env.accounts.now().current, &job, &attempt.account, event)
+            match was_tried {
+                true => elsewhere_at_once(&env.accounts.now().current, &job, &attempt.account, event),
+                false => event,
+            }
         }
     };
     env.commit(&job, event, None).await;
@@ -297,7 +300,7 @@ async fn learn(env: &Env, job: &Job, attempt: &Attempt, fault: CreateFault) -> F
         }
         None => {}
     }
-    Fruitless { event, finding }
+    Fruitless { event, finding, was_tried: true }
 }
 
 /// Holds every worker's creates of the model back.
@@ -368,12 +371,14 @@ async fn turn(env: &Env, model: Model, attempt: &Attempt, probe: Option<&str>, f
 struct Fruitless {
     event: Event,
     finding: Finding,
+    /// Whether the create was tried. What came before it is the job's trouble, and the same at every account.
+    was_tried: bool,
 }
 
 impl Fruitless {
     /// The service was not even asked.
     fn unasked(event: Event) -> Self {
-        Self { event, finding: Finding::Nothing }
+        Self { event, finding: Finding::Nothing, was_tried: false }
     }
 }
 

@@ -504,3 +504,25 @@ async fn a_job_that_one_account_refused_is_free_for_the_others_at_once() {
     let (job, spec) = world.submitting(1);
     assert!(waits(&world, &job, &spec).await > long, "nobody else is there");
 }
+
+#[tokio::test]
+async fn a_job_whose_inputs_are_not_ready_waits_as_it_would_with_a_single_account() {
+    let waits = async |world: World| {
+        let (job, spec) = world.submitting(1);
+        world.archive.fail_store(true);
+        run(&world.env, claim(&job, &with_input(&spec))).await;
+        let JobState::Queued { due, .. } = world.jobs.job(job.id).state else { panic!("not queued") };
+        assert_eq!(world.jobs.events(), ["Refused"]);
+        due.duration_since(start())
+    };
+    let inline = |config: &mut crate::config::WorkerConfig| config.inputs = InputTransport::Inline;
+    let alone = waits(World::with(inline)).await;
+    let world = World::with(|config| {
+        inline(config);
+        let mut second = config.accounts[0].clone();
+        second.name = "b".parse().unwrap();
+        config.accounts.push(second);
+    });
+    assert_eq!(waits(world).await, alone);
+    assert!(alone > jiff::SignedDuration::from_secs(2));
+}
