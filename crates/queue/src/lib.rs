@@ -67,7 +67,7 @@ use link::Link;
 pub use link::RedisSettings;
 pub use listing::{Heeded, ListTurn, Listed};
 pub use orphans::Orphans;
-pub use pacer::Pacer;
+pub use pacer::{CREATE_LATE_MAX, Pacer};
 pub use pauses::{HandPause, PauseChange, PauseOf};
 pub use produce::{CHUNK_MAX, EnqueueError, Enqueued, NewJob};
 pub use promote::Promoted;

@@ -10,13 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use job::AccountName;
-
-/// How late a create may go out.
-///
-/// At 0.95 of a rate, as many steps as the rate allows in a second take 52 ms longer than that second, whatever the rate: all of
-/// this lateness, of differences between the ways to the service and of errors of clocks must fit into it. Source: ours; a busy
-/// machine wakes within 20 ms, and more than half of the room is left to the ways.
-pub(crate) const LATE_MAX: Duration = Duration::from_millis(20);
+pub(crate) use queue::CREATE_LATE_MAX as LATE_MAX;
 
 /// The longest lead. Source: ours; within the 5 s in which a claim may be sent, so that the slowest line that gets anything out at
 /// all has a moment that it can meet. A place at the provider is taken that long before it is used.

@@ -5,14 +5,13 @@
 
 use std::time::Duration;
 
-use dashscope::client::{Client, CreateTaskError, PreparedCreate};
+use dashscope::client::{Client, CreateTaskError, NotSent, PreparedCreate};
 use dashscope::{Model, TaskId};
 use job::{AccountName, Micros};
-use queue::{AccountLimits, AccountStatus, CreateTime, Permit, Queue};
-use tokio::time::Instant;
+use queue::{AccountLimits, AccountStatus, CREATE_LATE_MAX, CreateTime, Permit, Queue};
 
 use super::advice::{hint_of, with_hint};
-use super::reached::LOOK_FIRST;
+use super::reached::{LOOK_FIRST, Reached};
 use crate::app::{App, queue_failure};
 use crate::exit_code;
 use crate::failure::Failure;
@@ -20,6 +19,10 @@ use crate::output::words::{count, counted, span};
 
 /// How long after its permit a create goes out: it is announced, and a connection is opened. Source: ours.
 const LEAD: Duration = Duration::from_millis(300);
+
+/// How many moments a create may miss, the way to each twice as long as to the one before. Source: ours; the last is 5 s away, as far as
+/// that of a job may be.
+const MOMENTS_MAX: u32 = 5;
 
 /// A client of an account, and what it may do.
 pub(super) struct Caller<'a> {
@@ -46,53 +49,90 @@ impl Caller<'_> {
         within_daily_stop(self.account, most, &status, images)
     }
 
-    /// Makes the paid call, once, at `send_at`. `sending` is told right before it, `created` right after it.
-    ///
-    /// Where workers share the account they are told before it and after it: a task that none of them knows must not be taken
-    /// for one of their jobs.
+    /// Makes the paid call, once, at a moment that is its own where limits are shared. What misses its moment was not sent, and takes
+    /// another.
     ///
     /// # Errors
     ///
-    /// Redis cannot be told, and nothing was sent; or the call failed.
+    /// Redis cannot be asked or told, and nothing was sent; or the call failed.
     pub(super) async fn create(
         &self,
+        app: &App,
         prepared: &PreparedCreate,
         model: Model,
-        send_at: Instant,
-        sending: impl FnOnce(),
-        created: impl FnOnce(&TaskId),
+        reached: &Reached,
     ) -> Result<TaskId, Failure> {
-        let announced = match &self.queue {
-            None => None,
-            Some(queue) => {
-                let stray = queue.announce_create(self.account, model).await;
-                let failed = |error| queue_failure(error, "announce the task; none was created");
-                Some((queue, stray.map_err(failed)?))
+        let Some(queue) = &self.queue else {
+            reached.sending();
+            let created = self.client.create(prepared, || Ok(())).await.map_err(create_failure)?;
+            reached.created(&created.task_id);
+            return Ok(created.task_id);
+        };
+        for n in 0..MOMENTS_MAX {
+            let send_at = self.moment(app, queue, model, LEAD * 2_u32.pow(n)).await?;
+            if let Some(task) = self.create_at(app, queue, prepared, model, send_at, reached).await? {
+                return Ok(task);
+            }
+        }
+        let text = format!(
+            "no task was created: a connection was not ready in time for {}",
+            counted(MOMENTS_MAX.into(), "permit")
+        );
+        let hint = "is this machine, or its way to the service, overloaded? Nothing was sent; try again";
+        Err(Failure::message(text).exit(exit_code::UNAVAILABLE).hint(hint))
+    }
+
+    /// Makes the paid call at `send_at`; `None`: it missed that, and was not sent.
+    ///
+    /// Those who share the account are told before it and after it: a task that none of them knows must not be taken for one of their
+    /// jobs. That it is sent when it was announced matters for the same reason.
+    async fn create_at(
+        &self,
+        app: &App,
+        queue: &Queue,
+        prepared: &PreparedCreate,
+        model: Model,
+        send_at: Duration,
+        reached: &Reached,
+    ) -> Result<Option<TaskId>, Failure> {
+        let stray = queue.announce_create(self.account, model).await;
+        let stray = stray.map_err(|error| queue_failure(error, "announce the task; none was created"))?;
+        reached.sending();
+        let (clock, last_look) = (app.clock.clone(), app.clock.clone());
+        let ready = async move {
+            while let Some(left) = send_at.checked_sub(clock.elapsed()).filter(|left| !left.is_zero()) {
+                tokio::time::sleep(left).await;
             }
         };
-        sending();
-        let ready = tokio::time::sleep_until(send_at);
-        let result = self.client.create_when(prepared, ready, || Ok(())).await.map(|answer| answer.task_id);
+        let gate = move || match is_late(send_at, last_look.elapsed()) {
+            true => Err(NotSent::new("the moment of its permit has passed")),
+            false => Ok(()),
+        };
+        let result = self.client.create_when(prepared, ready, gate).await.map(|answer| answer.task_id);
         if let Ok(task) = &result {
-            created(task);
+            reached.created(task);
         }
         // What cannot be said now stays announced, which is safe: it only makes the settler more careful for a day.
-        if let Some((queue, stray)) = &announced {
-            match &result {
-                Ok(task) => {
-                    if let Err(error) = queue.own_task(self.account, stray, task).await {
-                        tracing::warn!(task.id = %task, "Task {task} could not be marked as ours: {error}");
-                    }
+        match &result {
+            Ok(task) => {
+                if let Err(error) = queue.own_task(self.account, &stray, task).await {
+                    tracing::warn!(task.id = %task, "Task {task} could not be marked as ours: {error}");
                 }
-                Err(error) if error.may_have_created_task() => {}
-                Err(_) => {
-                    if let Err(error) = queue.withdraw_create(stray).await {
-                        tracing::warn!("A create that was not carried out stays announced: {error}");
-                    }
+            }
+            Err(error) if error.may_have_created_task() => {}
+            Err(_) => {
+                if let Err(error) = queue.withdraw_create(&stray).await {
+                    tracing::warn!("A create that was not carried out stays announced: {error}");
                 }
             }
         }
-        result.map_err(create_failure)
+        match result {
+            Err(CreateTaskError::NotSent { .. }) => {
+                reached.not_sent();
+                Ok(None)
+            }
+            result => result.map(Some).map_err(create_failure),
+        }
     }
 
     /// Counts what was billed among the account's images of the day. Where that fails it is said, and the images stand.
@@ -107,18 +147,19 @@ impl Caller<'_> {
         }
     }
 
-    /// When the create may be sent, where limits are shared: waits until that is near.
-    ///
-    /// # Errors
-    ///
-    /// Redis cannot be asked.
-    pub(super) async fn create_time(&self, app: &App, model: Model) -> Result<Instant, Failure> {
-        let Some(queue) = &self.queue else { return Ok(Instant::now()) };
+    /// When the create may be sent, by the local clock: waits until that is near, and leaves it `lead` to get there.
+    async fn moment(
+        &self,
+        app: &App,
+        queue: &Queue,
+        model: Model,
+        lead: Duration,
+    ) -> Result<Duration, Failure> {
         let mut said = false;
         loop {
-            let time = queue.take_create_time(self.account, model, &self.limits, LEAD, 2 * LEAD).await;
+            let time = queue.take_create_time(self.account, model, &self.limits, lead, 2 * lead).await;
             match time.map_err(|error| queue_failure(error, "take a permit"))? {
-                CreateTime::In(wait) => return Ok(Instant::now() + wait),
+                CreateTime::In(wait) => return Ok(app.clock.elapsed() + wait),
                 CreateTime::Wait(wait) => self.wait(app, wait, &mut said).await,
             }
         }
@@ -152,6 +193,11 @@ impl Caller<'_> {
         }
         tokio::time::sleep(wait.min(Duration::from_secs(5))).await;
     }
+}
+
+/// Whether a create that was to go out at `send_at` has missed that.
+fn is_late(send_at: Duration, now: Duration) -> bool {
+    now.saturating_sub(send_at) > CREATE_LATE_MAX
 }
 
 fn within_daily_stop(

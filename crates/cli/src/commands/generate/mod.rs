@@ -94,12 +94,8 @@ impl Plan<'_> {
     async fn carry_out(&self, app: &App, reached: &Reached) -> Result<u8, Failure> {
         let model = self.request.model;
         self.caller.keep_daily_stop(self.request.n).await?;
-        let send_at = self.caller.create_time(app, model).await?;
-        let created = |task: &TaskId| {
-            reached.created(task);
-            app.out.note(&format!("task {task}"));
-        };
-        let task = self.caller.create(&self.prepared, model, send_at, || reached.sending(), created).await?;
+        let task = self.caller.create(app, &self.prepared, model, reached).await?;
+        app.out.note(&format!("task {task}"));
         let report = follow(app, &self.caller, &task, &self.rules).await?;
         reached.ended(&task);
         let billed = u64::from(report.billed_images());

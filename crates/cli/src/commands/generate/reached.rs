@@ -35,6 +35,11 @@ impl Reached {
         *self.stage.borrow_mut() = Stage::Sending;
     }
 
+    /// It did not: for certain, nothing was sent.
+    pub(super) fn not_sent(&self) {
+        *self.stage.borrow_mut() = Stage::Nothing;
+    }
+
     /// The task exists.
     pub(super) fn created(&self, task: &TaskId) {
         *self.stage.borrow_mut() = Stage::Created(task.clone());
@@ -109,6 +114,8 @@ mod tests {
 
         hint: a task may exist and be billed: look at the account's tasks before you try again
         ");
+        reached.not_sent();
+        insta::assert_snapshot!(said(), @"error: interrupted; no task was created");
         let task: TaskId = "t-1".parse().unwrap();
         reached.created(&task);
         insta::assert_snapshot!(said(), @r"
