@@ -334,6 +334,20 @@ impl Queue {
         Ok(taken.is_some())
     }
 
+    /// Keeps the turn that this worker has for another `hold`.
+    ///
+    /// # Errors
+    ///
+    /// Redis is away or refuses.
+    pub async fn keep_quarantine_turn(&self, hold: Duration) -> Result<(), QueueError> {
+        // Should it have passed to somebody else, who is at it as well, theirs lasts longer: no harm.
+        let mut turn = redis::cmd("PEXPIRE");
+        turn.arg(self.keys().quarantine_turn());
+        turn.arg(u64::try_from(hold.as_millis()).unwrap_or(u64::MAX).max(1));
+        let _: i64 = self.link().query(&turn).await?;
+        Ok(())
+    }
+
     /// Claims one job of the quarantine that is due, without a permit for what it may ask the provider.
     ///
     /// Waits for as long as Redis is away: a claim that was granted and not heard of would be one more worker that vanished.

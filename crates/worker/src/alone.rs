@@ -3,8 +3,10 @@
 //! Whether such a job brings its workers down, or was beside one that does, only a step by itself shows. So the gate of the stages is
 //! closed first: no other lease is held then, and nobody else's job is lost with the worker. If it dies, the job is held, or,
 //! with paid images, tried alone again (`job::Event::Rescued`). A worker runs one such step at a time; the workers take turns, each
-//! for some leases, so that a long copy seldom has a second one beside it. Started by [`crate::run()`].
+//! for some leases, and a step that takes longer keeps its turn, so that a long copy has no second one beside it. Started by
+//! [`crate::run()`].
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,7 +47,8 @@ pub(crate) async fn run(env: &Arc<Env>, gate: &Gate, patience: Duration) {
 
 /// One look; if there is something and it is our turn, what is due is run, one after the other.
 async fn look(env: &Arc<Env>, gate: &Gate, patience: Duration) {
-    match env.jobs.take_quarantine_turn(2 * patience).await {
+    let hold = 2 * patience;
+    match env.jobs.take_quarantine_turn(hold).await {
         Ok(true) => {}
         Ok(false) => return,
         Err(fault) => {
@@ -57,8 +60,21 @@ async fn look(env: &Arc<Env>, gate: &Gate, patience: Duration) {
     let Some(_closed) = close(env, gate, patience).await else { return };
     // In a task of its own, so that a panic stays in its step. Waited for also when the worker stops: it gives back what it holds.
     let steps = tokio::spawn(run_due(env.clone(), patience));
-    if let Err(fault) = steps.await {
-        error!("A step that ran alone panicked: {fault}");
+    tokio::select! {
+        ended = steps => if let Err(fault) = ended {
+            error!("A step that ran alone panicked: {fault}");
+        },
+        never = keep_turn(env, hold) => match never {},
+    }
+}
+
+/// Keeps the turn for as long as this is awaited.
+async fn keep_turn(env: &Env, hold: Duration) -> Infallible {
+    loop {
+        tokio::time::sleep(hold / 4).await;
+        if let Err(fault) = env.jobs.keep_quarantine_turn(hold).await {
+            debug!(error = &fault as &dyn std::error::Error, "The turn to run jobs alone could not be kept");
+        }
     }
 }
 
@@ -140,6 +156,7 @@ mod tests {
     use job::{StateName, TaskPhase};
 
     use super::*;
+    use crate::rests::Resting;
     use crate::testing::{World, report};
 
     const PATIENCE: Duration = Duration::from_secs(30);
@@ -174,6 +191,18 @@ mod tests {
         assert_eq!((jobs.events().len(), jobs.permits()), (1, 1));
         assert!(!jobs.job(job.id).alone, "a step that was written down ends the quarantine");
         let _open = gate.enter().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_is_kept_for_as_long_as_its_steps_take_and_no_longer() {
+        let (env, jobs, job) = quarantined();
+        // Its account's queries rest for two seconds: the step waits that long for its permit.
+        env.rests.prolong(&job.state.attempt().unwrap().account, Resting::Queries, Duration::from_secs(2));
+        look(&env, &Gate::default(), Duration::from_secs(2)).await;
+        assert!(jobs.turns_kept() >= 1);
+        let kept = jobs.turns_kept();
+        tokio::time::sleep(10 * PATIENCE).await;
+        assert_eq!(jobs.turns_kept(), kept);
     }
 
     #[tokio::test(start_paused = true)]

@@ -123,6 +123,9 @@ pub trait Jobs: Leftovers + Listings + KnownQuotas {
     /// Whether a job that is to be run alone is due and it is this worker's turn: for `hold` it is nobody else's.
     async fn take_quarantine_turn(&self, hold: Duration) -> Result<bool, JobsFault>;
 
+    /// Keeps that turn for another `hold`.
+    async fn keep_quarantine_turn(&self, hold: Duration) -> Result<(), JobsFault>;
+
     /// Claims one job that is to be run alone, and what its task brought. Waits for as long as the queue is away.
     async fn claim_alone(&self) -> Result<Option<(Claimed, Option<Outcome>)>, JobsFault>;
 

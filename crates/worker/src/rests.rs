@@ -36,7 +36,7 @@ impl Resting {
 pub(crate) struct Rests(Mutex<HashMap<(AccountName, Resting), Duration>>);
 
 impl Rests {
-    fn prolong(&self, account: &AccountName, call: Resting, until: Duration) {
+    pub(crate) fn prolong(&self, account: &AccountName, call: Resting, until: Duration) {
         let mut rests = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = rests.entry((account.clone(), call)).or_default();
         *known = (*known).max(until);

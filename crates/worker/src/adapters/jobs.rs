@@ -289,6 +289,10 @@ impl Jobs for QueueJobs {
         Ok(self.queue.take_quarantine_turn(hold).await?)
     }
 
+    async fn keep_quarantine_turn(&self, hold: Duration) -> Result<(), JobsFault> {
+        Ok(self.queue.keep_quarantine_turn(hold).await?)
+    }
+
     async fn claim_alone(&self) -> Result<Option<(Claimed, Option<Outcome>)>, JobsFault> {
         let asked_at = self.leases.boot_now();
         let Some(claimed) = self.queue.claim_alone().await? else { return Ok(None) };

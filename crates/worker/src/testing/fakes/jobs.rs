@@ -48,6 +48,7 @@ struct State {
     pauses: Vec<(PausedCall, Duration, String)>,
     create_times: VecDeque<CreateTime>,
     rests: Vec<(&'static str, Duration)>,
+    turns_kept: u32,
     /// Whether creates are held back, and how often that was asked.
     held_back: bool,
     looks: u32,
@@ -76,6 +77,7 @@ impl FakeJobs {
             pauses: Vec::new(),
             create_times: VecDeque::new(),
             rests: Vec::new(),
+            turns_kept: 0,
             held_back: false,
             looks: 0,
             places: 3,
@@ -193,6 +195,11 @@ impl FakeJobs {
     /// How often it was asked whether they are.
     pub(crate) fn looks(&self) -> u32 {
         self.state.lock().unwrap().looks
+    }
+
+    /// How often the turn to run jobs alone was kept.
+    pub(crate) fn turns_kept(&self) -> u32 {
+        self.state.lock().unwrap().turns_kept
     }
 
     /// How many places may be taken.
@@ -384,6 +391,11 @@ impl Jobs for FakeJobs {
 
     async fn take_quarantine_turn(&self, _: Duration) -> Result<bool, JobsFault> {
         Ok(self.state.lock().unwrap().jobs.values().any(|(job, _)| job.alone && !job.claimed))
+    }
+
+    async fn keep_quarantine_turn(&self, _: Duration) -> Result<(), JobsFault> {
+        self.state.lock().unwrap().turns_kept += 1;
+        Ok(())
     }
 
     async fn claim_alone(&self) -> Result<Option<(Claimed, Option<Outcome>)>, JobsFault> {

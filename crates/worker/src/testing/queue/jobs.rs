@@ -318,6 +318,10 @@ impl Jobs for TwinJobs {
         Ok(self.queue.store().is_any_due(Due::Alone, self.queue.time.now()))
     }
 
+    async fn keep_quarantine_turn(&self, _: Duration) -> Result<(), JobsFault> {
+        self.reach().await
+    }
+
     async fn claim_alone(&self) -> Result<Option<(Claimed, Option<Outcome>)>, JobsFault> {
         let (asked_at, nonce) = (self.leases.boot_now(), self.nonce());
         let mut claimed = self.claim_due(Due::Alone, 1, nonce).await?;
