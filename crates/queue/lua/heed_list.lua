@@ -3,10 +3,12 @@
 --
 -- A task that is over is due now, unless its own answers have denied that again and again; one that goes on and is not due yet is put
 -- off, and only ever put off: a list is read a moment ago. Only the index
--- moves, no record: whatever the list says, a task is over when its own answer says so. So repeating a call is harmless.
+-- moves, no record: whatever the list says, a task is over when its own answer says so. So repeating a call is harmless. Where a task
+-- became due, one hint wakes every worker: whoever reads the list may have no hand free.
 --
 -- KEYS[1]  keys::tasks(account)
 -- KEYS[2]  keys::due_poll(account)
+-- KEYS[3]  keys::events()
 -- ARGV[1]  key prefix
 -- ARGV[2..] for each task, at most 500: task, ms from now until which it need not be asked; 0 = it is over
 --
@@ -46,4 +48,5 @@ for k, id in ipairs(ids) do
 end
 
 for _, move in ipairs(moves) do redis.call('ZADD', KEYS[2], 'XX', move[2], move[1]) end
+if brought > 0 then redis.call('XADD', KEYS[3], 'MAXLEN', '~', 10000, '*', 'polls', brought) end
 return {clock[1] .. string.format('%06d', clock[2]), waiting, brought}

@@ -20,6 +20,8 @@ pub enum Hint {
     },
     /// Something that was paused goes on.
     Resumed,
+    /// Tasks are to be asked before their time.
+    PollsDue,
     /// Jobs were enqueued into a batch.
     Enqueued {
         /// The batch's name, `-` for none.
@@ -81,6 +83,8 @@ impl EventWatch {
                 }
             } else if text("resumed").is_some() {
                 hints.push(Hint::Resumed);
+            } else if text("polls").is_some() {
+                hints.push(Hint::PollsDue);
             } else if let Some(batch) = text("batch") {
                 hints.push(Hint::Enqueued { batch, jobs: entry.get("queued").unwrap_or(0) });
             }

@@ -92,7 +92,7 @@ impl Queue {
     ///
     /// Redis is away or refuses.
     pub async fn heed_list(&self, account: &AccountName, listed: &[Listed]) -> Result<Heeded, QueueError> {
-        let keys = [self.keys().tasks(account), self.keys().due_poll(account)];
+        let keys = [self.keys().tasks(account), self.keys().due_poll(account), self.keys().events()];
         let mut sum = Heeded::default();
         for chunk in listed.chunks(CHUNK) {
             let mut args = vec![self.keys().prefix().to_owned()];

@@ -50,7 +50,7 @@ impl Wakes {
         use job::StateName::{Archiving, Polling, Settling, Submitting};
         match hint {
             Hint::Enqueued { .. } | Hint::Resumed => self.submit.ring(),
-            Hint::Job { state: Polling, .. } => self.poll.ring(),
+            Hint::Job { state: Polling, .. } | Hint::PollsDue => self.poll.ring(),
             Hint::Job { state: Archiving, .. } => {
                 self.archive.ring();
                 self.submit.ring();

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use job::{Event, Model, TaskId, TaskPhase, Timestamp};
 use queue::{Heeded, Listed};
+use redis::streams::StreamRangeReply;
 
 use super::{World, account, fast};
 
@@ -23,6 +24,15 @@ async fn claim_polls(world: &World) -> Vec<job::Job> {
     claimed.jobs.into_iter().map(|claimed| claimed.job).collect()
 }
 
+/// How often every worker was told that tasks are due before their time.
+async fn hints_of_polls(world: &World) -> usize {
+    let mut connection = world.redis.connection().await.unwrap();
+    let mut range = redis::cmd("XRANGE");
+    range.arg(world.queue.keys().events()).arg("-").arg("+");
+    let events: StreamRangeReply = range.query_async(&mut connection).await.unwrap();
+    events.ids.iter().filter(|event| event.contains_key("polls")).count()
+}
+
 async fn first_due(world: &World) -> Timestamp {
     world.queue.account_status(&account()).await.unwrap().first_poll_due.unwrap()
 }
@@ -36,11 +46,13 @@ async fn a_task_that_the_list_shows_as_over_is_due_at_once_and_says_so_itself() 
         world.created(&job, name).await;
     }
     assert!(claim_polls(&world).await.is_empty());
+    let before = hints_of_polls(&world).await;
     let heeded = world.queue.heed_list(&account(), &[over("t1"), over("a-stranger")]).await.unwrap();
     assert_eq!(heeded, Heeded { waiting: 1, brought: 1 });
     // The list says so again and again: nothing is new in that.
     let again = world.queue.heed_list(&account(), &[over("t1")]).await.unwrap();
     assert_eq!(again, Heeded { waiting: 1, brought: 0 });
+    assert_eq!((before, hints_of_polls(&world).await), (0, 1), "every worker is woken, once");
     let claimed = claim_polls(&world).await;
     assert_eq!(claimed.len(), 1);
     let due = claimed[0].state.due().unwrap();
