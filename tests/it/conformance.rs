@@ -9,14 +9,14 @@ use archive::{Archiver, ByteBudget, DownloadSettings, Downloader, ResultHosts};
 use async_trait::async_trait;
 use dashscope::{ApiKey, ImageRequest, ImageUrl};
 use dashscope_sim::{Config, Durations, Limits, Retention, Simulator};
-use job::{AccountName, Job, JobId, JobSpec, Outcome, Rules};
+use job::{AccountName, Job, JobId, JobSpec, Outcome, Rules, SPEC_FORMAT, Timestamp};
 use queue::{AccountLimits, Leases, Queue, SubmitAsk, SubmitClaim};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tests::{RedisServer, SeaweedFs};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use worker::adapters::{BucketArchive, DashScopeApi, QueueJobs};
-use worker::ports::{ImageApi, ImageArchive, Jobs};
+use worker::ports::{ImageApi, ImageArchive, Jobs, OpenAttempt};
 use worker::testing::conformance::{API, ARCHIVE, ApiBench, ArchiveBench, JOBS, JobsBench, PICTURES, rules};
 use worker::{AccountConfig, BootClock, Chance, WorkerConfig};
 
@@ -51,7 +51,7 @@ fn accounts(base_url: &str) -> Vec<AccountConfig> {
 }
 
 struct RealQueue {
-    _redis: RedisServer,
+    redis: RedisServer,
     queue: Queue,
     jobs: QueueJobs,
     _over: DropGuard,
@@ -72,7 +72,7 @@ impl RealQueue {
             over.clone(),
         );
         let jobs = QueueJobs::new(queue.clone(), leases, &config);
-        Self { _redis: redis, queue, jobs, _over: over.drop_guard() }
+        Self { redis, queue, jobs, _over: over.drop_guard() }
     }
 }
 
@@ -145,6 +145,47 @@ async fn simulator() -> Simulator {
         ..Config::default()
     };
     Simulator::start(config).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_may_be_of_any_open_create_and_keeps_nobody_from_being_looked_at() {
+    let real = RealQueue::new().await;
+    let mut jobs = Vec::new();
+    for name in ["a", "b", "c"] {
+        let spec = JobSpec {
+            format: SPEC_FORMAT,
+            batch: Some("b".parse().unwrap()),
+            custom_id: Some(name.parse().unwrap()),
+            request: ImageRequest::new(PICTURES, "a kite"),
+            images: Vec::new(),
+            priority: Default::default(),
+            account: None,
+            region: None,
+            not_before: None,
+        };
+        JobsBench::enqueue(&real, spec).await;
+        jobs.push(JobsBench::claim_submit(&real).await.unwrap());
+    }
+    let open = async || {
+        let open = real.jobs.open_attempts(&account(), PICTURES).await.unwrap();
+        let unknown = |open: &&OpenAttempt| open.attempt.claimed_at == Timestamp::UNIX_EPOCH;
+        (open.len(), open.iter().filter(unknown).count())
+    };
+    assert_eq!(open().await, (3, 0));
+    let mut connection = real.redis.connection().await.unwrap();
+    let mut damage = async |n: usize, field: &str, value: &str| {
+        let mut set = redis::cmd("HSET");
+        set.arg(real.queue.keys().job(jobs[n].id)).arg(field).arg(value);
+        let _: i64 = set.query_async(&mut connection).await.unwrap();
+    };
+    damage(0, "k", "many").await;
+    assert_eq!(open().await, (3, 1), "it is as open as before, at any time");
+    damage(1, "v", "latest").await;
+    assert_eq!(open().await, (2, 1), "one stands for all of them");
+    // What still says that it is another account's is none of this one's.
+    damage(0, "aa", "another").await;
+    damage(1, "aa", "another").await;
+    assert_eq!(open().await, (1, 0));
 }
 
 fn client(simulator: &Simulator) -> DashScopeApi {

@@ -1,7 +1,7 @@
 //! The jobs behind Redis.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,9 +11,10 @@ use job::{
 };
 use queue::claims::{Gate, Pass};
 use queue::{
-    AccountLimits, Call, CommitError, Committed, ExtraTask, LeaseGuard, Leases, Orphans, PlacesLeft, Queue,
-    QueueError, Quotas, Retention, TaskOwner, Wait,
+    AccountLimits, Call, CommitError, Committed, ExtraTask, LeaseGuard, Leases, OpenJobs, Orphans, PlacesLeft,
+    Queue, QueueError, Quotas, Retention, TaskOwner, UnreadableRecord, Wait,
 };
+use tracing::warn;
 
 use crate::accounts::Accounts;
 use crate::config::WorkerConfig;
@@ -38,6 +39,8 @@ pub struct QueueJobs {
     accounts: Accounts,
     /// Tells this worker from every other.
     worker: String,
+    /// Jobs of whose records it was said that they cannot be read.
+    unreadable: Mutex<BTreeSet<String>>,
 }
 
 impl QueueJobs {
@@ -46,7 +49,8 @@ impl QueueJobs {
         let accounts = Accounts::new(config.accounts.clone());
         let (gate, rules) = (Gate::default(), RwLock::new(Arc::new(config.rules.clone())));
         let worker = queue.nonce();
-        Self { queue, leases, gate, rules, retention: config.retention, accounts, worker }
+        let (retention, unreadable) = (config.retention, Mutex::default());
+        Self { queue, leases, gate, rules, retention, accounts, worker, unreadable }
     }
 
     fn rules(&self) -> Arc<Rules> {
@@ -57,6 +61,24 @@ impl QueueJobs {
         let known = self.accounts.now();
         let limits = known.any(account).and_then(|account| account.limits.get(&model)).copied();
         limits.ok_or_else(|| JobsFault::UnknownAccount(account.clone()))
+    }
+
+    /// Says once of each record that it cannot be read.
+    fn tell_unreadable(&self, unreadable: &[UnreadableRecord]) {
+        let mut told = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        for record in unreadable {
+            if told.insert(record.id.clone()) {
+                warn!(
+                    job.id = record.id,
+                    error = record as &dyn std::error::Error,
+                    records = told.len(),
+                    "The record of job {} cannot be read ({} such records so far); a task without an owner may be its own, so that creates \
+                     without an answer are held where there is one",
+                    record.id,
+                    told.len()
+                );
+            }
+        }
     }
 
     /// The same behind the gate of its worker: what is claimed here keeps that open.
@@ -238,16 +260,8 @@ impl Jobs for QueueJobs {
         account: &AccountName,
         model: Model,
     ) -> Result<Vec<OpenAttempt>, JobsFault> {
-        let mut jobs = self.queue.jobs_with_slots(account, model).await?;
-        // Held attempts whose place was given up hold none, and are as open as before. They are read last: who is held meanwhile is
-        // in one of the two.
-        let held = self.queue.held_jobs(HELD_MAX).await?;
-        let all = held.len() < HELD_MAX;
-        let here = |job: &Job| {
-            job.model == model && job.state.attempt().is_some_and(|attempt| attempt.account == *account)
-        };
-        let known: BTreeSet<JobId> = jobs.iter().map(|job| job.id).collect();
-        jobs.extend(held.into_iter().filter(|job| here(job) && !known.contains(&job.id)));
+        let OpenJobs { jobs, unreadable, all } = self.queue.open_jobs(account, model, HELD_MAX).await?;
+        self.tell_unreadable(&unreadable);
         let open = |job: Job| {
             let on_the_way = matches!(job.state, JobState::Submitting { .. });
             match job.state {
@@ -265,8 +279,10 @@ impl Jobs for QueueJobs {
             let attempt = Attempt { number: 0, account: account.clone(), claimed_at: at, send_by: at };
             open.push(OpenAttempt { job: JobId::fresh(0, 0), attempt, on_the_way: false });
         }
-        if !all {
-            // Any time may be that of one which was not read: nothing is weighed.
+        if !all || !unreadable.is_empty() {
+            // Any time may be that of one which was not read, and any task its own: none is given to another job, nor is a job sent
+            // again for which one may be there. What is asked about waits, and is held in the end; where no task is without an owner
+            // nothing depends on it.
             let (account, send_by) = (account.clone(), self.queue.now());
             let attempt = Attempt { number: 0, account, claimed_at: Timestamp::UNIX_EPOCH, send_by };
             open.push(OpenAttempt { job: JobId::fresh(0, 0), attempt, on_the_way: true });
