@@ -216,7 +216,8 @@ impl Queue {
         command.arg("open:create").arg(format!("open:create:{model}"));
         let (paused_until, open, model_open): (Option<i64>, Option<i64>, Option<i64>) =
             self.link().query(&command).await?;
-        let is_paused = paused_until.is_some_and(|until| until > self.now().as_millisecond());
+        let (now, latest) = (self.now().as_millisecond(), (self.now() + PAUSE_MAX).as_millisecond());
+        let is_paused = paused_until.is_some_and(|until| until > now && until <= latest);
         Ok(is_paused || open.is_some() || model_open.is_some())
     }
 

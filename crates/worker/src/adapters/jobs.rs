@@ -11,8 +11,8 @@ use job::{
 };
 use queue::claims::{Gate, Pass};
 use queue::{
-    AccountLimits, Call, CommitError, Committed, ExtraTask, LeaseGuard, Leases, OpenJobs, Orphans, PlacesLeft,
-    Queue, QueueError, Quotas, Retention, TaskOwner, UnreadableRecord, Wait,
+    AccountLimits, Call, CommitError, Committed, ExtraTask, LeaseGuard, Leases, OpenJobs, Orphans,
+    PlacesLeft, Queue, QueueError, Quotas, Retention, TaskOwner, UnreadableRecord, Wait,
 };
 use tracing::warn;
 
