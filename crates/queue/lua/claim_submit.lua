@@ -115,25 +115,25 @@ if held_ms > 0 and held_ms <= 3600000 then return wait('recovering', held_ms) en
 
 local by_hand = redis.call('HMGET', KEYS[13], 'all', 'model:' .. model, 'account:' .. account, 'account:' .. account .. ':' .. model)
 if by_hand[1] or by_hand[2] or by_hand[3] or by_hand[4] then return wait('by_hand', -1) end
-local paused = redis.call('HMGET', KEYS[3], 'pause:create', 'pause:create:' .. model, 'reserved', 'open:create', 'open:create:' .. model,
+local paused = redis.call('HMGET', KEYS[3], 'pause:create:' .. model, 'reserved', 'open:create', 'open:create:' .. model,
   'places:' .. model, 'places_at:' .. model, 'places_row:' .. model, 'places_up:' .. model)
 -- No pause is for more than an hour: one that lasts longer was written before a clock was set back.
 local function pause_until(ms)
   ms = tonumber(ms or 0)
   return ms - now_ms <= 3600000 and ms or 0
 end
-local paused_until = math.max(pause_until(paused[1]), pause_until(paused[2]), tonumber(paused[4] or 0), tonumber(paused[5] or 0))
+local paused_until = math.max(pause_until(paused[1]), tonumber(paused[3] or 0), tonumber(paused[4] or 0))
 if paused_until > now_ms then return wait('paused', paused_until - now_ms) end
 local me = cjson.decode(ARGV[15])
 -- Fewer places than configured, where the provider refused more (lower_places.lua); with all of them taken, an eighth more is tried
 -- after a quiet time: as many, and as late, as the rule in src/allowed.rs says.
 local places, used = tonumber(ARGV[6]), redis.call('ZCARD', KEYS[2])
 local most, tries_more = places, false
-if paused[6] and tonumber(paused[6]) < places then
-  local quiet_ms = math.min(tonumber(ARGV[17]) * 2 ^ math.min(tonumber(paused[8] or 0), 16), tonumber(ARGV[18]))
-  places = tonumber(paused[6])
+if paused[5] and tonumber(paused[5]) < places then
+  local quiet_ms = math.min(tonumber(ARGV[17]) * 2 ^ math.min(tonumber(paused[7] or 0), 16), tonumber(ARGV[18]))
+  places = tonumber(paused[5])
   -- A time that lies ahead is of a clock that was set back.
-  local quiet_for_ms = now_ms - tonumber(paused[7] or 0)
+  local quiet_for_ms = now_ms - tonumber(paused[6] or 0)
   tries_more = used == places and (quiet_for_ms < 0 or quiet_for_ms >= quiet_ms)
 end
 local is_full = used >= places and not tries_more
@@ -155,13 +155,13 @@ end
 local ahead_us = tonumber(ARGV[16]) - tonumber(ARGV[5])
 local function share_of(n, other)
   local slots, state, permits = KEYS[12 + 3 * n], KEYS[13 + 3 * n], KEYS[14 + 3 * n]
-  local fields = redis.call('HMGET', state, 'seen:' .. model, 'open:create', 'open:create:' .. model, 'pause:create', 'pause:create:' .. model,
+  local fields = redis.call('HMGET', state, 'seen:' .. model, 'open:create', 'open:create:' .. model, 'pause:create:' .. model,
     'places:' .. model)
   local stopped = redis.call('HMGET', KEYS[13], 'account:' .. other.name, 'account:' .. other.name .. ':' .. model)
   if not fields[1] or math.abs(now_ms - tonumber(fields[1])) > 3000 or fields[2] or fields[3] or stopped[1] or stopped[2] then return nil end
-  if math.max(pause_until(fields[4]), pause_until(fields[5])) > now_ms then return nil end
+  if pause_until(fields[4]) > now_ms then return nil end
   local taken = redis.call('ZCARD', slots)
-  if taken >= math.min(other.at_once, tonumber(fields[6] or other.at_once)) or full_at(permits) - ahead_us > now_us then return nil end
+  if taken >= math.min(other.at_once, tonumber(fields[5] or other.at_once)) or full_at(permits) - ahead_us > now_us then return nil end
   return taken / (other.at_once * other.weight)
 end
 local shares
@@ -262,7 +262,7 @@ end
 local day_max = tonumber(ARGV[9])
 if day_max > 0 then
   local billed = tonumber(redis.call('HGET', KEYS[9], 'images:' .. account) or 0)
-  if billed + tonumber(paused[3] or 0) + images > day_max then
+  if billed + tonumber(paused[2] or 0) + images > day_max then
     -- Nobody is to leave a job to an account that has none left today.
     if seen_ms and seen_ms > 0 then redis.call('HDEL', KEYS[3], 'seen:' .. model) end
     return wait('day', 86400000 - now_ms % 86400000)
@@ -294,11 +294,11 @@ if tries_more then
   -- Kept at the most as well: should that be refused, it was this try.
   local more = math.min(math.max(1, math.floor(places / 8)), most - places)
   redis.call('HSET', KEYS[3], 'places:' .. model, int(places + more), 'places_at:' .. model, int(now_ms),
-    'places_row:' .. model, paused[9] and '0' or paused[8] or '0', 'places_up:' .. model, int(more))
+    'places_row:' .. model, paused[8] and '0' or paused[7] or '0', 'places_up:' .. model, int(more))
 end
 local word = 'claimed'
 for n, call in ipairs(calls) do
-  if paused[3 + n] then
+  if paused[2 + n] then
     word = 'probe'
     redis.call('HSET', KEYS[3], 'open:' .. call, int(now_ms + tonumber(ARGV[11])), 'probe:' .. call, id .. ':' .. attempt)
   end

@@ -5,7 +5,7 @@
 -- longer was written before a clock was set back, and counts for nothing.
 --
 -- KEYS[1]  keys::account(account)
--- ARGV[1]  the call: create, create:<model> or query
+-- ARGV[1]  the call: create:<model> or query
 -- ARGV[2]  ms from now, at most an hour
 -- ARGV[3]  why, for people
 --

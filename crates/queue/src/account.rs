@@ -9,7 +9,7 @@ use crate::Queue;
 use crate::breaker::{self, OpenBreaker, QUERY_PROBE_WINDOW};
 use crate::claim::parse_id;
 use crate::error::QueueError;
-use crate::limits::{AccountLimits, Call, PAUSE_MAX, Pace};
+use crate::limits::{AccountLimits, Call, PAUSE_MAX, Pace, Pausable};
 use crate::link::TimeAt;
 use crate::quotas::{self, Quotas};
 use crate::rests::WorkersAtRest;
@@ -26,7 +26,7 @@ pub const QUERY_AHEAD: Duration = Duration::from_millis(250);
 /// A call that is held back for everyone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pause {
-    /// `create`, `create:<model>` or `query`.
+    /// `create:<model>` or `query`.
     pub call: String,
     /// Until when.
     pub until: Timestamp,
@@ -194,7 +194,7 @@ impl Queue {
     pub async fn pause_account(
         &self,
         account: &AccountName,
-        call: Call,
+        call: Pausable,
         pause: Duration,
         why: &str,
     ) -> Result<(), QueueError> {

@@ -61,10 +61,29 @@ pub(crate) const PAUSE_MAX: Duration = Duration::from_secs(3_600);
 /// Calls that share a rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
-    /// Creations, of one model or (for a pause) of all.
+    /// Creations, of one model or (for a breaker) of all.
     Create(Option<job::Model>),
     /// Queries, lists and cancels.
     Query,
+}
+
+/// Calls that the provider may ask to be left for a while. Creations are counted by model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pausable {
+    /// Creations of a model.
+    Creates(job::Model),
+    /// Queries, lists and cancels.
+    Queries,
+}
+
+impl Pausable {
+    /// The call's name in fields.
+    pub(crate) fn name(self) -> String {
+        match self {
+            Self::Creates(model) => Call::Create(Some(model)).name(),
+            Self::Queries => Call::Query.name(),
+        }
+    }
 }
 
 impl Call {

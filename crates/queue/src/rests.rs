@@ -12,11 +12,34 @@ use crate::error::QueueError;
 /// How long a note outlives its rest, at least: a worker that rests again writes another by then. Source: ours.
 const KEPT: Duration = Duration::from_secs(5);
 
+/// What a worker may leave alone by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Resting {
+    /// Creates of every model.
+    Creates,
+    /// Queries, lists and cancels.
+    Queries,
+}
+
+impl Resting {
+    /// `create` or `query`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Creates => "create",
+            Self::Queries => "query",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        [Self::Creates, Self::Queries].into_iter().find(|call| call.name() == name)
+    }
+}
+
 /// Workers that let a call of an account rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkersAtRest {
-    /// `create` or `query`.
-    pub call: String,
+    /// Which.
+    pub call: Resting,
     /// How many.
     pub workers: u64,
     /// Until when the last of them rests.
@@ -41,7 +64,7 @@ impl Queue {
         &self,
         account: &AccountName,
         worker: &str,
-        call: &str,
+        call: Resting,
         rest: Duration,
         why: &str,
     ) -> Result<(), QueueError> {
@@ -51,7 +74,7 @@ impl Queue {
         let (key, kept) = (self.keys().rests(account), rest + KEPT);
         let mut pipeline = redis::pipe();
         // The longest rest of any worker decides how long the notes live: each says for itself when it is over.
-        pipeline.hset(&key, format!("{call}:{worker}"), note).ignore();
+        pipeline.hset(&key, format!("{}:{worker}", call.name()), note).ignore();
         for mode in ["NX", "GT"] {
             pipeline
                 .cmd("PEXPIRE")
@@ -72,16 +95,18 @@ impl Queue {
         let notes: HashMap<String, String> =
             self.link().query(redis::cmd("HGETALL").arg(self.keys().rests(account))).await?;
         let now = self.now();
-        let mut calls: BTreeMap<String, WorkersAtRest> = BTreeMap::new();
+        let mut calls: BTreeMap<Resting, WorkersAtRest> = BTreeMap::new();
         for (field, note) in notes {
-            let Some((call, _)) = field.split_once(':') else { continue };
+            let Some(call) = field.split_once(':').and_then(|(call, _)| Resting::named(call)) else {
+                continue;
+            };
             let Ok(Note { until_ms, why }) = serde_json::from_str(&note) else { continue };
             let Ok(until) = Timestamp::from_millisecond(until_ms) else { continue };
             if until <= now {
                 continue;
             }
-            let known = calls.entry(call.to_owned()).or_insert_with(|| WorkersAtRest {
-                call: call.to_owned(),
+            let known = calls.entry(call).or_insert_with(|| WorkersAtRest {
+                call,
                 workers: 0,
                 until,
                 why: why.clone(),

@@ -201,7 +201,7 @@ impl AccountStatus {
         if self.breakers.iter().any(|breaker| is_create(&breaker.call)) || by_hand.iter().any(holds) {
             return Opens::Unknown;
         }
-        let pauses = self.pauses.iter().filter(|pause| is_create(&pause.call)).map(|pause| pause.until);
+        let pauses = self.pauses.iter().filter(|pause| pause.call == of_model).map(|pause| pause.until);
         let reserved = u64::try_from(self.reserved).unwrap_or(0);
         let day_over = limits
             .images_per_day

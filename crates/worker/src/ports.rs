@@ -26,7 +26,7 @@ use job::{
 use queue::{PlacesLeft, TaskOwner};
 pub use queue::{Recovery, Rewritten, Sweep};
 
-pub use queue::{Became, CreateTime, Permit, Turn};
+pub use queue::{Became, CreateTime, Pausable, Permit, Resting, Turn};
 
 /// Any error from below, for the `source` chain.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -75,11 +75,11 @@ pub trait Jobs: Leftovers + Listings + KnownQuotas {
         claimed_at: Timestamp,
     ) -> Result<PlacesLeft, JobsFault>;
 
-    /// Writes down, for people, that this worker lets a call of the account (`create` or `query`) rest.
+    /// Writes down, for people, that this worker lets a call of the account rest.
     async fn note_rest(
         &self,
         account: &AccountName,
-        call: &'static str,
+        call: Resting,
         rest: Duration,
         why: &str,
     ) -> Result<(), JobsFault>;
@@ -88,7 +88,7 @@ pub trait Jobs: Leftovers + Listings + KnownQuotas {
     async fn pause(
         &self,
         account: &AccountName,
-        call: PausedCall,
+        call: Pausable,
         pause: Duration,
         why: &str,
     ) -> Result<(), JobsFault>;
@@ -246,7 +246,7 @@ pub enum JobsFault {
     UnknownAccount(AccountName),
 }
 
-/// A call that a pause or a breaker holds back.
+/// A call that a breaker holds back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PausedCall {
     /// Creations of every model.
@@ -255,6 +255,15 @@ pub enum PausedCall {
     CreateModel(Model),
     /// Queries, lists and cancels.
     Query,
+}
+
+impl From<Pausable> for PausedCall {
+    fn from(call: Pausable) -> Self {
+        match call {
+            Pausable::Creates(model) => Self::CreateModel(model),
+            Pausable::Queries => Self::Query,
+        }
+    }
 }
 
 /// The last moment before a create.

@@ -9,27 +9,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use job::AccountName;
+pub(crate) use queue::Resting;
 use tracing::warn;
 
 use crate::env::Env;
-
-/// What rests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Resting {
-    /// Creates of every model.
-    Creates,
-    /// Queries, lists and cancels.
-    Queries,
-}
-
-impl Resting {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Creates => "create",
-            Self::Queries => "query",
-        }
-    }
-}
 
 /// Until when, by the boot clock, which calls of which account rest.
 #[derive(Debug, Default)]
@@ -54,7 +37,7 @@ pub(crate) async fn rest(env: &Env, account: &AccountName, call: Resting, wait: 
     let name = call.name();
     warn!(account = %account, wait_ms = wait.as_millis() as u64, "This worker lets its {name} calls of account {account} rest for {wait:?}: {why}");
     env.rests.prolong(account, call, env.clock.elapsed() + wait);
-    if let Err(fault) = env.jobs.note_rest(account, name, wait, why).await {
+    if let Err(fault) = env.jobs.note_rest(account, call, wait, why).await {
         tracing::debug!(account = %account, error = &fault as &dyn std::error::Error, "The rest could not be written down");
     }
 }

@@ -14,7 +14,7 @@ use job::AccountName;
 use tracing::warn;
 
 use crate::env::Env;
-use crate::ports::{Answer, CallFault, PausedCall, Turn};
+use crate::ports::{Answer, CallFault, Pausable, PausedCall, Turn};
 use crate::rests::{self, Resting};
 use crate::streaks::Trouble;
 use crate::submit::breakers;
@@ -91,7 +91,7 @@ async fn slow_down(env: &Env, account: &AccountName, refused: &Answer) {
 }
 
 async fn pause(env: &Env, account: &AccountName, wait: Duration, why: &str) {
-    if let Err(fault) = env.jobs.pause(account, PausedCall::Query, wait, why).await {
+    if let Err(fault) = env.jobs.pause(account, Pausable::Queries, wait, why).await {
         warn!(account = %account, error = &fault as &dyn std::error::Error, "The pause could not be written");
     }
 }

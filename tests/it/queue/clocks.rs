@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dashscope::Model;
 use job::Event;
-use queue::{AccountLimits, Call, CreateTime, WhyWait};
+use queue::{AccountLimits, CreateTime, Pausable, WhyWait};
 use redis::AsyncCommands as _;
 
 use super::{World, account, ask, fast};
@@ -48,14 +48,18 @@ async fn permits_and_pauses_from_before_a_clock_was_set_back_count_for_nothing()
     assert_eq!(polls.jobs.len(), 1);
 
     // The next pause is one again, and none is for more than an hour.
-    world.queue.pause_account(&account(), Call::Query, Duration::from_secs(30), "slow down").await.unwrap();
+    world
+        .queue
+        .pause_account(&account(), Pausable::Queries, Duration::from_secs(30), "slow down")
+        .await
+        .unwrap();
     let pauses = world.queue.account_status(&account()).await.unwrap().pauses;
     assert_eq!(pauses.len(), 1);
     let left = pauses[0].until.duration_since(world.queue.now());
     assert!(left <= jiff::SignedDuration::from_secs(31), "{left:?}");
     world
         .queue
-        .pause_account(&account(), Call::Query, Duration::from_secs(9_000), "slow down")
+        .pause_account(&account(), Pausable::Queries, Duration::from_secs(9_000), "slow down")
         .await
         .unwrap();
     let pauses = world.queue.account_status(&account()).await.unwrap().pauses;

@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use job::{Event, Job, Model};
 use queue::{
-    AccountLimits, Allowed, Call, CreateTime, Listed, Permit, QUERY_AHEAD, SubmitAsk, SubmitClaim, Wait,
+    AccountLimits, Allowed, CreateTime, Listed, Pausable, Permit, QUERY_AHEAD, SubmitAsk, SubmitClaim, Wait,
     WhyWait,
 };
 use redis::AsyncCommands as _;
@@ -155,9 +155,9 @@ async fn a_paused_account_gives_nothing_until_the_pause_is_over() {
         let queue = world.queue.clone();
         async move { queue.pause_account(&account(), call, Duration::from_millis(ms), "Arrearage").await.unwrap() }
     };
-    pause(Call::Create(Some(Model::Wan27ImagePro)), 60_000).await;
-    pause(Call::Create(None), 60_000).await;
-    pause(Call::Create(None), 10).await; // never shortened
+    pause(Pausable::Creates(Model::Wan27ImagePro), 60_000).await;
+    pause(Pausable::Creates(Model::Wan27Image), 60_000).await;
+    pause(Pausable::Creates(Model::Wan27Image), 10).await; // never shortened
     let (why, wait) = world.claim_as(&ask(fast())).await.unwrap_err();
     assert_eq!(why, WhyWait::Paused);
     assert!(matches!(wait, Wait::For(wait) if wait > Duration::from_secs(50)), "{wait:?}");

@@ -178,7 +178,7 @@ impl World {
                 self.queue.pause(&PauseOf::ModelOnAccount(MODEL, account), "", "").await.unwrap();
                 return;
             }
-            Stopped::Paused => "pause:create",
+            Stopped::Paused => &format!("pause:create:{MODEL}"),
             Stopped::BreakerOpen => "open:create",
         };
         let _: () = redis.hset(keys.account(&account), field, now_ms + 60_000).await.unwrap();

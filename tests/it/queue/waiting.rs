@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use dashscope::Model;
 use job::{AccountName, Event, Opens, PinnedTo, RegionName, StateName};
-use queue::{AccountLimits, Call, PauseOf, Turn, Waiting, WaitingJobs};
+use queue::{AccountLimits, Call, Pausable, PauseOf, Turn, Waiting, WaitingJobs};
 use redis::AsyncCommands as _;
 
 use super::{World, account, ask, fast, name, spec};
@@ -128,7 +128,7 @@ async fn an_account_says_since_when_it_may_create_and_how_many_it_created_lately
 
     world
         .queue
-        .pause_account(&account(), Call::Create(None), Duration::from_secs(30), "slow down")
+        .pause_account(&account(), Pausable::Creates(model), Duration::from_secs(30), "slow down")
         .await
         .unwrap();
     let Opens::At(at) = opens(model).await else { panic!("not paused") };

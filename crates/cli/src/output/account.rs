@@ -175,7 +175,7 @@ impl AccountView {
                 .at_rest
                 .into_iter()
                 .map(|rest| RestView {
-                    call: rest.call,
+                    call: rest.call.name().to_owned(),
                     workers: rest.workers,
                     until: rest.until,
                     why: rest.why,

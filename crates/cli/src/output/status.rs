@@ -206,7 +206,7 @@ mod tests {
             slots: HashMap::from([(Model::Wan27ImagePro, 7)]),
             places: HashMap::from([(Model::Wan27ImagePro, 8)]),
             at_rest: vec![queue::WorkersAtRest {
-                call: "create".into(),
+                call: queue::Resting::Creates,
                 workers: 1,
                 until: at(130),
                 why: "connection refused".into(),

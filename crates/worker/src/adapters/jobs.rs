@@ -21,7 +21,7 @@ use crate::config::WorkerConfig;
 use crate::listings::{Heeded, ListTurn, Listed};
 use crate::ports::{
     Beat, Became, Claimed, CommitFault, CreateTime, Jobs, JobsFault, KnownQuotas, Lease, Leftovers, Listings,
-    OpenAttempt, PausedCall, Permit, Recovery, Rescued, Rewritten, Sweep, Turn, Written,
+    OpenAttempt, Pausable, PausedCall, Permit, Recovery, Rescued, Resting, Rewritten, Sweep, Turn, Written,
 };
 
 /// The most held jobs that are read for one question.
@@ -200,7 +200,7 @@ impl Jobs for QueueJobs {
     async fn note_rest(
         &self,
         account: &AccountName,
-        call: &'static str,
+        call: Resting,
         rest: Duration,
         why: &str,
     ) -> Result<(), JobsFault> {
@@ -220,11 +220,11 @@ impl Jobs for QueueJobs {
     async fn pause(
         &self,
         account: &AccountName,
-        call: PausedCall,
+        call: Pausable,
         pause: Duration,
         why: &str,
     ) -> Result<(), JobsFault> {
-        Ok(self.queue.pause_account(account, of_queue(call), pause, why).await?)
+        Ok(self.queue.pause_account(account, call, pause, why).await?)
     }
 
     async fn turn_breaker(

@@ -38,7 +38,7 @@ use self::table::{Consequence, Rest, Whose, consequence, trouble};
 use crate::config::AccountConfig;
 use crate::env::Env;
 use crate::place::Place;
-use crate::ports::{Became, CreateFault, CreateTime, Created, Gate, Lease, PausedCall, Withheld};
+use crate::ports::{Became, CreateFault, CreateTime, Created, Gate, Lease, Pausable, PausedCall, Withheld};
 use crate::rests::{self, Resting};
 use crate::streaks::Trouble;
 
@@ -310,7 +310,7 @@ async fn pause(env: &Env, account: &AccountName, model: Model, wait: Duration, w
     let note = || env.held_back.note(account, Some(model), env.clock.elapsed(), until);
     // At once, for those that wait for their moment; and again for what was claimed before Redis knew.
     note();
-    if let Err(fault) = env.jobs.pause(account, PausedCall::CreateModel(model), wait, why).await {
+    if let Err(fault) = env.jobs.pause(account, Pausable::Creates(model), wait, why).await {
         warn!(account = %account, error = &fault as &dyn std::error::Error, "The pause could not be written");
     }
     note();

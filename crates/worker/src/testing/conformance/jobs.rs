@@ -13,7 +13,7 @@ use job::{
 use queue::{ExtraState, ExtraTask, Heeded, Listed};
 
 use super::{Statement, statements};
-use crate::ports::{Became, CommitFault, Jobs, PausedCall, Permit, Turn, Written};
+use crate::ports::{Became, CommitFault, Jobs, Pausable, PausedCall, Permit, Turn, Written};
 
 /// A queue under the statements, with what the stages ask of it.
 #[async_trait]
@@ -272,8 +272,8 @@ async fn open_attempts_are_those_that_may_yet_turn_out_to_have_a_task(bench: &dy
 async fn a_pause_holds_claims_back_until_it_is_over(bench: &dyn JobsBench) {
     enqueue(bench, 1).await;
     let pause = Duration::from_millis(400);
-    bench.jobs().pause(&account(), PausedCall::CreateModel(PICTURES), pause, "a test").await.unwrap();
-    bench.jobs().pause(&account(), PausedCall::Query, pause, "a test").await.unwrap();
+    bench.jobs().pause(&account(), Pausable::Creates(PICTURES), pause, "a test").await.unwrap();
+    bench.jobs().pause(&account(), Pausable::Queries, pause, "a test").await.unwrap();
     assert!(bench.claim_submit().await.is_none());
     assert!(held_back(bench).await, "what was claimed before is held back as well");
     assert!(matches!(bench.jobs().query_permit(&account()).await.unwrap(), Permit::Wait(_)));

@@ -16,7 +16,7 @@ use super::quotas::Told;
 use crate::listings::{Heeded, ListTurn, Listed};
 use crate::ports::{
     Beat, Became, Claimed, CommitFault, CreateTime, Jobs, JobsFault, Leftovers, Listings, OpenAttempt,
-    PausedCall, Permit, Recovery, Rescued, Rewritten, Sweep, Turn, Written,
+    Pausable, PausedCall, Permit, Recovery, Rescued, Resting, Rewritten, Sweep, Turn, Written,
 };
 
 pub(crate) struct FakeJobs {
@@ -333,11 +333,11 @@ impl Jobs for FakeJobs {
     async fn note_rest(
         &self,
         _: &AccountName,
-        call: &'static str,
+        call: Resting,
         rest: Duration,
         _: &str,
     ) -> Result<(), JobsFault> {
-        self.state.lock().unwrap().rests.push((call, rest));
+        self.state.lock().unwrap().rests.push((call.name(), rest));
         Ok(())
     }
 
@@ -351,11 +351,11 @@ impl Jobs for FakeJobs {
     async fn pause(
         &self,
         _: &AccountName,
-        call: PausedCall,
+        call: Pausable,
         pause: Duration,
         why: &str,
     ) -> Result<(), JobsFault> {
-        self.state.lock().unwrap().pauses.push((call, pause, why.to_owned()));
+        self.state.lock().unwrap().pauses.push((call.into(), pause, why.to_owned()));
         Ok(())
     }
 

@@ -14,8 +14,8 @@ use queue::{PlacesLeft, QUERY_AHEAD, Sweep, TaskOwner};
 use super::{Call, Due, DueClaimed, Seen, SubmitAsk, SubmitClaimed, TwinQueue, away};
 use crate::chance::Chance;
 use crate::ports::{
-    Beat, Became, Claimed, CommitFault, CreateTime, Jobs, JobsFault, OpenAttempt, PausedCall, Permit,
-    Recovery, Rescued, Rewritten, Turn, Written,
+    Beat, Became, Claimed, CommitFault, CreateTime, Jobs, JobsFault, OpenAttempt, Pausable, PausedCall,
+    Permit, Recovery, Rescued, Resting, Rewritten, Turn, Written,
 };
 use crate::testing::fault::{Act, Faults, Hook};
 use crate::testing::leases::TwinLeases;
@@ -220,13 +220,7 @@ impl Jobs for TwinJobs {
         Ok(held_back)
     }
 
-    async fn note_rest(
-        &self,
-        _: &AccountName,
-        _: &'static str,
-        _: Duration,
-        _: &str,
-    ) -> Result<(), JobsFault> {
+    async fn note_rest(&self, _: &AccountName, _: Resting, _: Duration, _: &str) -> Result<(), JobsFault> {
         self.reach().await
     }
 
@@ -246,13 +240,13 @@ impl Jobs for TwinJobs {
     async fn pause(
         &self,
         _: &AccountName,
-        call: PausedCall,
+        call: Pausable,
         pause: Duration,
         _: &str,
     ) -> Result<(), JobsFault> {
         self.ask().await?;
         let over = self.queue.time.now() + pause;
-        self.queue.store().holds.pause(call, over);
+        self.queue.store().holds.pause(call.into(), over);
         self.answer().await;
         Ok(())
     }
