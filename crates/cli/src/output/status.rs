@@ -187,7 +187,7 @@ mod tests {
     fn pauses_say_their_reason_and_places_their_number() {
         let at = |seconds| Timestamp::from_second(seconds).unwrap();
         let pause = queue::Pause {
-            call: "create".into(),
+            call: "create:wan2.7-image-pro".into(),
             until: at(160),
             why: "Arrearage: the bill is overdue".into(),
         };
@@ -294,7 +294,7 @@ mod tests {
 
         at rest: create of singapore at 1 worker, for 30s: connection refused; other workers go on
 
-        paused: create of singapore for 1m 00s: Arrearage: the bill is overdue
+        paused: create:wan2.7-image-pro of singapore for 1m 00s: Arrearage: the bill is overdue
         ");
     }
 }
