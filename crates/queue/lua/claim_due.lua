@@ -114,7 +114,8 @@ end
 if #ids > 0 then
   if step_us > 0 then
     full_us = full_us + step_us * #ids
-    redis.call('SET', KEYS[4], int(full_us), 'PX', math.ceil((full_us - now_us) / 1000) + 1)
+    -- Kept until it shows that nobody else wants what is free (take_permit.lua).
+    redis.call('SET', KEYS[4], int(full_us), 'PX', math.ceil((full_us + step_us - now_us) / 1000) + 1)
   end
   redis.call('SET', KEYS[3], table.concat(ids, ' '), 'PX', 600000)
   if is_open then

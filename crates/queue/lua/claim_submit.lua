@@ -51,7 +51,7 @@
 -- ARGV[13] the incarnation that it knows, empty if none
 -- ARGV[14] ms in which nothing is claimed after a start of Redis
 -- ARGV[15] as JSON: region (empty if it has none), at_once (places processed at once), weight; others: accounts that have the model,
---          at most 16, each with name, region, at_once, weight
+--          at most 16, each with name, region, at_once, weight, step_us (between its permits)
 -- ARGV[16] us which a job may be claimed ahead of its time, ARGV[5] among them    120000
 -- ARGV[17] ms without a refusal after which more places are tried    60000
 -- ARGV[18] the longest such time in ms       600000
@@ -139,11 +139,11 @@ end
 local is_full = used >= places and not tries_more
 -- GCRA: the key holds the time at which the allowance is full again. A time beyond a minute is a clock that jumped: held to that
 -- minute it would be that far away at each call.
-local function full_at(key)
+local function full_at(key, step_us)
   local full_us = math.max(now_us, tonumber(redis.call('GET', key) or 0))
-  return full_us > now_us + 60000000 + tonumber(ARGV[4]) and now_us or full_us
+  return full_us > now_us + 60000000 + step_us and now_us or full_us
 end
-local full_us = full_at(KEYS[1])
+local full_us = full_at(KEYS[1], tonumber(ARGV[4]))
 local wait_us = full_us - tonumber(ARGV[16]) - now_us
 -- The sign that this account would take a job if it could. One that stands alone need not give it.
 local seen_ms = #me.others > 0 and tonumber(redis.call('HGET', KEYS[3], 'seen:' .. model) or 0)
@@ -161,7 +161,7 @@ local function share_of(n, other)
   if not fields[1] or math.abs(now_ms - tonumber(fields[1])) > 3000 or fields[2] or fields[3] or stopped[1] or stopped[2] then return nil end
   if pause_until(fields[4]) > now_ms then return nil end
   local taken = redis.call('ZCARD', slots)
-  if taken >= math.min(other.at_once, tonumber(fields[5] or other.at_once)) or full_at(permits) - ahead_us > now_us then return nil end
+  if taken >= math.min(other.at_once, tonumber(fields[5] or other.at_once)) or full_at(permits, other.step_us) - ahead_us > now_us then return nil end
   return taken / (other.at_once * other.weight)
 end
 local shares

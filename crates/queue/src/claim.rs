@@ -40,7 +40,7 @@ pub struct SubmitAsk {
 }
 
 /// An account that shares work with the one that asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct OtherAccount {
     /// Its name.
     pub account: AccountName,
@@ -48,6 +48,8 @@ pub struct OtherAccount {
     pub region: Option<RegionName>,
     /// Tasks that are processed at once.
     pub in_flight: u32,
+    /// Its creations per second.
+    pub create_per_second: f64,
     /// Its weight. At least 1.
     pub weight: u32,
 }
@@ -70,7 +72,10 @@ impl SubmitAsk {
             .map(|other| {
                 let (name, region) = (other.account.as_str(), region(&other.region));
                 let (at_once, weight) = (other.in_flight.max(1), other.weight.max(1));
-                serde_json::json!({ "name": name, "region": region, "at_once": at_once, "weight": weight })
+                let step_us = Pace::of(other.create_per_second).step_us;
+                serde_json::json!({
+                    "name": name, "region": region, "at_once": at_once, "weight": weight, "step_us": step_us
+                })
             })
             .collect();
         serde_json::json!({

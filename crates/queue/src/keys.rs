@@ -206,17 +206,20 @@ impl Keys {
         self.key(&format!("strays:{account}:{model}"))
     }
 
-    /// STRING, expires when full. The GCRA time of one of an account's calls: `create:<model>` or `query`.
+    /// STRING, expires when full. The GCRA time of one of an account's calls: `create:<model>` or `query`; `query:ahead` is that of
+    /// queries that go before polls.
     pub fn permits(&self, account: &AccountName, call: &str) -> String {
         self.key(&format!("permits:{account}:{call}"))
     }
 
-    /// HASH. An account's shared state: `reserved` images; for each call `pause` (until ms) with its `why`, and its breaker:
+    /// HASH. An account's shared state: `reserved` images; for `query` and each `create:<model>` a `pause` (until ms) with its `why`; for
+    /// these and `create` a breaker:
     /// `open` (no probe before ms), `since`, `code`, `reason`, `row` (bad probes in a row), `probe` (what is out), and `opened`,
     /// how often it has opened, which stays. Each field is `<name>:<call>`;
     /// `seen:<model>` is when (ms) a worker last asked for a job of the model, within a second.
     /// For a model whose creates the provider refused for their number: `places` that may be taken, `places_at` ms of the last change,
-    /// `places_row` (tries of one more in a row that were refused), `places_up` if the last change was one; `<name>:<model>`.
+    /// `places_row` (tries of more in a row that were refused), `places_up` (how many more the last change tried, if it was a try),
+    /// `places_since` and `places_least` (when the storm began, and what it leaves); `<name>:<model>`.
     /// `quotas` is what the provider says of its limits (JSON).
     pub fn account(&self, account: &AccountName) -> String {
         self.key(&format!("account:{account}"))

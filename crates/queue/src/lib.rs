@@ -48,7 +48,7 @@ mod wake;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use account::{AccountStatus, CreateTime, Pause, Permit, QUERY_AHEAD, TaskOwner};
+pub use account::{AHEAD_PART, AccountStatus, CreateTime, Pause, Permit, QUERY_AHEAD, TaskOwner};
 pub use allowed::{Allowed, PlacesLeft};
 pub use api_keys::KEY_HELD_FOR;
 pub use audit::SlotAudit;

@@ -107,6 +107,8 @@ mod tests {
     struct Shared {
         pace: Pace,
         full_us: u64,
+        /// When the calls have their part again.
+        ahead_us: u64,
     }
 
     impl Shared {
@@ -125,10 +127,12 @@ mod tests {
         /// One call that is given its moment, up to `ahead_us` before it.
         fn moment(&mut self, now_us: u64, ahead_us: u64) -> Option<u64> {
             let at_us = self.full_us.max(now_us);
-            (at_us <= now_us + ahead_us).then(|| {
-                self.full_us = at_us + self.pace.step_us;
-                at_us
-            })
+            if at_us > now_us + ahead_us || self.ahead_us.min(self.full_us + self.pace.step_us) > now_us {
+                return None;
+            }
+            self.ahead_us = now_us + crate::AHEAD_PART * self.pace.step_us;
+            self.full_us = at_us + self.pace.step_us;
+            Some(at_us)
         }
     }
 
@@ -142,7 +146,7 @@ mod tests {
             steps in prop::collection::vec((1u64..60_000, prop::bool::weighted(0.1)), 50..400),
         ) {
             let pace = Pace::of(f64::from(per_second));
-            let (mut shared, mut now_us, mut sent) = (Shared { pace, full_us: 0 }, 1_000_000, Vec::new());
+            let (mut shared, mut now_us, mut sent) = (Shared { pace, full_us: 0, ahead_us: 0 }, 1_000_000, Vec::new());
             // Each moment that is promised while none was yet: how long it is until then.
             let mut promised_until_us = 0;
             for (passes_us, calls) in steps {

@@ -197,7 +197,8 @@ fn others(accounts: &[AccountConfig], account: &AccountConfig, model: Model) -> 
     let other = |other: &AccountConfig| {
         let limits = other.limits.get(&model).filter(|_| other.name != account.name)?;
         let (account, region) = (other.name.clone(), other.region.clone());
-        Some(OtherAccount { account, region, in_flight: limits.in_flight, weight: other.weight })
+        let (in_flight, create_per_second) = (limits.in_flight, limits.create_per_second);
+        Some(OtherAccount { account, region, in_flight, create_per_second, weight: other.weight })
     };
     accounts.iter().filter_map(other).collect()
 }

@@ -138,6 +138,7 @@ fn ask_of(all: &[Account], case: u32, me: usize) -> SubmitAsk {
         account: named(case, at),
         region: Some(region_named(other.region)),
         in_flight: other.at_once,
+        create_per_second: fast().create_per_second,
         weight: other.weight,
     });
     let my = &all[me];

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use job::{Durations, Likely, TaskKind};
+use job::{Durations, Likely, Model, TaskKind};
 use tracing::debug;
 
 use crate::env::Env;
@@ -26,6 +26,9 @@ impl KnownDurations {
 /// How often. Source: ours; one read of a small hash, and at the documented limits no task ends unnoticed between two of them for long.
 const EVERY: Duration = Duration::from_secs(2);
 
+/// How often as long as nothing is known. Source: ours; with thousands in flight a hundred may end in each second by then.
+const EVERY_AT_FIRST: Duration = Duration::from_millis(250);
+
 /// Learns until the worker stops.
 pub(crate) async fn run(env: &Env) {
     loop {
@@ -35,10 +38,14 @@ pub(crate) async fn run(env: &Env) {
                 debug!(error = &fault as &dyn std::error::Error, "How long tasks run could not be looked at")
             }
         }
+        let knows = Model::ALL
+            .iter()
+            .any(|model| env.durations.likely(TaskKind { model: *model, shape: None }).is_some());
+        let wait = if knows { EVERY } else { EVERY_AT_FIRST };
         tokio::select! {
             biased;
             () = env.stop.cancelled() => return,
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(wait) => {}
         }
     }
 }

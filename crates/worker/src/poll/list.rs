@@ -4,6 +4,7 @@
 //! is over becomes due, one that goes on need not be asked for a while. That a task is over its own answer says, to the poll stage; and
 //! should the list fail, be late or be wrong, tasks come due by themselves. Started by [`crate::run()`].
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +13,11 @@ use dashscope::error::ErrorClass;
 use dashscope::response::{ListedTask, TaskPage};
 use job::{AccountName, Curve, InFlight, Likely, ListSchedule, Look, Model, TaskKind, Timestamp};
 use queue::claims::Ended;
-use queue::{AccountLimits, Heeded, ListTurn, USED_SHARE};
+use queue::{Heeded, ListTurn, USED_SHARE};
 use tracing::{debug, trace};
 
 use crate::accounts::{each_model, one_for_each};
+use crate::adapters::query_limits;
 use crate::env::Env;
 use crate::listings::Listed;
 use crate::permit::query_permit;
@@ -69,9 +71,11 @@ async fn read(env: &Env, account: &AccountName, model: Model) -> Ended {
     let mut memory = Memory::default();
     loop {
         let known = env.accounts.now();
-        let Some(limits) = known.any(account).and_then(|account| account.limits.get(&model)) else {
+        let config = known.any(account).filter(|config| config.limits.contains_key(&model));
+        let Some(limits) = config.and_then(|config| query_limits(config.limits.values())) else {
             return Ended::Unwanted;
         };
+        let queries = limits.queries_per_second;
         // Somebody else's answer is not awaited by a worker that is told to stop: reading changes nothing.
         let looked = tokio::select! {
             biased;
@@ -80,7 +84,7 @@ async fn read(env: &Env, account: &AccountName, model: Model) -> Ended {
                 let _ = env.jobs.end_list_turn(account, model, Duration::ZERO).await;
                 return Ended::Stopped;
             }
-            looked = turn(env, account, model, limits, &mut memory) => looked,
+            looked = turn(env, account, model, queries, &mut memory) => looked,
         };
         let wait = match looked {
             Ok(wait) => {
@@ -110,22 +114,23 @@ async fn read(env: &Env, account: &AccountName, model: Model) -> Ended {
 struct Memory {
     /// How many tasks a page has.
     rows: u64,
-    /// Whether it has looked at every page since it is known how long tasks run: only then are young tasks not due before they may be over.
-    seen_all: bool,
+    /// How many pages of young tasks it has read, one after the other, since it is known how long tasks run. Until it has read all of
+    /// them, young tasks may be due long before they can be over.
+    walked: u32,
 }
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { rows: ROWS, seen_all: false }
+        Self { rows: ROWS, walked: 0 }
     }
 }
 
-/// One look, if it is this worker's turn; the time until the next try.
+/// One look, if it is this worker's turn; the time until the next try. `queries` are the account's, a second.
 async fn turn(
     env: &Env,
     account: &AccountName,
     model: Model,
-    limits: &AccountLimits,
+    queries: f64,
     memory: &mut Memory,
 ) -> Result<Duration, NoLook> {
     let schedule = env.config.rules.list;
@@ -137,7 +142,7 @@ async fn turn(
     let wait = if turn.in_flight < u64::from(schedule.from) {
         schedule.every * 2
     } else {
-        let query_every = Duration::from_secs_f64(1.0 / (limits.queries_per_second * USED_SHARE).max(0.001));
+        let query_every = Duration::from_secs_f64(1.0 / (queries * USED_SHARE).max(0.001));
         look(env, account, model, Plan { turn, likely, query_every }, memory).await?
     };
     env.jobs.end_list_turn(account, model, wait).await?;
@@ -173,19 +178,25 @@ async fn look(
     let in_flight = plan.turn.in_flight;
     let began = env.clock.elapsed();
     let mut held_since = began;
-    let passed_over = if memory.seen_all { plan.turn.young / memory.rows } else { 0 };
-    let passed_over = u32::try_from(passed_over).unwrap_or(u32::MAX);
-    let mut seen = Seen {
-        waited_for: u64::from(passed_over) * memory.rows,
-        pages: passed_over.min(1),
-        going: Vec::new(),
-    };
-    let mut expected = plan.look(seen.pages.into(), in_flight.saturating_sub(seen.waited_for), memory.rows);
-    if let Some(glance) = ListSchedule::glance(passed_over, env.chance.draw()) {
+    let passed_over = u32::try_from(plan.turn.young / memory.rows).unwrap_or(u32::MAX);
+    let old = in_flight.saturating_sub(u64::from(passed_over) * memory.rows);
+    let glances =
+        glances(memory.walked, passed_over, plan.look(0, old, memory.rows).pages, env.chance.draw());
+    let young_pages = glances.end - glances.start;
+    let mut seen =
+        Seen { waited_for: u64::from(passed_over) * memory.rows, pages: young_pages, going: Vec::new() };
+    let mut expected = plan.look(young_pages.into(), old, memory.rows);
+    if passed_over > 0 {
         // The oldest that are passed over.
         seen.going.push(InFlight { running_for: Some(ListSchedule::young_for(plan.likely)) });
-        let read = heed_page(env, account, model, glance, &plan, expected).await?;
+    }
+    for number in glances.clone() {
+        let read = heed_page(env, account, model, number, &plan, expected).await?;
         seen.going.extend(read.going);
+        tokio::time::sleep(schedule.step(expected, plan.likely) / expected.pages).await;
+    }
+    if memory.walked < passed_over {
+        memory.walked = glances.end - 1;
     }
     let mut number = passed_over;
     loop {
@@ -211,7 +222,11 @@ async fn look(
         // Evenly over the time until the next look: all pages at once would make more tasks due than the queries allow for a second.
         tokio::time::sleep(schedule.step(expected, plan.likely) / expected.pages).await;
     }
-    memory.seen_all = plan.likely.is_some();
+    if plan.likely.is_none() {
+        memory.walked = 0;
+    } else if passed_over <= memory.walked {
+        memory.walked = u32::MAX;
+    }
     if seen.waited_for == 0 {
         // What holds the places is not listed, or not to be asked about.
         return Ok(schedule.quiet());
@@ -219,6 +234,15 @@ async fn look(
     let took = env.clock.elapsed().saturating_sub(began);
     let was = plan.look(seen.pages.into(), 0, memory.rows);
     Ok(schedule.wait(&seen.going, was, plan.likely).saturating_sub(took))
+}
+
+/// Which of the pages of young tasks are read: one that chance chooses, and before that, once, all of them, in parts as long as what
+/// is read of the others, so that these are not left alone meanwhile.
+fn glances(walked: u32, passed_over: u32, part: u32, chance: f64) -> Range<u32> {
+    if walked < passed_over {
+        return walked + 1..walked.saturating_add(part).min(passed_over) + 1;
+    }
+    ListSchedule::glance(passed_over, chance).map_or(1..1, |page| page..page + 1)
 }
 
 /// What a look has brought so far.
@@ -363,13 +387,19 @@ mod tests {
     }
 
     async fn one_turn(world: &World) -> Result<Duration, NoLook> {
-        a_turn(world, false).await
+        a_turn(world, 0).await
     }
 
-    async fn a_turn(world: &World, seen_all: bool) -> Result<Duration, NoLook> {
+    async fn a_turn(world: &World, walked: u32) -> Result<Duration, NoLook> {
         let account = &world.env.accounts.now().current[0];
-        turn(&world.env, &account.name, MODEL, &account.limits[&MODEL], &mut Memory { rows: 10, seen_all })
-            .await
+        turn(
+            &world.env,
+            &account.name,
+            MODEL,
+            account.limits[&MODEL].queries_per_second,
+            &mut Memory { rows: 10, walked },
+        )
+        .await
     }
 
     #[tokio::test]
@@ -419,10 +449,20 @@ mod tests {
         for _ in 0..4 {
             world.api.on_list(Ok(page_of(1, 6, (0..10).map(|n| row(n, TaskStatus::Running, 25)).collect())));
         }
-        a_turn(&world, true).await.unwrap();
+        a_turn(&world, u32::MAX).await.unwrap();
         let log = world.api.log();
         assert_eq!(log[1..], ["list 4", "list 5", "list 6"]);
         assert!(["list 1", "list 2", "list 3"].contains(&log[0].as_str()), "{log:?}");
+    }
+
+    #[test]
+    fn pages_of_young_tasks_are_walked_once_and_then_one_is_drawn() {
+        assert_eq!(glances(0, 17, 6, 0.0), 1..7);
+        assert_eq!(glances(6, 17, 6, 0.0), 7..13);
+        assert_eq!(glances(12, 17, 6, 0.0), 13..18);
+        assert_eq!(glances(17, 17, 6, 0.5), 9..10);
+        assert_eq!(glances(u32::MAX, 17, 6, 1.0), 17..18);
+        assert!(glances(0, 0, 6, 0.5).is_empty());
     }
 
     #[tokio::test]

@@ -31,7 +31,19 @@ const FRESH: Duration = Duration::from_millis(50);
 
 /// What this worker knows to hold creates back, by account and (where it is not all of them) model.
 #[derive(Debug, Default)]
-pub(crate) struct HeldBack(Mutex<HashMap<(AccountName, Option<Model>), Hold>>);
+pub(crate) struct HeldBack(Mutex<HashMap<Creates, Hold>>);
+
+/// Which creates a hold is for.
+type Creates = (AccountName, Option<Model>, Until);
+
+/// Until when a hold lasts. Holds of either kind are kept apart: a short pause after a breaker has closed is short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Until {
+    /// A pause: until its time.
+    Time,
+    /// A breaker: for those that were claimed before it opened, for good.
+    Closed,
+}
 
 /// By the boot clock.
 #[derive(Debug, Clone, Copy, Default)]
@@ -42,10 +54,19 @@ struct Hold {
 }
 
 impl HeldBack {
-    /// From `now` until then, creates of the account (of all models, without one) are held back.
-    pub(crate) fn note(&self, account: &AccountName, model: Option<Model>, now: Duration, until: Duration) {
+    /// From `now` until then, creates of the account and model are held back.
+    pub(crate) fn pause(&self, account: &AccountName, model: Model, now: Duration, until: Duration) {
+        self.note((account.clone(), Some(model), Until::Time), now, until);
+    }
+
+    /// A breaker has opened: what was claimed before `now` for the account (for all models, without one) is held back.
+    pub(crate) fn open(&self, account: &AccountName, model: Option<Model>, now: Duration) {
+        self.note((account.clone(), model, Until::Closed), now, Duration::MAX);
+    }
+
+    fn note(&self, of: Creates, now: Duration, until: Duration) {
         let mut holds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let hold = holds.entry((account.clone(), model)).or_default();
+        let hold = holds.entry(of).or_default();
         (hold.since, hold.until) = (hold.since.max(now), hold.until.max(until));
     }
 
@@ -58,9 +79,9 @@ impl HeldBack {
         now: Duration,
     ) -> bool {
         let holds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        [None, Some(model)]
+        [(None, Until::Closed), (Some(model), Until::Closed), (Some(model), Until::Time)]
             .into_iter()
-            .filter_map(|model| holds.get(&(account.clone(), model)))
+            .filter_map(|(model, until)| holds.get(&(account.clone(), model, until)))
             .any(|hold| begun_at < hold.since && now < hold.until)
     }
 }
@@ -106,15 +127,17 @@ mod tests {
         let (held, account) = (HeldBack::default(), AccountName::parse("a").unwrap());
         let other = AccountName::parse("b").unwrap();
         let s = Duration::from_secs;
-        held.note(&account, Some(MODEL), s(10), s(13));
+        held.pause(&account, MODEL, s(10), s(13));
         let holds = |begun_at, now| held.holds(&account, MODEL, s(begun_at), s(now));
         assert!(holds(9, 10) && holds(9, 12));
         assert!(!holds(10, 10), "that claim went by it");
         assert!(!holds(9, 13), "it is over");
         assert!(!held.holds(&account, Model::Wan27ImagePro, s(9), s(10)));
         assert!(!held.holds(&other, MODEL, s(9), s(10)));
-        held.note(&account, None, s(11), Duration::MAX);
+        held.open(&account, None, s(11));
         assert!(held.holds(&account, Model::Wan27ImagePro, s(9), s(10)) && holds(10, 9_999));
         assert!(!holds(11, 11));
+        held.pause(&account, MODEL, s(20), s(21));
+        assert!(holds(19, 20) && !holds(19, 21), "the breaker is long closed");
     }
 }

@@ -209,13 +209,13 @@ async fn send(
 async fn next_moment(env: &Env, sending: &Sending<'_>, times: Times) -> Result<Duration, Withheld> {
     let (account, model) = (&sending.attempt.account, sending.model);
     loop {
-        let left = times.left(env);
-        if left.is_zero() {
-            return Err(Withheld::TooLate);
-        }
         // The next moment heeds pauses, and no breakers: it is also asked for by probes.
         if !sending.is_probe && matches!(env.jobs.creates_held_back(account, model).await, Ok(true)) {
             return Err(Withheld::HeldBack);
+        }
+        let left = times.left(env);
+        if left.is_zero() {
+            return Err(Withheld::TooLate);
         }
         match env.jobs.create_time(account, model, env.lead(account), left).await {
             Ok(CreateTime::In(wait)) => return Ok(env.clock.elapsed() + wait),
@@ -307,7 +307,7 @@ async fn learn(env: &Env, job: &Job, attempt: &Attempt, fault: CreateFault) -> F
 async fn pause(env: &Env, account: &AccountName, model: Model, wait: Duration, why: &str) {
     warn!(account = %account, wait_ms = wait.as_millis() as u64, "Creates of {model} of account {account} rest for {wait:?}: {why}");
     let until = env.clock.elapsed() + wait;
-    let note = || env.held_back.note(account, Some(model), env.clock.elapsed(), until);
+    let note = || env.held_back.pause(account, model, env.clock.elapsed(), until);
     // At once, for those that wait for their moment; and again for what was claimed before Redis knew.
     note();
     if let Err(fault) = env.jobs.pause(account, Pausable::Creates(model), wait, why).await {
@@ -357,7 +357,7 @@ async fn turn(env: &Env, model: Model, attempt: &Attempt, probe: Option<&str>, f
                 breakers::say(account, call, &turn, became);
                 if matches!(became, Became::Opened | Became::Reopened) {
                     let model = if call == PausedCall::Create { None } else { Some(model) };
-                    env.held_back.note(account, model, env.clock.elapsed(), Duration::MAX);
+                    env.held_back.open(account, model, env.clock.elapsed());
                 }
             }
             Err(fault) => {

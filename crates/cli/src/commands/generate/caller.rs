@@ -20,8 +20,8 @@ use crate::output::words::{count, counted, span};
 /// How long after its permit a create goes out: it is announced, and a connection is opened. Source: ours.
 const LEAD: Duration = Duration::from_millis(300);
 
-/// How many moments a create may miss, the way to each twice as long as to the one before. Source: ours; the last is 5 s away, as far as
-/// that of a job may be.
+/// How many moments a create may miss, the way to each twice as long as to the one before. Source: ours; the last is 5 s away, at most
+/// twice that, and a connection that is opened for it lives longer.
 const MOMENTS_MAX: u32 = 5;
 
 /// A client of an account, and what it may do.
@@ -195,9 +195,9 @@ impl Caller<'_> {
     }
 }
 
-/// Whether a create that was to go out at `send_at` has missed that.
+/// Whether a create that was to go out at `send_at` has missed that, or would be before it.
 fn is_late(send_at: Duration, now: Duration) -> bool {
-    now.saturating_sub(send_at) > CREATE_LATE_MAX
+    now.checked_sub(send_at).is_none_or(|late| late > CREATE_LATE_MAX)
 }
 
 fn within_daily_stop(

@@ -6,7 +6,7 @@ use std::time::Duration;
 use job::{
     AccountName, Event, Job, JobId, JobSpec, JobState, Model, Outcome, Rules, StateName, TaskId, Timestamp,
 };
-use queue::{AccountLimits, Allowed, Pacer, PlacesLeft};
+use queue::{AHEAD_PART, AccountLimits, Allowed, Pacer, PlacesLeft};
 
 use super::books::Books;
 use super::breaker::Holds;
@@ -71,6 +71,8 @@ pub(crate) struct Store {
     /// When the creates of claims are to be sent, by nonce.
     send_at: BTreeMap<u64, Timestamp>,
     next_query: Option<Timestamp>,
+    /// When a query without a claim has its part again.
+    next_ahead: Option<Timestamp>,
     pub(crate) timeline: Vec<Moment>,
     pub(super) nonces: u64,
     seq: u64,
@@ -173,7 +175,15 @@ impl Store {
         if at > now + ahead {
             return Permit::Wait(until(now + ahead, at));
         }
-        self.next_query = Some(at + Duration::from_secs_f64(1.0 / limits.queries_per_second));
+        let step = Duration::from_secs_f64(1.0 / limits.queries_per_second);
+        if !ahead.is_zero() {
+            let idle = self.next_query.map_or(now, |next| next + step);
+            if let Some(next) = self.next_ahead.map(|next| next.min(idle)).filter(|next| *next > now) {
+                return Permit::Wait(until(now, next));
+            }
+            self.next_ahead = Some(now + step * AHEAD_PART as u32);
+        }
+        self.next_query = Some(at + step);
         let probes = self.holds.go_out(&QUERY, probe, now + QUERY_PROBE_WINDOW);
         if probes { Permit::ProbeIn(until(now, at)) } else { Permit::In(until(now, at)) }
     }
