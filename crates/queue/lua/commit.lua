@@ -34,13 +34,7 @@ local now_us = clock[1] .. string.format('%06d', clock[2])
 local function int(number) return string.format('%.0f', number) end
 local now_ms = int(clock[1] * 1000 + math.floor(clock[2] / 1000))
 local PRIORITY_SPAN = 4398046511104 -- 2^42: a priority class's share of a score
--- A new turn begins beside the lowest of its class in that very set, else at the time that the set had come to.
-local function begin_of(turns, virtual_time, place, class)
-  local base = tonumber(class) * PRIORITY_SPAN
-  local lowest = redis.call('ZRANGEBYSCORE', turns, int(base), '(' .. int(base + PRIORITY_SPAN), 'WITHSCORES', 'LIMIT', 0, 1)[2]
-  local field = place == 'any' and class or place .. ':' .. class
-  return int(tonumber(lowest or redis.call('HGET', virtual_time, field) or base))
-end
+-- include begin_of
 
 -- Every read comes before the first write.
 local record = redis.call('HMGET', job_key, 'v', 'n')

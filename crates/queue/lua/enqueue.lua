@@ -26,13 +26,7 @@ local now_ms = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local function int(number) return string.format('%.0f', number) end
 local prefix, batch = ARGV[1], ARGV[2]
 local PRIORITY_SPAN = 4398046511104 -- 2^42, as in commit
--- A new turn begins beside the lowest of its class in that very set, else at the time that the set had come to.
-local function begin_of(turns, virtual_time, place, class)
-  local base = tonumber(class) * PRIORITY_SPAN
-  local lowest = redis.call('ZRANGEBYSCORE', turns, int(base), '(' .. int(base + PRIORITY_SPAN), 'WITHSCORES', 'LIMIT', 0, 1)[2]
-  local field = place == 'any' and class or place .. ':' .. class
-  return int(tonumber(lowest or redis.call('HGET', virtual_time, field) or base))
-end
+-- include begin_of
 
 -- Every read comes before the first write.
 local paused = redis.call('HGET', KEYS[1], 'paused') == '1'

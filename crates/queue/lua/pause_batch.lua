@@ -23,13 +23,7 @@ local time_us = clock[1] .. string.format('%06d', clock[2])
 local function int(number) return string.format('%.0f', number) end
 local prefix, batch, pauses, most = ARGV[1], ARGV[2], ARGV[3] == 'pause', math.min(tonumber(ARGV[5]), 500)
 local PRIORITY_SPAN = 4398046511104 -- 2^42, as in commit
--- A new turn begins beside the lowest of its class in that very set, else at the time that the set had come to.
-local function begin_of(turns, virtual_time, place, class)
-  local base = tonumber(class) * PRIORITY_SPAN
-  local lowest = redis.call('ZRANGEBYSCORE', turns, int(base), '(' .. int(base + PRIORITY_SPAN), 'WITHSCORES', 'LIMIT', 0, 1)[2]
-  local field = place == 'any' and class or place .. ':' .. class
-  return int(tonumber(lowest or redis.call('HGET', virtual_time, field) or base))
-end
+-- include begin_of
 
 -- Every read comes before the first write. A lane's score in `lanes`: 0 = not paused, else the virtual time that it had come to, and 1.
 local known = redis.call('HMGET', KEYS[1], 'created_at', 'paused')

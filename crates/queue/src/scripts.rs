@@ -1,5 +1,7 @@
 //! The scripts: each is a file in `lua/` with its contract, and stands here under the same name.
 //!
+//! What several of them need stands once, in `lua/shared/`, and is written in place of its `-- include` line.
+//!
 //! `redis::Script` sends the hash and falls back to the text, so that a `SCRIPT FLUSH` or a restarted Redis is harmless.
 
 use std::sync::LazyLock;
@@ -8,8 +10,13 @@ use redis::Script;
 
 macro_rules! scripts {
     ($($name:ident = $file:literal;)*) => {
-        $(pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!(concat!("../lua/", $file))));)*
+        $(pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| Script::new(&whole(include_str!(concat!("../lua/", $file)))));)*
     };
+}
+
+/// A script with what it includes.
+fn whole(text: &str) -> String {
+    text.replace("-- include begin_of\n", include_str!("../lua/shared/begin_of.lua"))
 }
 
 scripts! {
