@@ -2,7 +2,7 @@
 -- retain: remove some jobs of a batch that has ended, oldest place first, and the batch itself with its last job.
 --
 -- Whole batches go, in chunks, so that no list ever points at a job that is gone. A compact tombstone stays for each job, so
--- that a file enqueued again is not paid for again. A batch that has work again is left alone.
+-- that a file enqueued again is not paid for again, unless that is what its user wants. A batch that has work again is left alone.
 --
 -- KEYS[1]  keys::batch(batch)
 -- KEYS[2]  keys::members(batch)
@@ -16,12 +16,13 @@
 -- ARGV[2]  batch, or - with the single job as ARGV[4]
 -- ARGV[3]  the greatest number of jobs, at most 500
 -- ARGV[4]  a job's id, for a job without a batch; else empty
+-- ARGV[5]  1: no tombstones, so that the same jobs can be enqueued and paid for again
 --
 -- Returns  {time_us, removed, done}   done: 1 when nothing of it is left
 local clock = redis.call('TIME')
 local time_us = clock[1] .. string.format('%06d', clock[2])
 local now_ms = string.format('%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000))
-local prefix, batch, single = ARGV[1], ARGV[2], ARGV[4]
+local prefix, batch, single, forget = ARGV[1], ARGV[2], ARGV[4], ARGV[5] == '1'
 local final = {succeeded = true, failed = true, canceled = true, expired = true}
 
 -- Every read comes before the first write.
@@ -45,7 +46,7 @@ for i, id in ipairs(ids) do
   if final[states[i]] or states[i] == '' then
     redis.call('DEL', prefix .. 'job:' .. id, prefix .. 'spec:' .. id, prefix .. 'tries:' .. id, prefix .. 'outcome:' .. id)
     redis.call('ZREM', KEYS[2], id)
-    redis.call('ZADD', KEYS[6], now_ms, id)
+    if not forget then redis.call('ZADD', KEYS[6], now_ms, id) end
     if states[i] ~= '' then
       redis.call('HINCRBY', KEYS[4], states[i], -1)
       redis.call('HINCRBY', KEYS[1], states[i], -1)

@@ -90,6 +90,20 @@ impl Queue {
     ) -> Result<Committed, CommitError> {
         let job =
             self.link().persist("reading a job", || self.job(id)).await?.ok_or(CommitError::Missing(id))?;
+        self.commit_unfenced_of(job, event, rules).await
+    }
+
+    /// The same for a job that was just read; if it has changed since, the event is applied to what it is now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::commit_unfenced`].
+    pub async fn commit_unfenced_of(
+        &self,
+        job: Job,
+        event: Event,
+        rules: &Rules,
+    ) -> Result<Committed, CommitError> {
         self.write(job, None, event, rules, None).await
     }
 

@@ -65,7 +65,7 @@ impl Queue {
             if !over && *ended_ms as i64 > before(policy.age) {
                 break;
             }
-            removed += self.remove_ended(member).await?;
+            removed += self.remove_ended(member, false).await?.0;
             if removed >= CHUNK as u64 {
                 break;
             }
@@ -73,7 +73,27 @@ impl Queue {
         Ok(removed)
     }
 
-    async fn remove_ended(&self, member: &str) -> Result<u64, QueueError> {
+    /// Removes a batch that has ended, now. With `forget` its jobs leave no tombstones: enqueued again, they are made and paid for again.
+    /// Returns how many jobs went; a batch that has work again meanwhile is left as it is.
+    ///
+    /// # Errors
+    ///
+    /// Redis is away or refuses; the call may be repeated.
+    pub async fn remove_batch(&self, batch: &BatchName, forget: bool) -> Result<u64, QueueError> {
+        let member = format!("batch:{batch}");
+        let mut removed = 0;
+        loop {
+            let (went, done) = self.remove_ended(&member, forget).await?;
+            removed += went;
+            // Nothing more goes where records are in the way that are not over.
+            if done || went == 0 {
+                return Ok(removed);
+            }
+        }
+    }
+
+    /// How many jobs went, and whether that was all.
+    async fn remove_ended(&self, member: &str, forget: bool) -> Result<(u64, bool), QueueError> {
         let keys = self.keys();
         let (batch, single) = match member.split_once(':') {
             Some(("batch", name)) => (BatchName::parse(name).ok(), None),
@@ -82,7 +102,7 @@ impl Queue {
         };
         if batch.is_none() && single.is_none() {
             let _: u64 = self.link().query(redis::cmd("ZREM").arg(keys.ended()).arg(member)).await?;
-            return Ok(0);
+            return Ok((0, true));
         }
         let key_names = [
             keys.batch(batch.as_ref()),
@@ -99,10 +119,12 @@ impl Queue {
             batch.as_ref().map_or("-", BatchName::as_str).to_owned(),
             CHUNK.to_string(),
             single.map(|id| id.to_string()).unwrap_or_default(),
+            if forget { "1" } else { "0" }.to_owned(),
         ];
         let mut reply = self.script("retain", &RETAIN, &key_names, &args, TimeAt::First).await?;
         reply.int()?;
-        Ok(u64::try_from(reply.int()?).unwrap_or(0))
+        let removed = u64::try_from(reply.int()?).unwrap_or(0);
+        Ok((removed, reply.int()? == 1))
     }
 
     /// Forgets the ids of an account's tasks that the provider has forgotten as well, one chunk, and returns how many.

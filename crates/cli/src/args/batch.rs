@@ -5,7 +5,7 @@ use job::BatchName;
 
 use super::{PauseBatch, ResumeBatch, RetryBatch};
 
-/// List, show, pause and retry batches: jobs that were enqueued together.
+/// List, show, pause, cancel, retry and remove batches: jobs that were enqueued together.
 #[derive(Debug, Args)]
 #[command(disable_help_subcommand = true)]
 pub(crate) struct BatchArgs {
@@ -36,5 +36,46 @@ pub(crate) enum BatchCommand {
     },
     Pause(PauseBatch),
     Resume(ResumeBatch),
+    Cancel(CancelBatch),
     Retry(RetryBatch),
+    Rm(RemoveBatch),
+}
+
+/// Cancel what of a batch is not being made yet
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Queued jobs are canceled at once, those that wait at DashScope are canceled there. What is being made already is finished and
+stored, since it is paid for; held jobs stay as they are (`imagemill job resolve`). When the command returns, nothing of the batch
+is sent to DashScope any more. It may be repeated. `imagemill batch retry NAME --where state=canceled` takes it back.
+
+Example:
+  imagemill batch cancel spring && imagemill watch spring")]
+pub(crate) struct CancelBatch {
+    /// The batch
+    #[arg(value_name = "BATCH")]
+    pub(crate) name: BatchName,
+}
+
+/// Remove a batch that has ended from the queue; its images stay in the bucket
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Batches that have ended are removed by themselves after a while (setting `retention.age`). What is removed is known no more, but for
+the ids of its jobs: the same file enqueued again adds nothing and costs nothing. With --forget these go as well, and the same file
+makes, and pays for, everything anew.
+
+Examples:
+  imagemill batch rm spring --yes
+  imagemill batch rm trial --forget")]
+pub(crate) struct RemoveBatch {
+    /// The batch
+    #[arg(value_name = "BATCH")]
+    pub(crate) name: BatchName,
+
+    /// Forget the ids of its jobs too, so that they can be enqueued again
+    #[arg(long)]
+    pub(crate) forget: bool,
+
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
 }

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use batch::{BatchArgs, BatchCommand};
+pub(crate) use batch::{BatchArgs, BatchCommand, CancelBatch, RemoveBatch};
 #[cfg(feature = "demo")]
 pub(crate) use bench::BenchArgs;
 pub(crate) use config::{ConfigArgs, ConfigCommand, ShowConfig};

@@ -42,8 +42,8 @@ fn help_says_what_there_is() {
       enqueue      Put jobs into the queue: from a JSONL file, from stdin, or single prompts
       worker       Do the work: create tasks, follow them, copy images into the bucket
       status       Show what is going on: jobs by state, accounts, pauses
-      watch        Follow a batch, or everything, until it is done
-      batch        List, show, pause and retry batches: jobs that were enqueued together
+      watch        Follow batches, or everything, until they are done
+      batch        List, show, pause, cancel, retry and remove batches: jobs that were enqueued together
       job          List, show, cancel, retry and resolve jobs
       pause        Hold new tasks back: of an account, of a model, or of everything
       resume       Let go on what was paused

@@ -3,9 +3,9 @@
 use clap::Args;
 use job::BatchName;
 
-/// Follow a batch, or everything, until it is done.
+/// Follow batches, or everything, until they are done.
 ///
-/// On a terminal this is a bar with rate and time left, elsewhere a line now and then; with --json a line of JSON for each
+/// On a terminal this is a bar for each with rate and time left, elsewhere a line now and then; with --json a line of JSON for each
 /// change. Ctrl-C ends the watching, not the jobs.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -14,9 +14,10 @@ it speaks of the jobs that end while this watches, and 3 is never said: missing 
 
 Examples:
   imagemill watch spring
+  imagemill watch spring summer
   imagemill watch                          # everything that is in the queue")]
 pub(crate) struct WatchArgs {
-    /// The batch; without one, everything
+    /// The batches; without one, everything
     #[arg(value_name = "BATCH")]
-    pub(crate) batch: Option<BatchName>,
+    pub(crate) batches: Vec<BatchName>,
 }

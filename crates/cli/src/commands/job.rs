@@ -1,25 +1,20 @@
-//! `job ls`, `job show` and `job cancel`.
+//! `job ls` and `job show`.
 
 use futures::StreamExt as _;
 use futures::stream;
-use job::{BatchName, CustomId, Event, Job, JobId, StateName};
-use queue::{CommitError, JobFilter, Queue, QueueError};
-use serde::Serialize;
+use job::{BatchName, CustomId, Job, JobId, StateName};
+use queue::{JobFilter, Queue, QueueError};
 
-use super::batch::{no_batch, parse_cursor};
+use super::batch::parse_cursor;
 use crate::app::{App, queue_failure};
-use crate::args::{CancelJobs, ListJobs, ShowJob};
+use crate::args::{ListJobs, ShowJob};
 use crate::exit_code;
 use crate::failure::{Failure, OrFail as _};
 use crate::output::job::{JobRow, JobView, Known, Lens, list as job_list};
-use crate::output::words::counted;
 use crate::settings::Settings;
 
 /// How many calls to Redis run at once.
 const CALLS_AT_ONCE: usize = 32;
-
-/// Jobs that a cancel of a whole batch reads at a time.
-const CANCEL_PAGE: usize = 500;
 
 /// Lists jobs.
 pub(super) async fn list(app: &App, args: ListJobs) -> Result<u8, Failure> {
@@ -118,124 +113,4 @@ pub(super) fn id(settings: &Settings, batch: Option<&BatchName>, text: &str) -> 
             Ok(JobId::of_custom_id(&settings.redis().namespace, Some(batch), &custom_id))
         }
     }
-}
-
-/// What became of a wish to cancel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Became {
-    /// It is canceled.
-    Canceled,
-    /// It is under way: canceled where that is still possible, else finished and stored.
-    Requested,
-    /// It is over, or waits for a person.
-    TooLate(StateName),
-    /// There is no such job.
-    NotFound,
-}
-
-/// What `job cancel --json` prints.
-#[derive(Debug, Default, Serialize)]
-struct CancelView {
-    canceled: u64,
-    requested: u64,
-    too_late: u64,
-    not_found: u64,
-}
-
-impl CancelView {
-    fn count(&mut self, became: Became) {
-        let counter = match became {
-            Became::Canceled => &mut self.canceled,
-            Became::Requested => &mut self.requested,
-            Became::TooLate(_) => &mut self.too_late,
-            Became::NotFound => &mut self.not_found,
-        };
-        *counter += 1;
-    }
-}
-
-/// Cancels jobs.
-pub(super) async fn cancel(app: &App, args: CancelJobs) -> Result<u8, Failure> {
-    let settings = app.settings()?;
-    let ids: Vec<JobId> =
-        args.ids.iter().map(|text| id(&settings, args.batch.as_ref(), text)).collect::<Result<_, _>>()?;
-    let queue = app.queue(&settings).await?;
-    let rules = settings.rules();
-    let mut view = CancelView::default();
-    if args.all {
-        if let Some(name) = &args.batch {
-            let batch =
-                queue.batch(Some(name)).await.map_err(|error| queue_failure(error, "read the batch"))?;
-            batch.ok_or_else(|| no_batch(name))?;
-        }
-        let filter = JobFilter {
-            batch: Some(args.batch.clone()),
-            states: StateName::ALL
-                .into_iter()
-                .filter(|state| !state.is_final() && *state != StateName::Held)
-                .collect(),
-        };
-        let mut cursor = None;
-        loop {
-            let page = queue.jobs(&filter, cursor.as_ref(), CANCEL_PAGE).await;
-            let page = page.map_err(|error| queue_failure(error, "list the jobs"))?;
-            let ids: Vec<JobId> = page.items.iter().map(|job| job.id).collect();
-            cancel_each(&queue, &ids, &rules, &mut view).await?;
-            cursor = page.next;
-            if cursor.is_none() {
-                break;
-            }
-        }
-    } else {
-        for (name, became) in args.ids.iter().zip(cancel_each(&queue, &ids, &rules, &mut view).await?) {
-            match became {
-                Became::NotFound => app.out.note(&format!("warning: there is no job `{name}`")),
-                Became::TooLate(state) => {
-                    app.out.note(&format!("warning: job `{name}` is {state} and stays so"))
-                }
-                Became::Canceled | Became::Requested => {}
-            }
-        }
-    }
-    if app.out.json {
-        app.out.print_json(&view)?;
-    } else {
-        let CancelView { canceled, requested, .. } = view;
-        let mut text = format!("{} canceled", counted(canceled, "job"));
-        if requested > 0 {
-            text.push_str(&format!(
-                "; {} under way: canceled at DashScope if still possible, else finished and stored",
-                counted(requested, "job")
-            ));
-        }
-        app.out.print(&text)?;
-    }
-    Ok(if view.not_found > 0 || view.too_late > 0 { exit_code::FAILED } else { exit_code::DONE })
-}
-
-async fn cancel_each(
-    queue: &Queue,
-    ids: &[JobId],
-    rules: &job::Rules,
-    view: &mut CancelView,
-) -> Result<Vec<Became>, Failure> {
-    let one = |id: &JobId| {
-        let (queue, id) = (queue.clone(), *id);
-        async move {
-            match queue.commit_unfenced(id, Event::CancelRequested, rules).await {
-                Ok(committed) if committed.job.state_name() == StateName::Canceled => Ok(Became::Canceled),
-                Ok(_) => Ok(Became::Requested),
-                Err(CommitError::Missing(_)) => Ok(Became::NotFound),
-                Err(CommitError::Illegal(illegal)) => Ok(Became::TooLate(illegal.state)),
-                Err(CommitError::Queue(error)) => Err(queue_failure(error, "cancel a job")),
-                Err(error) => Err(Failure::new(error).context("failed to cancel a job")),
-            }
-        }
-    };
-    let became: Vec<Result<Became, Failure>> =
-        stream::iter(ids.iter().map(one)).buffered(CALLS_AT_ONCE).collect().await;
-    let became: Vec<Became> = became.into_iter().collect::<Result<_, _>>()?;
-    became.iter().for_each(|canceled| view.count(*canceled));
-    Ok(became)
 }

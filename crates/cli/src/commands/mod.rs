@@ -4,6 +4,7 @@ mod agree;
 mod batch;
 #[cfg(feature = "demo")]
 pub(crate) mod bench;
+mod cancel;
 mod config;
 #[cfg(feature = "demo")]
 pub(crate) mod demo;
@@ -13,6 +14,7 @@ mod job;
 mod outlook;
 mod pause;
 mod reload;
+mod remove;
 mod resolve;
 mod retry;
 #[cfg(feature = "demo")]
@@ -46,11 +48,13 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<u8, Failure> {
             BatchCommand::Pause(args) => pause::pause_batch(app, args).await,
             BatchCommand::Resume(args) => pause::resume_batch(app, args).await,
             BatchCommand::Retry(args) => retry::batch(app, args).await,
+            BatchCommand::Cancel(args) => cancel::batch(app, args).await,
+            BatchCommand::Rm(args) => remove::batch(app, args).await,
         },
         Command::Job(args) => match args.command {
             JobCommand::Ls(args) => job::list(app, args).await,
             JobCommand::Show(args) => job::show(app, args).await,
-            JobCommand::Cancel(args) => job::cancel(app, args).await,
+            JobCommand::Cancel(args) => cancel::jobs(app, args).await,
             JobCommand::Retry(args) => retry::jobs(app, args).await,
             JobCommand::Resolve(args) => resolve::resolve(app, args).await,
         },

@@ -58,10 +58,14 @@ fn refuse_unknown_account(of: &PauseOf, settings: &Settings) -> Result<(), Failu
     Err(failure.hint(format!("the settings know {}", names.join(", "))))
 }
 
+/// Who types, as far as the environment tells.
+pub(super) fn who(app: &App) -> &str {
+    USER.iter().find_map(|name| app.sources.environment.get(*name)).map_or("", String::as_str)
+}
+
 async fn hold_back(app: &App, settings: &Settings, of: PauseOf, why: &str) -> Result<u8, Failure> {
     let queue = app.queue(settings).await?;
-    let by = USER.iter().find_map(|name| app.sources.environment.get(*name)).map_or("", String::as_str);
-    let change = queue.pause(&of, by, why).await.map_err(|error| queue_failure(error, "pause"))?;
+    let change = queue.pause(&of, who(app), why).await.map_err(|error| queue_failure(error, "pause"))?;
     let said = match change {
         PauseChange::Done => "is paused: no new task is created; what is at DashScope is finished",
         PauseChange::Same => "was paused already",

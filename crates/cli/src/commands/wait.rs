@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures::future;
+use indicatif::{MultiProgress, ProgressDrawTarget};
 use job::{BatchName, JobId, JobState, StateName, Timestamp};
 use queue::{Queue, QueueError};
 use serde::Serialize;
@@ -63,8 +65,30 @@ pub(super) async fn until_over(
     show: Show,
     settings: &Settings,
 ) -> Result<u8, Failure> {
+    until_all_over(app, queue, std::slice::from_ref(target), show, settings).await
+}
+
+/// The same for several targets at once; the exit code is that of all their jobs together.
+///
+/// # Errors
+///
+/// As [`until_over`].
+pub(super) async fn until_all_over(
+    app: &App,
+    queue: &Queue,
+    targets: &[Target],
+    show: Show,
+    settings: &Settings,
+) -> Result<u8, Failure> {
+    let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+    let widest = targets.iter().map(|target| target.name().len()).max().unwrap_or(0);
+    let all = targets.iter().enumerate().map(|(at, target)| {
+        let shown =
+            Shown { show, bars: &bars, name: format!("{:widest$}", target.name()), is_first: at == 0 };
+        follow(app, queue, target, shown, settings)
+    });
     tokio::select! {
-        ended = follow(app, queue, target, show, settings) => ended,
+        ended = future::try_join_all(all) => Ok(JobCounts::sum(ended?).exit_code()),
         // Whatever it is doing, a look at a Redis that does not answer among it.
         _ = tokio::signal::ctrl_c() => {
             let failure = Failure::message("interrupted; the jobs go on without this command");
@@ -73,16 +97,26 @@ pub(super) async fn until_over(
     }
 }
 
+/// How one of several targets is shown.
+struct Shown<'a> {
+    show: Show,
+    bars: &'a MultiProgress,
+    name: String,
+    /// What concerns all of them is said once.
+    is_first: bool,
+}
+
 async fn follow(
     app: &App,
     queue: &Queue,
     target: &Target,
-    show: Show,
+    shown: Shown<'_>,
     settings: &Settings,
-) -> Result<u8, Failure> {
+) -> Result<JobCounts, Failure> {
+    let Shown { show, bars, name, is_first } = shown;
     let currency = &settings.prices().currency;
     let json = app.out.json && show == Show::Progress;
-    let mut progress = JobProgress::new(app.out, target.name(), json || show == Show::Nothing);
+    let mut progress = JobProgress::among(app.out, name, json || show == Show::Nothing, bars);
     let mut printed: Option<JobCounts> = None;
     let mut away = false;
     let mut since = Since::default();
@@ -105,7 +139,7 @@ async fn follow(
                 }
                 if seen.over {
                     progress.finish(&seen.jobs);
-                    return Ok(seen.jobs.exit_code());
+                    return Ok(seen.jobs);
                 }
             }
             Ok(None) => {
@@ -113,7 +147,7 @@ async fn follow(
                 return Err(Failure::message(text).hint("`imagemill batch ls` lists the batches"));
             }
             Err(error) if error.is_retryable() => {
-                if !away {
+                if !away && is_first {
                     app.out.note("Redis is away; waiting for it");
                 }
                 away = true;

@@ -1,14 +1,20 @@
 //! `watch`.
 
-use super::wait::{Show, Target, until_over};
+use super::wait::{Show, Target, until_all_over};
 use crate::app::App;
 use crate::args::WatchArgs;
 use crate::failure::Failure;
 
-/// Follows a batch, or everything, until it is over.
+/// Follows batches, or everything, until they are over.
 pub(super) async fn run(app: &App, args: WatchArgs) -> Result<u8, Failure> {
     let settings = app.settings()?;
     let queue = app.queue(&settings).await?;
-    let target = args.batch.map_or(Target::Everything, Target::Batch);
-    until_over(app, &queue, &target, Show::Progress, &settings).await
+    let mut batches = args.batches;
+    batches.sort();
+    batches.dedup();
+    let targets = match batches.is_empty() {
+        true => vec![Target::Everything],
+        false => batches.into_iter().map(Target::Batch).collect(),
+    };
+    until_all_over(app, &queue, &targets, Show::Progress, &settings).await
 }

@@ -130,6 +130,24 @@ impl JobCounts {
         of
     }
 
+    /// Jobs of several targets together.
+    pub(crate) fn sum(all: impl IntoIterator<Item = Self>) -> Self {
+        all.into_iter().fold(Self::default(), |sum, one| Self {
+            total: sum.total + one.total,
+            queued: sum.queued + one.queued,
+            in_flight: sum.in_flight + one.in_flight,
+            succeeded: sum.succeeded + one.succeeded,
+            failed: sum.failed + one.failed,
+            canceled: sum.canceled + one.canceled,
+            expired: sum.expired + one.expired,
+            held: sum.held + one.held,
+            partial: match (sum.partial, one.partial) {
+                (None, None) => None,
+                (a, b) => Some(a.unwrap_or(0) + b.unwrap_or(0)),
+            },
+        })
+    }
+
     /// Jobs that are final.
     pub(crate) fn over(&self) -> u64 {
         self.succeeded + self.failed + self.canceled + self.expired
@@ -466,7 +484,13 @@ mod tests {
         }
         assert_eq!(code(&[(Failed, 2), (Held, 1)]), exit_code::HELD);
         let partial = BatchSummary { partial: 1, ..summary(&[(Succeeded, 2)]) };
-        assert_eq!(BatchView::new(&partial, "USD").jobs.exit_code(), exit_code::PARTIAL);
+        let partial = BatchView::new(&partial, "USD").jobs;
+        assert_eq!(partial.exit_code(), exit_code::PARTIAL);
+        let well = view(&[(Succeeded, 2)]).jobs;
+        assert_eq!(JobCounts::sum([partial, well]).exit_code(), exit_code::PARTIAL, "of several, the worst");
+        let failed = view(&[(Failed, 1)]).jobs;
+        let all = JobCounts::sum([well, partial, failed]);
+        assert_eq!((all.exit_code(), all.total, all.partial), (exit_code::FAILED, 5, Some(1)));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Output;
 use super::batch::JobCounts;
@@ -26,14 +26,20 @@ pub(crate) struct JobProgress {
 impl JobProgress {
     /// Progress of `name`, or none at all when `silent`.
     pub(crate) fn new(out: Output, name: String, silent: bool) -> Self {
+        Self::among(out, name, silent, &MultiProgress::new())
+    }
+
+    /// The same as one of several bars, below each other.
+    pub(crate) fn among(out: Output, name: String, silent: bool, bars: &MultiProgress) -> Self {
         let bar = (!silent && out.stderr_is_terminal).then(|| {
-            let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+            let bar = bars.add(ProgressBar::new(0));
             let style = ProgressStyle::with_template("{prefix} {bar:30} {msg}")
                 .unwrap_or_else(|_| ProgressStyle::default_bar());
             bar.set_style(style.progress_chars("=> "));
             bar.set_prefix(name.clone());
             bar
         });
+        let name = name.trim_end().to_owned();
         let lined_at = silent.then_some(Duration::MAX);
         Self { out, name, pace: Pace::default(), bar, lined_at, line: String::new() }
     }

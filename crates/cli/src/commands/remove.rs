@@ -1,0 +1,62 @@
+//! `batch rm`.
+
+use job::StateName;
+
+use super::agree::confirm;
+use super::batch::no_batch;
+use crate::app::{App, queue_failure};
+use crate::args::RemoveBatch;
+use crate::exit_code;
+use crate::failure::Failure;
+use crate::output::batch::JobCounts;
+use crate::output::words::counted;
+
+/// Removes a batch that has ended.
+pub(super) async fn batch(app: &App, args: RemoveBatch) -> Result<u8, Failure> {
+    let settings = app.settings()?;
+    let queue = app.queue(&settings).await?;
+    let name = &args.name;
+    let summary = queue.batch(Some(name)).await.map_err(|error| queue_failure(error, "read the batch"))?;
+    let summary = summary.ok_or_else(|| no_batch(name))?;
+    let jobs = JobCounts::of(|state| summary.count(state), None);
+    let held = summary.count(StateName::Held);
+    for (number, how, hint) in [
+        (
+            jobs.left(),
+            "not over",
+            format!("wait (`imagemill watch {name}`), or cancel it first (`imagemill batch cancel {name}`)"),
+        ),
+        (held, "held for a person", "decide about them with `imagemill job resolve`".to_owned()),
+    ] {
+        if number > 0 {
+            let is = if number == 1 { "is" } else { "are" };
+            let text = format!("{} of batch {name} {is} {how}", counted(number, "job"));
+            return Err(Failure::message(text).hint(hint));
+        }
+    }
+    let of = counted(jobs.total, "job");
+    let question = if args.forget {
+        format!(
+            "Batch {name} with {of} is removed, and the same jobs enqueued again are made and paid for again."
+        )
+    } else {
+        format!("Batch {name} with {of} is removed: counts, costs by job and failures are known no more.")
+    };
+    if !confirm(app.out, args.yes, &question, "nobody is there to ask: add --yes if that is meant")? {
+        app.out.note("Nothing was done.");
+        return Ok(exit_code::FAILED);
+    }
+    let failed = |error| queue_failure(error, "remove the batch").hint("run the same command again");
+    let removed = queue.remove_batch(name, args.forget).await.map_err(failed)?;
+    if app.out.json {
+        app.out.print_json(
+            &serde_json::json!({ "batch": name, "removed": removed, "forgotten": args.forget }),
+        )?;
+    } else {
+        app.out.print(&format!(
+            "Batch {name} is removed, with {}. Its images stay in the bucket.",
+            counted(removed, "job")
+        ))?;
+    }
+    Ok(exit_code::DONE)
+}
