@@ -4,6 +4,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "its output is what it is for")]
 
+mod enqueue;
 mod expiry;
 mod jobs;
 mod resident;
@@ -62,6 +63,12 @@ enum What {
         /// How long the last of their links live, in seconds
         #[arg(long, default_value_t = 72)]
         longest_s: u64,
+    },
+    /// A long file is checked and enqueued: time, memory; killed midway and repeated
+    Enqueue {
+        /// How many lines
+        #[arg(long, default_value_t = 100_000)]
+        lines: usize,
     },
     /// What a claim costs with more and more jobs waiting, and 100,000 jobs that are due at once
     Scale {
@@ -132,6 +139,7 @@ async fn run(what: What) -> anyhow::Result<()> {
         What::Jobs { jobs, heavy, seed } => jobs::run(jobs, heavy, seed).await,
         What::Stop { tasks, create_ms } => stop::run(tasks, create_ms).await,
         What::Expiry { tasks, longest_s } => expiry::run(tasks, longest_s).await,
+        What::Enqueue { lines } => enqueue::run(lines).await,
         What::Scale { most } => scale::run(most).await,
         What::Chaos { minutes, seed, lease_ms, kill_ms } => {
             let plan = ChaosPlan {
