@@ -51,6 +51,11 @@ impl JobId {
     pub fn fresh(unix_ms: u64, random: u128) -> Self {
         Self(Ulid::from_parts(unix_ms, random))
     }
+
+    /// The 128 bits, for tables of many jobs.
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0.to_bytes()
+    }
 }
 
 impl fmt::Display for JobId {

@@ -15,9 +15,11 @@
 -- KEYS[10] keys::lanes(batch)
 -- ARGV[1]  key prefix
 -- ARGV[2]  batch, or -
--- ARGV[3]  created: ms, the time of the batch where it is new; also each job's time
--- ARGV[4..] for each job: id, spec, digest, model, place (an account, @ and a region, or any), images, priority, due ms or 0,
---          shape
+-- ARGV[3]  digest of the source that jobs come from, or nothing
+-- ARGV[4]  lines of that source: with its first new job the batch keeps a range of places for all of them (`base:<digest>`), and the
+--          same range when it comes again, so that the order is that of the lines whatever comes when
+-- ARGV[5..] for each job: id, spec, digest, model, place (an account, @ and a region, or any), images, priority, due ms or 0,
+--          shape, line in the source or 0
 --
 -- Returns  {time_us, answers}   answers: a letter for each job: n new, s same, c changed (another spec under the same id),
 --                               t the same id was there before and retention removed it
@@ -25,13 +27,15 @@ local clock = redis.call('TIME')
 local now_ms = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local function int(number) return string.format('%.0f', number) end
 local prefix, batch = ARGV[1], ARGV[2]
+local source, lines = ARGV[3], tonumber(ARGV[4])
 local PRIORITY_SPAN = 4398046511104 -- 2^42, as in commit
 -- include begin_of
 
 -- Every read comes before the first write.
 local paused = redis.call('HGET', KEYS[1], 'paused') == '1'
+local base = source ~= '' and redis.call('HGET', KEYS[1], 'base:' .. source)
 local answers, fresh, seen, lanes = {}, {}, {}, {}
-for i = 4, #ARGV, 9 do
+for i = 5, #ARGV, 10 do
   local id, digest = ARGV[i], ARGV[i + 2]
   local known = seen[id] or redis.call('HGET', prefix .. 'job:' .. id, 'd')
   if known then
@@ -55,11 +59,25 @@ end
 local time_us = clock[1] .. string.format('%06d', clock[2])
 if #fresh == 0 then return {time_us, table.concat(answers)} end
 
-local seq = redis.call('INCRBY', KEYS[5], #fresh) - #fresh
+local unplaced = 0
+for _, i in ipairs(fresh) do
+  if ARGV[i + 9] == '0' then unplaced = unplaced + 1 end
+end
+if unplaced < #fresh and not base then
+  base = int(redis.call('INCRBY', KEYS[5], lines) - lines)
+  redis.call('HSET', KEYS[1], 'base:' .. source, base)
+end
+local seq = unplaced > 0 and redis.call('INCRBY', KEYS[5], unplaced) - unplaced
 local images = 0
-for n, i in ipairs(fresh) do
+for _, i in ipairs(fresh) do
   local id, model, pinned_to, priority, due = ARGV[i], ARGV[i + 3], ARGV[i + 4], ARGV[i + 6], tonumber(ARGV[i + 7])
-  local place = int(seq + n)
+  local line, place = tonumber(ARGV[i + 9]), nil
+  if line > 0 then
+    place = int(tonumber(base) + line)
+  else
+    seq = seq + 1
+    place = int(seq)
+  end
   redis.call('SET', prefix .. 'spec:' .. id, ARGV[i + 1])
   local fields = {'s', 'queued', 'v', '1', 'm', model, 'x', ARGV[i + 5], 'p', priority, 'q', place, 'e', int(now_ms), 'd', ARGV[i + 2], 'sz', ARGV[i + 8]}
   if batch ~= '-' then fields[#fields + 1] = 'b' fields[#fields + 1] = batch end

@@ -230,7 +230,8 @@ impl Keys {
         self.key(&format!("rests:{account}"))
     }
 
-    /// HASH. A batch: counts by state, images, cost, what of both is lost, `left` (not final), `sealed`, `paused`, times. `-` stands for jobs without a batch.
+    /// HASH. A batch: counts by state, images, cost, what of both is lost, `left` (not final), `sealed`, `paused`, times;
+    /// `base:<digest>`: the seq before the first line of a source of many jobs. `-` stands for jobs without a batch.
     pub fn batch(&self, batch: Option<&BatchName>) -> String {
         self.key(&format!("batch:{}", batch.map_or("-", BatchName::as_str)))
     }

@@ -71,7 +71,7 @@ pub use open::OpenJobs;
 pub use orphans::Orphans;
 pub use pacer::{CREATE_LATE_MAX, Pacer};
 pub use pauses::{HandPause, PauseChange, PauseOf};
-pub use produce::{CHUNK_MAX, EnqueueError, Enqueued, NewJob};
+pub use produce::{CHUNK_MAX, EnqueueError, Enqueued, NewJob, SourceFile};
 pub use promote::Promoted;
 pub use quotas::{FigureSource, FigureSources, Quota, Quotas, SetFigures};
 use rand::Rng;

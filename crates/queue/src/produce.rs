@@ -22,6 +22,29 @@ pub struct NewJob {
     pub id: JobId,
     /// What it asks for.
     pub spec: JobSpec,
+    /// Its line in the [`SourceFile`] that it comes from, from 1.
+    pub line: Option<u64>,
+}
+
+impl NewJob {
+    /// The same, from this line of its source.
+    #[must_use]
+    pub fn at(mut self, line: u64) -> Self {
+        self.line = Some(line);
+        self
+    }
+}
+
+/// What many jobs come from, where their order counts.
+///
+/// A batch keeps places for all lines of a source when its first jobs come, and the same places when it comes again. So the jobs stand
+/// in the order of their lines, in whatever order the chunks arrive, and though some arrive only when an interrupted command is run again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceFile {
+    /// What tells it from all others, such as a digest of its bytes; short.
+    pub digest: String,
+    /// How many lines it has.
+    pub lines: u64,
 }
 
 /// What became of a job that was to be enqueued.
@@ -65,10 +88,10 @@ impl Queue {
                 JobId::fresh(ms, u128::from(self.link().random()) << 64 | u128::from(self.link().random()))
             }
         };
-        NewJob { id, spec }
+        NewJob { id, spec, line: None }
     }
 
-    /// Enqueues up to [`CHUNK_MAX`] jobs of one batch, all of them or (on an error) none.
+    /// Enqueues up to [`CHUNK_MAX`] jobs of one batch, all of them or (on an error) none. They stand behind all that the batch has.
     ///
     /// # Errors
     ///
@@ -76,6 +99,20 @@ impl Queue {
     pub async fn enqueue(
         &self,
         batch: Option<&BatchName>,
+        jobs: &[NewJob],
+    ) -> Result<Vec<Enqueued>, EnqueueError> {
+        self.enqueue_from(batch, None, jobs).await
+    }
+
+    /// The same, but jobs that have a line of `source` get the place of that line.
+    ///
+    /// # Errors
+    ///
+    /// Redis is away, refuses, or is nearly full. The call is not retried here: repeat it as it is.
+    pub async fn enqueue_from(
+        &self,
+        batch: Option<&BatchName>,
+        source: Option<&SourceFile>,
         jobs: &[NewJob],
     ) -> Result<Vec<Enqueued>, EnqueueError> {
         if jobs.len() > CHUNK_MAX {
@@ -99,7 +136,9 @@ impl Queue {
             keys.lanes(batch),
         ];
         let batch_name = batch.map_or("-", BatchName::as_str);
-        let mut args = vec![keys.prefix().to_owned(), batch_name.to_owned(), String::new()];
+        let (digest, lines) =
+            source.map_or((String::new(), 0), |source| (source.digest.clone(), source.lines));
+        let mut args = vec![keys.prefix().to_owned(), batch_name.to_owned(), digest, lines.to_string()];
         for new in jobs {
             let spec = &new.spec;
             args.push(new.id.to_string());
@@ -111,6 +150,7 @@ impl Queue {
             args.push(spec.priority.to_string());
             args.push(spec.not_before.map_or(0, |time| time.as_millisecond()).to_string());
             args.push(Shape::of(&spec.request).to_string());
+            args.push(new.line.filter(|line| (1..=lines).contains(line)).unwrap_or(0).to_string());
         }
         let key_names: Vec<&str> = key_names.iter().map(String::as_str).collect();
         let args: Vec<&str> = args.iter().map(String::as_str).collect();

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod bad_input;
+mod batch_files;
 mod cancel;
 mod commands;
 mod crashes;

@@ -1,5 +1,5 @@
 use job::StateName;
-use queue::{EnqueueError, Enqueued};
+use queue::{EnqueueError, Enqueued, SourceFile};
 use tests::{Fsync, RedisServer};
 
 use super::{World, name, spec};
@@ -83,5 +83,38 @@ async fn a_full_redis_takes_no_new_jobs_and_still_lets_old_ones_finish() {
     let job = world.claim().await.expect("a claim goes on");
     let job = world.created(&job, "task-1").await;
     assert_eq!(job.state_name(), StateName::Polling);
+    world.check().await;
+}
+
+#[tokio::test]
+async fn jobs_of_one_source_stand_in_the_order_of_its_lines_whatever_comes_when() {
+    let world = World::new().await;
+    let batch = name("b");
+    let file = SourceFile { digest: "d1".to_owned(), lines: 6 };
+    let line = |line: u64| world.queue.new_job(spec("b", &format!("f{line}"))).at(line);
+    let send = async |file: &SourceFile, lines: &[u64]| {
+        let jobs: Vec<_> = lines.iter().map(|at| line(*at)).collect();
+        world.queue.enqueue_from(Some(&batch), Some(file), &jobs).await.unwrap()
+    };
+    send(&file, &[5, 6]).await;
+    let single = world.queue.new_job(spec("b", "single"));
+    world.queue.enqueue(Some(&batch), &[single]).await.unwrap();
+    // Another source comes behind, and the first one is run again to its end.
+    let other = SourceFile { digest: "d2".to_owned(), lines: 1 };
+    let of_other = world.queue.new_job(spec("b", "other")).at(1);
+    world.queue.enqueue_from(Some(&batch), Some(&other), &[of_other]).await.unwrap();
+    send(&file, &[3, 4]).await;
+    let answers = send(&file, &[1, 2, 3]).await;
+    assert_eq!(answers, [Enqueued::New, Enqueued::New, Enqueued::Same]);
+
+    let filter = queue::JobFilter { batch: Some(Some(batch.clone())), states: Default::default() };
+    let mut jobs = world.queue.jobs(&filter, None, 100).await.unwrap().items;
+    jobs.sort_by_key(|job| job.seq);
+    let mut names = Vec::new();
+    for job in &jobs {
+        names.push(world.queue.spec(job.id).await.unwrap().unwrap().custom_id.unwrap().to_string());
+    }
+    assert_eq!(names, ["f1", "f2", "f3", "f4", "f5", "f6", "single", "other"]);
+    assert!(jobs.windows(2).all(|pair| pair[0].seq < pair[1].seq), "no two jobs have one place");
     world.check().await;
 }

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use dashscope::Model;
-use job::{Micros, Prices};
+use job::{JobSpec, Micros, Prices};
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::digest::Hashed;
 use super::fault::Fault;
 use super::images::Images;
+use super::marks::Marks;
 use super::prepare::{Preparer, Rules};
 use super::reader::{Line, Lines};
 use super::source::Source;
@@ -43,6 +45,22 @@ pub(crate) struct Judged {
     pub(crate) scenarios: BTreeMap<&'static str, u64>,
     /// Whether images have to be uploaded.
     pub(crate) has_uploads: bool,
+    /// The lines that are jobs.
+    pub(crate) good: Marks,
+    /// All lines, blank ones too.
+    pub(crate) lines: u64,
+    /// The digest of all that was read.
+    pub(crate) digest: String,
+}
+
+/// What [`judge`] tells while it reads.
+#[derive(Debug)]
+pub(crate) enum Seen<'a> {
+    /// So many bytes were read.
+    Bytes(u64),
+    /// A good line, with its job.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for those who choose between the passes"))]
+    Good(u64, &'a JobSpec),
 }
 
 /// A faulty line, as it is written out.
@@ -69,7 +87,8 @@ impl Judged {
     }
 }
 
-/// Judges every line. Faulty ones are written to `faulty` where one is given. `seen` is told of the bytes read so far.
+/// Judges every line. Faulty ones are written to `faulty` where one is given. `seen` is told of each good line, in order, and how far
+/// it is.
 ///
 /// # Errors
 ///
@@ -79,20 +98,22 @@ pub(crate) fn judge(
     rules: &Rules,
     images: &mut Images,
     mut faulty: Option<&mut dyn Write>,
-    mut seen: impl FnMut(u64),
+    mut seen: impl FnMut(Seen<'_>),
 ) -> io::Result<Judged> {
-    let mut lines = Lines::new(source.lines()?);
+    let mut lines = Lines::new(Hashed::new(source.lines()?));
     let mut preparer = Preparer::new(rules, images);
     let mut judged = Judged::default();
     let mut bytes = 0;
     while let Some((number, line)) = lines.next()? {
         if let Line::Text(text) = &line {
             bytes += text.len() as u64 + 1;
-            seen(bytes);
+            seen(Seen::Bytes(bytes));
         }
         match preparer.line(number, &line) {
             Ok(prepared) => {
                 judged.jobs += 1;
+                judged.good.insert(number);
+                seen(Seen::Good(number, &prepared.spec));
                 let request = &prepared.spec.request;
                 *judged.images.entry(request.model).or_default() += u64::from(prepared.spec.images_max());
                 *judged.scenarios.entry(scenario(&prepared.spec).as_str()).or_default() += 1;
@@ -115,12 +136,14 @@ pub(crate) fn judge(
             }
         }
     }
+    judged.lines = lines.count();
+    judged.digest = lines.into_inner().digest();
     Ok(judged)
 }
 
-fn write_faulty(out: &mut dyn Write, line: u64, faults: &[Fault], input: &Line) -> io::Result<()> {
+fn write_faulty(out: &mut dyn Write, line: u64, faults: &[Fault], input: &Line<'_>) -> io::Result<()> {
     let text = match input {
-        Line::Text(text) => Some(text.as_str()),
+        Line::Text(text) => Some(*text),
         Line::NotText | Line::TooLong => None,
     };
     let is_json = text.is_some_and(|text| serde_json::from_str::<Value>(text).is_ok());
@@ -135,14 +158,14 @@ fn write_faulty(out: &mut dyn Write, line: u64, faults: &[Fault], input: &Line) 
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use job::KeyTemplate;
 
     use super::*;
     use crate::input::line::Defaults;
     use crate::input::source::PromptFlags;
 
-    fn rules() -> Rules {
+    pub(in crate::input) fn rules() -> Rules {
         Rules {
             batch: Some("b".parse().unwrap()),
             namespace: "i".to_owned(),
@@ -179,6 +202,21 @@ mod tests {
         {"line":1,"faults":[{"line":1,"custom_id":"a","field":"n","value":"9","rule":"it must be 1 to 4","hint":"up to 12 images are possible as a set, with `enable_sequential`"}],"input":{"custom_id": "a", "prompt": "x", "n": 9}}
         {"line":2,"faults":[{"line":2,"rule":"not JSON: expected a value at column 2","hint":"each line must be one JSON object"}],"input":null,"input_text":"not json"}
         "#);
+    }
+
+    #[test]
+    fn whoever_looks_on_sees_each_good_line_once() {
+        let source = Source::Prompts { text: "{\"prompt\": \"a\"}\n\nno\n{\"prompt\": \"b\"}\n".to_owned() };
+        let mut seen = Vec::new();
+        let judged = judge(&source, &rules(), &mut Images::new(".".into()), None, |told| {
+            if let Seen::Good(line, spec) = told {
+                seen.push((line, spec.request.prompt.expose().to_owned()));
+            }
+        })
+        .unwrap();
+        assert_eq!(seen, [(1, "a".to_owned()), (4, "b".to_owned())]);
+        assert_eq!((judged.lines, judged.digest.len()), (4, 32));
+        assert!([1, 4].into_iter().all(|line| judged.good.contains(line)) && !judged.good.contains(3));
     }
 
     #[test]

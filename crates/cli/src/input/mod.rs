@@ -1,13 +1,17 @@
 //! Jobs from outside: read, judged as a whole, and only then handed on.
 //!
-//! Nothing in here talks to Redis or S3. [`judge`] is the first pass over an input, [`prepare::Preparer`] what both passes do
-//! with a line.
+//! Nothing in here talks to Redis or S3. [`judge`] is the first pass over an input, [`again`] the second, [`prepare::Preparer`]
+//! what both do with a line. Driven by `enqueue`, and by everything else that reads jobs from a file.
 
+pub(crate) mod again;
+pub(crate) mod digest;
 pub(crate) mod fault;
 pub(crate) mod images;
 mod json;
 pub(crate) mod judge;
 pub(crate) mod line;
+pub(crate) mod marks;
+pub(crate) mod names;
 pub(crate) mod prepare;
 pub(crate) mod reader;
 pub(crate) mod source;

@@ -3,8 +3,6 @@
 //! The same steps run twice over an input: first to judge all of it, then to enqueue what was judged. Both times the same
 //! lines give the same jobs, since nothing here depends on time or chance.
 
-use std::collections::HashMap;
-
 use dashscope::request::{box_violations, nearest_name};
 use dashscope::{Violation, Warning};
 use job::{AccountName, BatchName, CustomId, JobId, JobSpec, KeyTemplate, PinnedTo, RegionName, SPEC_FORMAT};
@@ -14,6 +12,7 @@ use super::fault::Fault;
 use super::images::{Images, Upload, stand_in};
 use super::json;
 use super::line::{self, Defaults, Wanted, path_in_line};
+use super::names::{Names, Unnamed};
 use super::reader::{LINE_BYTES_MAX, Line};
 
 /// What lines are judged by.
@@ -49,16 +48,20 @@ pub(crate) struct Prepared {
 pub(crate) struct Preparer<'a> {
     rules: &'a Rules,
     images: &'a mut Images,
-    /// The line of each job, by its id. Lines without a `custom_id` have one by then.
-    lines: HashMap<JobId, u64>,
-    /// How often the same job was asked for without a `custom_id`.
-    unnamed: HashMap<String, u32>,
+    /// The line of each job, in the first pass. Lines without a `custom_id` have one by then.
+    names: Option<Names>,
+    unnamed: Unnamed,
 }
 
 impl<'a> Preparer<'a> {
-    /// Begins with the first line. `images` may have looked at files before.
+    /// Begins with the first line of the first pass.
     pub(crate) fn new(rules: &'a Rules, images: &'a mut Images) -> Self {
-        Self { rules, images, lines: HashMap::new(), unnamed: HashMap::new() }
+        Self { rules, images, names: Some(Names::default()), unnamed: Unnamed::default() }
+    }
+
+    /// Begins with the first line of the second pass: which lines name a job that has one already is known by then.
+    pub(crate) fn again(rules: &'a Rules, images: &'a mut Images) -> Self {
+        Self { names: None, ..Self::new(rules, images) }
     }
 
     /// Judges a line.
@@ -66,7 +69,7 @@ impl<'a> Preparer<'a> {
     /// # Errors
     ///
     /// Everything that is wrong with it, at least one fault.
-    pub(crate) fn line(&mut self, number: u64, line: &Line) -> Result<Prepared, Vec<Fault>> {
+    pub(crate) fn line(&mut self, number: u64, line: &Line<'_>) -> Result<Prepared, Vec<Fault>> {
         let whole = |rule: String, hint| Err(vec![Fault::of_line(number, rule, hint)]);
         let text = match line {
             Line::Text(text) => text,
@@ -198,24 +201,16 @@ impl<'a> Preparer<'a> {
         if spec.custom_id.is_some() || spec.batch.is_none() {
             return;
         }
-        let digest = spec.digest();
-        let count = self.unnamed.entry(digest.clone()).or_insert(0);
-        *count += 1;
-        let name = if *count == 1 { format!("auto-{digest}") } else { format!("auto-{digest}-{count}") };
+        let name = self.unnamed.name(&spec.digest());
         spec.custom_id = Some(CustomId::parse(&name).expect("hex digits behind a word are a custom_id"));
     }
 
     fn refuse_second(&mut self, number: u64, spec: &JobSpec, found: &mut Vec<Violation>) {
-        let Some(custom_id) = &spec.custom_id else { return };
+        let (Some(names), Some(custom_id)) = (&mut self.names, &spec.custom_id) else { return };
         let id = JobId::of_custom_id(&self.rules.namespace, spec.batch.as_ref(), custom_id);
-        match self.lines.get(&id) {
-            Some(first) => {
-                let rule = format!("line {first} has it already, and it names one job of a batch");
-                found.push(Violation::new("custom_id", format_args!("`{custom_id}`"), rule));
-            }
-            None => {
-                self.lines.insert(id, number);
-            }
+        if let Some(first) = names.first_line(id, number) {
+            let rule = format!("line {first} has it already, and it names one job of a batch");
+            found.push(Violation::new("custom_id", format_args!("`{custom_id}`"), rule));
         }
     }
 

@@ -7,10 +7,10 @@ use std::io::{self, BufRead};
 pub(crate) const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// A line as it stands in the input.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Line {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Line<'a> {
     /// Text that is not blank, without its line end.
-    Text(String),
+    Text(&'a str),
     /// Not UTF-8.
     NotText,
     /// Longer than the most; the rest of it was skipped.
@@ -23,39 +23,54 @@ pub(crate) struct Lines<R> {
     input: R,
     number: u64,
     bytes_max: usize,
+    buffer: Vec<u8>,
 }
 
 impl<R: BufRead> Lines<R> {
     /// Reads `input` from where it is.
     pub(crate) fn new(input: R) -> Self {
-        Self { input, number: 0, bytes_max: LINE_BYTES_MAX }
+        Self { input, number: 0, bytes_max: LINE_BYTES_MAX, buffer: Vec::new() }
     }
 
     /// The next line that is not blank, with its number.
-    pub(crate) fn next(&mut self) -> io::Result<Option<(u64, Line)>> {
-        loop {
-            let mut bytes = Vec::new();
+    pub(crate) fn next(&mut self) -> io::Result<Option<(u64, Line<'_>)>> {
+        let too_long = loop {
+            self.buffer.clear();
             let limit = self.bytes_max as u64 + 1;
-            if io::Read::take(&mut self.input, limit).read_until(b'\n', &mut bytes)? == 0 {
+            if io::Read::take(&mut self.input, limit).read_until(b'\n', &mut self.buffer)? == 0 {
                 return Ok(None);
             }
             self.number += 1;
-            if bytes.len() > self.bytes_max && bytes.last() != Some(&b'\n') {
+            if self.buffer.len() > self.bytes_max && self.buffer.last() != Some(&b'\n') {
                 self.skip_rest()?;
-                return Ok(Some((self.number, Line::TooLong)));
+                break true;
             }
-            let bytes =
-                if self.number == 1 { bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes) } else { &bytes };
-            match std::str::from_utf8(bytes) {
-                Ok(text) if text.trim().is_empty() => {}
-                Ok(text) => {
-                    return Ok(Some((
-                        self.number,
-                        Line::Text(text.trim_end_matches(['\n', '\r']).to_owned()),
-                    )));
-                }
-                Err(_) => return Ok(Some((self.number, Line::NotText))),
+            if !is_blank(self.line()) {
+                break false;
             }
+        };
+        let line = match std::str::from_utf8(self.line()) {
+            _ if too_long => Line::TooLong,
+            Ok(text) => Line::Text(text.trim_end_matches(['\n', '\r'])),
+            Err(_) => Line::NotText,
+        };
+        Ok(Some((self.number, line)))
+    }
+
+    /// How many lines there were so far.
+    pub(crate) fn count(&self) -> u64 {
+        self.number
+    }
+
+    /// What it reads from.
+    pub(crate) fn into_inner(self) -> R {
+        self.input
+    }
+
+    fn line(&self) -> &[u8] {
+        match self.buffer.strip_prefix(b"\xEF\xBB\xBF") {
+            Some(rest) if self.number == 1 => rest,
+            _ => &self.buffer,
         }
     }
 
@@ -77,17 +92,31 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
+fn is_blank(line: &[u8]) -> bool {
+    line.first().is_none_or(|byte| !byte.is_ascii_graphic())
+        && std::str::from_utf8(line).is_ok_and(|text| text.trim().is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn all(input: &[u8], bytes_max: usize) -> Vec<(u64, Line)> {
-        let mut lines = Lines { input, number: 0, bytes_max };
-        std::iter::from_fn(|| lines.next().unwrap()).collect()
+    fn all(input: &[u8], bytes_max: usize) -> Vec<(u64, Line<'static>)> {
+        let mut lines = Lines { input, number: 0, bytes_max, buffer: Vec::new() };
+        let mut all = Vec::new();
+        while let Some((number, line)) = lines.next().unwrap() {
+            let line = match line {
+                Line::Text(text) => Line::Text(text.to_owned().leak()),
+                Line::NotText => Line::NotText,
+                Line::TooLong => Line::TooLong,
+            };
+            all.push((number, line));
+        }
+        all
     }
 
-    fn text(text: &str) -> Line {
-        Line::Text(text.to_owned())
+    fn text(text: &'static str) -> Line<'static> {
+        Line::Text(text)
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 mod errors_file;
 mod patience;
-mod send;
+pub(crate) mod send;
 mod view;
 
 use std::io::Write;
@@ -15,7 +15,7 @@ use rand::RngExt as _;
 
 use self::errors_file::ErrorsFile;
 use self::patience::patiently;
-use self::send::{Sent, send};
+use self::send::{Load, Sent, send};
 use self::view::EnqueueView;
 use super::wait::{Show, Target, until_over};
 use crate::app::{App, queue_failure};
@@ -23,7 +23,7 @@ use crate::args::EnqueueArgs;
 use crate::exit_code;
 use crate::failure::{Failure, OrFail as _};
 use crate::input::images::Images;
-use crate::input::judge::{Judged, judge};
+use crate::input::judge::{Judged, Seen, judge};
 use crate::input::line::Defaults;
 use crate::input::prepare::Rules;
 use crate::input::source::{PromptFlags, Source};
@@ -68,7 +68,8 @@ pub(super) async fn run(app: &App, args: EnqueueArgs) -> Result<u8, Failure> {
     }
     let store = if judged.has_uploads { Some(app.store(&settings).await?) } else { None };
     let progress = ReadProgress::new(app.out, "enqueueing", judged.jobs);
-    let sent = send(app, &queue, store, source.clone(), rules.clone(), images, judged.jobs, &progress).await;
+    let load = Load { source, rules, images, judged: Arc::new(judged), choose: Box::new(|_, job| Some(job)) };
+    let sent = send(app, &queue, store, load, &progress).await;
     progress.clear();
     let sent = sent?;
     if let Some(batch) = &args.batch {
@@ -176,7 +177,11 @@ async fn judge_all(
         let begin = |path: &Path| ErrorsFile::begin(path, &source);
         let mut faulty = errors.as_deref().map(begin).transpose()?;
         let writer = faulty.as_mut().map(|file| file as &mut dyn Write);
-        let judged = judge(&source, &rules, &mut images, writer, |bytes| progress.at(bytes));
+        let judged = judge(&source, &rules, &mut images, writer, |seen| {
+            if let Seen::Bytes(bytes) = seen {
+                progress.at(bytes);
+            }
+        });
         progress.clear();
         let judged = judged.or_fail("failed to read the jobs")?;
         if let Some(file) = faulty {

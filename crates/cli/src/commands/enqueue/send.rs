@@ -1,5 +1,6 @@
 //! The second pass over an input: images into the bucket, jobs into the queue, in chunks, several at once.
 //!
+//! Which of the good lines go is the caller's to say ([`Choose`]): `enqueue` sends all of them, others only what they have planned.
 //! A chunk is enqueued only after every image that its jobs name is in the bucket. What fails because Redis is away is tried
 //! again; a job with a `custom_id` that is there already is not enqueued twice, so that the whole command may be run again after a
 //! failure. Single prompts have no such name; their ids are said instead.
@@ -10,8 +11,8 @@ use std::sync::Arc;
 use archive::{ByteBudget, Reservation, Sha256Digest, Store};
 use bytes::Bytes;
 use dashscope::Model;
-use job::{BatchName, JobId, JobSpec};
-use queue::{CHUNK_MAX, EnqueueError, Enqueued, NewJob, Queue};
+use job::{BatchName, JobId};
+use queue::{CHUNK_MAX, EnqueueError, Enqueued, NewJob, Queue, SourceFile};
 use rand::RngExt as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -20,9 +21,10 @@ use super::patience::patiently;
 use crate::app::App;
 use crate::exit_code;
 use crate::failure::{Failure, OrFail as _};
+use crate::input::again::again;
 use crate::input::images::{Images, Upload};
-use crate::input::prepare::{Preparer, Rules};
-use crate::input::reader::Lines;
+use crate::input::judge::Judged;
+use crate::input::prepare::Rules;
 use crate::input::source::Source;
 use crate::output::progress::ReadProgress;
 use crate::output::words::count;
@@ -46,55 +48,77 @@ const CHANGED_SHOWN_MAX: usize = 10;
 const LOOK_FIRST: &str = "look with `imagemill job show ID` first: a job that is there must not be enqueued again, or it is made and paid for twice";
 
 /// What to do after a failure, where every job has a `custom_id`.
-pub(super) const AGAIN: &str =
+pub(crate) const AGAIN: &str =
     "run the same command again: what is in the queue already is not enqueued twice";
 
 /// What became of the jobs.
 #[derive(Debug, Default)]
-pub(super) struct Sent {
+pub(crate) struct Sent {
     /// New ones.
-    pub(super) enqueued: u64,
+    pub(crate) enqueued: u64,
     /// Those that were there, or were there once.
-    pub(super) duplicates: u64,
+    pub(crate) duplicates: u64,
     /// Those of which another one with the same `custom_id` is there.
-    pub(super) changed: u64,
+    pub(crate) changed: u64,
     /// The first lines of those.
-    pub(super) changed_lines: Vec<u64>,
+    pub(crate) changed_lines: Vec<u64>,
     /// The most images that the new ones can bring, by model.
-    pub(super) images: BTreeMap<Model, u64>,
+    pub(crate) images: BTreeMap<Model, u64>,
     /// The first job ids, in the order of the input: enough for prompts given by flag.
-    pub(super) jobs: Vec<JobId>,
+    pub(crate) jobs: Vec<JobId>,
 }
 
 /// Job ids that are kept: whoever gives more prompts by flag than this has a file.
 const IDS_MAX: usize = 1_000;
 
+/// Says of a good line's job whether it goes, and with what. Called in the order of the lines, on a thread of its own.
+pub(crate) type Choose = Box<dyn FnMut(u64, NewJob) -> Option<NewJob> + Send>;
+
+/// What is to be sent: an input that was judged.
+pub(crate) struct Load {
+    /// The input.
+    pub(crate) source: Arc<Source>,
+    /// What it was judged by.
+    pub(crate) rules: Arc<Rules>,
+    /// The images that were looked at.
+    pub(crate) images: Images,
+    /// What the first pass found.
+    pub(crate) judged: Arc<Judged>,
+    /// Which of the good lines go.
+    pub(crate) choose: Choose,
+}
+
 /// A line on its way.
 struct Ready {
     line: u64,
-    spec: JobSpec,
+    job: NewJob,
     uploads: Vec<(Upload, Arc<Reservation>)>,
 }
 
-/// Sends everything. `expected` jobs were judged good.
-#[expect(clippy::too_many_arguments, reason = "the parts of one command, with one caller")]
-pub(super) async fn send(
+/// Sends what is chosen of an input. `progress` is told how many jobs are done.
+///
+/// # Errors
+///
+/// Redis or the bucket is away, or the input changed since it was judged. The same call again goes on where this one ended.
+pub(crate) async fn send(
     app: &App,
     queue: &Queue,
     store: Option<Store>,
-    source: Arc<Source>,
-    rules: Arc<Rules>,
-    images: Images,
-    expected: u64,
+    load: Load,
     progress: &ReadProgress,
 ) -> Result<Sent, Failure> {
-    let batch = rules.batch.clone();
+    let (batch, judged) = (load.rules.batch.clone(), load.judged.clone());
+    // One chunk is one step, in the order of its lines. Several must know their places beforehand.
+    let source = (judged.jobs > CHUNK_MAX as u64)
+        .then(|| Arc::new(SourceFile { digest: judged.digest.clone(), lines: judged.lines }));
     let (lines, mut ready) = mpsc::channel(LINES_AHEAD);
-    let reader = tokio::task::spawn_blocking(move || read(&source, &rules, images, &lines));
+    let reading = queue.clone();
+    let reader = tokio::task::spawn_blocking(move || read(&reading, load, &lines));
     let mut sender = Sender {
         queue: queue.clone(),
         store,
         batch,
+        source,
         rng: app.rng(),
         uploads: JoinSet::new(),
         chunks: JoinSet::new(),
@@ -103,11 +127,11 @@ pub(super) async fn send(
     };
     let mut chunk = Vec::with_capacity(CHUNK_MAX);
     let work = async {
-        while let Some(Ready { line, spec, uploads }) = ready.recv().await {
+        while let Some(Ready { line, job, uploads }) = ready.recv().await {
             for (upload, reservation) in uploads {
                 sender.upload(upload, reservation).await?;
             }
-            chunk.push((line, queue.new_job(spec)));
+            chunk.push((line, job));
             if chunk.len() == CHUNK_MAX {
                 sender.enqueue(std::mem::take(&mut chunk)).await?;
                 progress.at(sender.count());
@@ -122,34 +146,25 @@ pub(super) async fn send(
     let read = reader.await.or_fail("a part of this command panicked")?;
     let total = sender.count();
     let partly = |failure: Failure| {
-        let said = format!("failed to enqueue: {} of {} jobs are done", count(total), count(expected));
+        let said = format!("failed to enqueue: {} of {} jobs are done", count(total), count(judged.jobs));
         advised(failure.context(said), &sender.unnamed)
     };
     result.map_err(partly)?;
-    let read = read.or_fail("the input cannot be read again").map_err(partly)?;
-    if read != expected {
+    if !read.or_fail("the input cannot be read again").map_err(partly)? {
         let failure = Failure::message("the input, or an image that it names, changed while it was read");
         return Err(partly(failure.exit(exit_code::BAD_INPUT)));
     }
     Ok(sender.sent)
 }
 
-/// Reads the input a second time and hands on what is good. Returns how many lines were.
-fn read(
-    source: &Source,
-    rules: &Rules,
-    mut images: Images,
-    lines: &mpsc::Sender<Ready>,
-) -> std::io::Result<u64> {
+/// Reads the input a second time and hands on what goes. Returns whether it is still what was judged.
+fn read(queue: &Queue, load: Load, lines: &mpsc::Sender<Ready>) -> std::io::Result<bool> {
+    let Load { source, rules, mut images, judged, mut choose } = load;
     let runtime = tokio::runtime::Handle::current();
     let budget = ByteBudget::new(UPLOAD_BYTES);
-    let mut preparer = Preparer::new(rules, &mut images);
-    let mut input = Lines::new(source.lines()?);
     let mut uploaded: HashSet<Sha256Digest> = HashSet::new();
-    let mut good = 0;
-    while let Some((line, text)) = input.next()? {
-        // What is faulty was said, and written out, by the first pass.
-        let Ok(prepared) = preparer.line(line, &text) else { continue };
+    again(&source, &rules, &mut images, &judged, |line, prepared| {
+        let Some(job) = choose(line, queue.new_job(prepared.spec).at(line)) else { return true };
         let new: Vec<Upload> =
             prepared.uploads.into_iter().filter(|upload| uploaded.insert(upload.digest)).collect();
         // An image inside of its line is held twice: as text and as bytes. All of a line are reserved at once: taken one by
@@ -157,12 +172,8 @@ fn read(
         let bytes: u64 = new.iter().map(|upload| upload.bytes.saturating_mul(2)).sum();
         let held = Arc::new(runtime.block_on(budget.reserve(bytes)));
         let uploads = new.into_iter().map(|upload| (upload, held.clone())).collect();
-        good += 1;
-        if lines.blocking_send(Ready { line, spec: prepared.spec, uploads }).is_err() {
-            break;
-        }
-    }
-    Ok(good)
+        lines.blocking_send(Ready { line, job, uploads }).is_ok()
+    })
 }
 
 /// What is under way.
@@ -170,6 +181,7 @@ struct Sender {
     queue: Queue,
     store: Option<Store>,
     batch: Option<BatchName>,
+    source: Option<Arc<SourceFile>>,
     rng: Box<rand::rngs::StdRng>,
     uploads: JoinSet<Result<(), Failure>>,
     chunks: JoinSet<Result<Vec<Answered>, Failure>>,
@@ -231,15 +243,16 @@ impl Sender {
         self.sent.jobs.extend(ids.take(IDS_MAX - self.sent.jobs.len()));
         let unnamed = chunk.iter().filter(|(_, job)| job.spec.custom_id.is_none()).map(|(_, job)| job.id);
         self.unnamed.extend(unnamed.take(IDS_MAX - self.unnamed.len()));
-        let (queue, batch) = (self.queue.clone(), self.batch.clone());
+        let (queue, batch, source) = (self.queue.clone(), self.batch.clone(), self.source.clone());
         let chance: f64 = self.rng.random();
         self.chunks.spawn(async move {
             let (lines, jobs): (Vec<u64>, Vec<NewJob>) = chunk.into_iter().unzip();
             let retryable =
                 |error: &EnqueueError| matches!(error, EnqueueError::Queue(error) if error.is_retryable());
-            let answers = patiently(chance, || queue.enqueue(batch.as_ref(), &jobs), retryable)
-                .await
-                .map_err(refused)?;
+            let answers =
+                patiently(chance, || queue.enqueue_from(batch.as_ref(), source.as_deref(), &jobs), retryable)
+                    .await
+                    .map_err(refused)?;
             Ok(lines
                 .into_iter()
                 .zip(jobs)

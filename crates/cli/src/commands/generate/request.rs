@@ -68,8 +68,8 @@ fn judge(settings: &Settings, args: &GenerateArgs) -> Result<Prepared, Failure> 
         template: settings.template().clone(),
     };
     let mut images = Images::new(".".into());
-    let text = Line::Text(Value::Object(line).to_string());
-    Preparer::new(&rules, &mut images).line(1, &text).map_err(|faults| {
+    let text = Value::Object(line).to_string();
+    Preparer::new(&rules, &mut images).line(1, &Line::Text(&text)).map_err(|faults| {
         let details = faults.iter().map(crate::input::fault::Fault::without_place).collect();
         Failure::message("the request cannot be sent").details(details).exit(exit_code::BAD_INPUT)
     })
