@@ -16,6 +16,7 @@ mod object_key;
 mod outcome;
 mod poll_schedule;
 mod price;
+mod result_line;
 mod rules;
 mod shape;
 mod spec;
@@ -40,6 +41,9 @@ pub use object_key::{
 pub use outcome::{ImageState, OUTCOME_FORMAT, Outcome, OutcomeImage, StoredImage};
 pub use poll_schedule::{Asked, PollSchedule};
 pub use price::{Micros, Prices};
+pub use result_line::{
+    BucketPlace, CostLine, ErrorLine, ErrorsLine, ImageLine, Known, ResultLine, TimesLine,
+};
 pub use rules::{Rules, TASK_RETENTION};
 pub use shape::{Shape, SizeClass, UnknownShape};
 pub use spec::{InputImage, JobSpec, SPEC_FORMAT};

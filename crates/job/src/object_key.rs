@@ -272,6 +272,16 @@ impl KeyTemplate {
         }
     }
 
+    /// The name of a folder of its own for each job of a batch, as the default template has it: for files beside the bucket. A name that
+    /// is too long for a file system is the job id's.
+    pub fn folder_name(custom_id: Option<&CustomId>, job_id: JobId) -> String {
+        /// The longest name of a file on the usual file systems, in bytes. Source: `NAME_MAX` of Linux.
+        const NAME_BYTES_MAX: usize = 255;
+        let encoded = custom_id
+            .map(|id| -> String { utf8_percent_encode(id.as_str(), KEPT).flat_map(encode_dot).collect() });
+        encoded.filter(|name| name.len() <= NAME_BYTES_MAX).unwrap_or_else(|| format!("~{job_id}"))
+    }
+
     /// The template as it was written.
     pub fn as_str(&self) -> &str {
         &self.text

@@ -14,6 +14,7 @@ mod poison;
 mod redis_faults;
 mod reload;
 mod replicas;
+mod results;
 mod retries;
 mod settling;
 mod shutdown;

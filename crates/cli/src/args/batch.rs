@@ -3,9 +3,9 @@
 use clap::{Args, Subcommand};
 use job::BatchName;
 
-use super::{PauseBatch, ResumeBatch, RetryBatch};
+use super::{BatchResults, PauseBatch, ResumeBatch, RetryBatch};
 
-/// List, show, pause, cancel, retry and remove batches: jobs that were enqueued together.
+/// List, show, pause, cancel, retry and remove batches, and get their results.
 #[derive(Debug, Args)]
 #[command(disable_help_subcommand = true)]
 pub(crate) struct BatchArgs {
@@ -34,6 +34,7 @@ pub(crate) enum BatchCommand {
         #[arg(value_name = "BATCH")]
         name: BatchName,
     },
+    Results(Box<BatchResults>),
     Pause(PauseBatch),
     Resume(ResumeBatch),
     Cancel(CancelBatch),

@@ -43,7 +43,7 @@ fn help_says_what_there_is() {
       worker       Do the work: create tasks, follow them, copy images into the bucket
       status       Show what is going on: jobs by state, accounts, pauses
       watch        Follow batches, or everything, until they are done
-      batch        List, show, pause, cancel, retry and remove batches: jobs that were enqueued together
+      batch        List, show, pause, cancel, retry and remove batches, and get their results
       job          List, show, cancel, retry and resolve jobs
       pause        Hold new tasks back: of an account, of a model, or of everything
       resume       Let go on what was paused

@@ -16,6 +16,7 @@ mod pause;
 mod reload;
 mod remove;
 mod resolve;
+mod results;
 mod retry;
 #[cfg(feature = "demo")]
 mod stand_ins;
@@ -45,6 +46,7 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<u8, Failure> {
         Command::Batch(args) => match args.command {
             BatchCommand::Ls { limit, cursor } => batch::list(app, limit, cursor).await,
             BatchCommand::Show { name } => batch::show(app, name).await,
+            BatchCommand::Results(args) => results::run(app, *args).await,
             BatchCommand::Pause(args) => pause::pause_batch(app, args).await,
             BatchCommand::Resume(args) => pause::resume_batch(app, args).await,
             BatchCommand::Retry(args) => retry::batch(app, args).await,

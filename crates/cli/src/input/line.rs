@@ -65,6 +65,9 @@ pub(crate) struct Wanted {
 /// What a line may have whatever its form.
 const COMMON: [&str; 5] = ["custom_id", "priority", "account", "region", "not_before"];
 
+/// What a line of `batch results --errors` says of the job that it was: passed over, so that the file can be enqueued once it is mended.
+const PASSED_OVER: &str = "error";
+
 /// What a line without a body may have besides [`COMMON`] and the parameters.
 const OWN: [&str; 3] = ["prompt", "model", "images"];
 
@@ -111,6 +114,7 @@ fn own(line: &Map<String, Value>, defaults: &Defaults, found: &mut Vec<Violation
     let known: Vec<&str> =
         ["custom_id"].iter().chain(&OWN).chain(&Parameters::NAMES).chain(&COMMON[1..]).copied().collect();
     unknown_fields(line, "", &[&known[..], &["body"]].concat(), found);
+    found.retain(|fault| fault.field != PASSED_OVER);
     let model = match text(line, "model", found) {
         None => defaults.model,
         Some(name) => name.parse().unwrap_or_else(|_| {
@@ -149,6 +153,7 @@ fn body(line: &Map<String, Value>, defaults: &Defaults, found: &mut Vec<Violatio
     let known: Vec<&str> =
         COMMON.iter().copied().chain(["body"]).chain(OWN).chain(Parameters::NAMES).collect();
     unknown_fields(line, "", &known, found);
+    found.retain(|fault| fault.field != PASSED_OVER);
     let value = line.get("body")?;
     match BodyParts::read(value) {
         Ok(parts) => {

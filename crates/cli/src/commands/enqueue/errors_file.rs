@@ -1,22 +1,16 @@
 //! The file of `--errors`: the lines that were left out, with the reasons.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::Path;
 
 use crate::exit_code;
 use crate::failure::{Failure, OrFail as _};
 use crate::input::source::Source;
-use crate::whole_file::WholeFile;
+use crate::whole_file::OutFile;
 
 /// The file, while it is written.
 #[derive(Debug)]
-pub(super) enum ErrorsFile {
-    /// A plain file: it stands there once it is whole.
-    Whole(Box<BufWriter<WholeFile>>),
-    /// Anything else, such as a pipe or a terminal: nothing can stand in for it.
-    Straight(BufWriter<File>),
-}
+pub(super) struct ErrorsFile(OutFile);
 
 impl ErrorsFile {
     /// Begins the file at `path`, for the faulty lines of `source`.
@@ -26,24 +20,12 @@ impl ErrorsFile {
     /// It is the input itself (2), or cannot be made.
     pub(super) fn begin(path: &Path, source: &Source) -> Result<Self, Failure> {
         let shown = path.display().to_string();
-        let context = format!("failed to create {shown} for the faulty lines");
-        match std::fs::metadata(path) {
-            Ok(there) if source.is(&there) => {
-                let text = format!("--errors {shown} is the input itself");
-                let hint = "name another file: the faulty lines would take the place of all lines";
-                Err(Failure::message(text).exit(exit_code::USAGE).hint(hint))
-            }
-            Ok(there) if !there.is_file() || path.starts_with("/dev") => {
-                let file = File::options().append(true).open(path).or_fail(context)?;
-                Ok(Self::Straight(BufWriter::new(file)))
-            }
-            there => {
-                // A link stays: the file that it leads to is replaced.
-                let place = if there.is_ok() { path.canonicalize() } else { Ok(PathBuf::from(path)) };
-                let file = place.and_then(|place| WholeFile::beside(&place)).or_fail(context)?;
-                Ok(Self::Whole(Box::new(BufWriter::new(file))))
-            }
+        if std::fs::metadata(path).is_ok_and(|there| source.is(&there)) {
+            let text = format!("--errors {shown} is the input itself");
+            let hint = "name another file: the faulty lines would take the place of all lines";
+            return Err(Failure::message(text).exit(exit_code::USAGE).hint(hint));
         }
+        OutFile::begin(path).map(Self).or_fail(format!("failed to create {shown} for the faulty lines"))
     }
 
     /// Ends it, and puts it to its place.
@@ -52,26 +34,17 @@ impl ErrorsFile {
     ///
     /// It cannot be written to the end.
     pub(super) fn end(self) -> io::Result<()> {
-        match self {
-            Self::Whole(file) => file.into_inner().map_err(io::IntoInnerError::into_error)?.put(true),
-            Self::Straight(mut file) => file.flush(),
-        }
+        self.0.end()
     }
 }
 
 impl Write for ErrorsFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Whole(file) => file.write(bytes),
-            Self::Straight(file) => file.write(bytes),
-        }
+        self.0.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Whole(file) => file.flush(),
-            Self::Straight(file) => file.flush(),
-        }
+        self.0.flush()
     }
 }
 

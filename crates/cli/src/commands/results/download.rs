@@ -1,0 +1,197 @@
+//! `--download`: the images of a batch into a folder, several at once, each checked.
+
+use std::path::{Path, PathBuf};
+
+use archive::{ByteBudget, Store, StoreError};
+use futures::StreamExt as _;
+use futures::stream;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use job::{ImageState, KeyTemplate, Known, StoredImage};
+use serde::Serialize;
+
+use super::fetched::{PlaceError, Wanted};
+use crate::exit_code;
+use crate::failure::{Failure, OrFail as _};
+use crate::output::Output;
+use crate::output::words::{count, counted, size};
+
+/// Images that are fetched at once.
+///
+/// Source: ours; enough to fill a line to a store in another region, and few enough for one on the same machine.
+const AT_ONCE: usize = 8;
+
+/// How many images that could not be fetched are named; the rest is counted.
+const FAILURES_SHOWN_MAX: usize = 10;
+
+/// How often an image is asked for before it is given up. Source: ours; the store's client tries each time several times by itself.
+const TRIES: u32 = 2;
+
+/// The images of a batch on their way into a folder.
+pub(super) struct Download {
+    out: Output,
+    folder: PathBuf,
+    store: Store,
+    budget: ByteBudget,
+    bar: ProgressBar,
+    done: Done,
+    shown: usize,
+}
+
+/// What became of the images; what `--download --json` prints.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
+struct Done {
+    /// Fetched now.
+    fetched: u64,
+    /// How many bytes these have.
+    bytes: u64,
+    /// There and right before.
+    there: u64,
+    /// Could not be had.
+    failed: u64,
+}
+
+/// Why an image is not in the folder.
+#[derive(Debug, thiserror::Error)]
+enum NotFetched {
+    #[error("it is not in the bucket any more")]
+    Gone,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+}
+
+impl Download {
+    /// Begins a download into `folder`, of `images` images or fewer.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be made.
+    pub(super) fn begin(
+        out: Output,
+        folder: &Path,
+        store: Store,
+        memory_bytes: u64,
+        images: u64,
+    ) -> Result<Self, Failure> {
+        let context = format!("failed to make the folder {}", folder.display());
+        std::fs::create_dir_all(folder).or_fail(context).map_err(|failure| failure.exit(exit_code::USAGE))?;
+        let target = match out.stderr_is_terminal && !out.json {
+            true => ProgressDrawTarget::stderr(),
+            false => ProgressDrawTarget::hidden(),
+        };
+        let bar = ProgressBar::with_draw_target(Some(images), target);
+        let style = ProgressStyle::with_template("images {bar:30} {pos}/{len} {msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        bar.set_style(style.progress_chars("=> "));
+        let budget = ByteBudget::new(memory_bytes);
+        Ok(Self { out, folder: folder.to_owned(), store, budget, bar, done: Done::default(), shown: 0 })
+    }
+
+    /// Fetches the images of some jobs.
+    pub(super) async fn page(&mut self, jobs: &[Known]) {
+        let wanted: Vec<Wanted> = jobs.iter().flat_map(|known| self.wanted(known)).collect();
+        let (store, budget) = (self.store.clone(), self.budget.clone());
+        let fetches = wanted.into_iter().map(|wanted| fetch(store.clone(), budget.clone(), wanted));
+        let mut fetches = stream::iter(fetches).buffer_unordered(AT_ONCE);
+        while let Some((wanted, became)) = fetches.next().await {
+            self.bar.inc(1);
+            match became {
+                Ok(true) => {
+                    self.done.fetched += 1;
+                    self.done.bytes += wanted.image.bytes;
+                    self.bar.set_message(size(self.done.bytes));
+                }
+                Ok(false) => self.done.there += 1,
+                Err(why) => {
+                    self.done.failed += 1;
+                    self.say(&wanted.image, why);
+                }
+            }
+        }
+    }
+
+    fn wanted(&self, known: &Known) -> Vec<Wanted> {
+        let custom_id = known.spec.as_ref().and_then(|spec| spec.custom_id.as_ref());
+        let folder = self.folder.join(KeyTemplate::folder_name(custom_id, known.job.id));
+        let images = known.outcome.iter().flat_map(|outcome| &outcome.images);
+        let wanted = images.filter_map(|image| match &image.state {
+            ImageState::Stored(stored) => Some(Wanted {
+                folder: folder.clone(),
+                name: format!("{}.png", image.index),
+                image: stored.clone(),
+            }),
+            _ => None,
+        });
+        wanted.collect()
+    }
+
+    fn say(&mut self, image: &StoredImage, why: NotFetched) {
+        self.shown += 1;
+        if self.shown > FAILURES_SHOWN_MAX {
+            return;
+        }
+        let failure = Failure::new(why);
+        let causes: Vec<String> = failure.error.chain().map(ToString::to_string).collect();
+        let (out, text) = (self.out, format!("error: `{}`: {}", image.key, causes.join(": ")));
+        self.bar.suspend(|| out.note(&text));
+    }
+
+    /// Says what became of them. Whether some could not be had.
+    ///
+    /// # Errors
+    ///
+    /// Stdout cannot be written.
+    pub(super) fn end(self) -> Result<bool, Failure> {
+        self.bar.finish_and_clear();
+        let Done { fetched, bytes, there, failed } = self.done;
+        if self.shown > FAILURES_SHOWN_MAX {
+            self.out.note(&format!("… and {} more", count((self.shown - FAILURES_SHOWN_MAX) as u64)));
+        }
+        if self.out.json {
+            self.out.print_json(&self.done)?;
+        } else {
+            let mut text = format!("{} fetched ({})", counted(fetched, "image"), size(bytes));
+            if there > 0 {
+                text.push_str(&format!(", {} there already", count(there)));
+            }
+            if failed > 0 {
+                text.push_str(&format!(", {} failed; run the same command again for these", count(failed)));
+            }
+            self.out.print(&format!("{text}, in {}", self.folder.display()))?;
+        }
+        Ok(failed > 0)
+    }
+}
+
+/// Brings one image to its place; `false` if it was there.
+async fn fetch(store: Store, budget: ByteBudget, wanted: Wanted) -> (Wanted, Result<bool, NotFetched>) {
+    let there = {
+        let wanted = wanted.clone();
+        tokio::task::spawn_blocking(move || wanted.is_there()).await.unwrap_or(false)
+    };
+    if there {
+        return (wanted, Ok(false));
+    }
+    let _room = budget.reserve(wanted.image.bytes).await;
+    let mut tries = 0;
+    let body = loop {
+        tries += 1;
+        match store.get(&wanted.image.key, wanted.image.bytes).await {
+            Ok(Some(body)) => break body,
+            Ok(None) => return (wanted, Err(NotFetched::Gone)),
+            Err(error) if error.is_retryable() && tries < TRIES => {}
+            Err(error) => return (wanted, Err(error.into())),
+        }
+    };
+    let saved = {
+        let wanted = wanted.clone();
+        tokio::task::spawn_blocking(move || wanted.save(&body)).await
+    };
+    let became = match saved {
+        Ok(saved) => saved.map(|()| true).map_err(NotFetched::from),
+        // The task was ended from outside, which only the end of the process does.
+        Err(_) => Err(NotFetched::Gone),
+    };
+    (wanted, became)
+}

@@ -1,0 +1,210 @@
+//! `batch results`: what came of a batch, a line for each job in the order of the input; the jobs to mend; the images themselves.
+//!
+//! A batch is read a page at a time, and each page is written before the next is read: memory does not grow with the batch.
+
+mod download;
+mod fetched;
+mod lines;
+
+use std::path::Path;
+
+use archive::Store;
+use job::{BucketPlace, ErrorsLine, Known, ResultLine};
+use queue::{BatchSummary, Queue, RESULTS_PAGE_MAX};
+
+use self::download::Download;
+use self::lines::Lines;
+use super::batch::no_batch;
+use super::wait::{Show, Target, until_over};
+use crate::app::{App, queue_failure};
+use crate::args::BatchResults;
+use crate::exit_code;
+use crate::failure::{Failure, OrFail as _};
+use crate::output::batch::BatchView;
+use crate::output::words::{count, counted};
+use crate::settings::Settings;
+use crate::whole_file::OutFile;
+
+/// Prints, writes and fetches what was asked for.
+pub(super) async fn run(app: &App, args: BatchResults) -> Result<u8, Failure> {
+    refuse_one_file_for_two(&args)?;
+    let settings = app.settings()?;
+    let queue = app.queue(&settings).await?;
+    let mut summary = summary_of(&queue, &args).await?;
+    if args.wait {
+        let show = if app.out.json { Show::Nothing } else { Show::Progress };
+        let _ = until_over(app, &queue, &Target::Batch(args.name.clone()), show, &settings).await?;
+        summary = summary_of(&queue, &args).await?;
+    }
+    let view = BatchView::new(&summary, &settings.prices().currency);
+    if view.jobs.left() > 0 || !view.sealed {
+        let (over, total) = (count(view.jobs.over()), counted(view.jobs.total, "job"));
+        let note = format!("batch {} is not over: this is what came of {over} of {total} so far", args.name);
+        app.out.note(&format!("{note} (--wait waits for the rest)"));
+    }
+    let sinks = Sinks::begin(app, &settings, &args, &summary).await?;
+    let failed = sinks.fill(app, &queue, &settings, &args).await?;
+    let code = view.jobs.exit_code();
+    Ok(if failed && code != exit_code::HELD { exit_code::FAILED } else { code })
+}
+
+async fn summary_of(queue: &Queue, args: &BatchResults) -> Result<BatchSummary, Failure> {
+    let summary =
+        queue.batch(Some(&args.name)).await.map_err(|error| queue_failure(error, "read the batch"))?;
+    summary.ok_or_else(|| no_batch(&args.name))
+}
+
+/// Two writers of one file would leave the one that ends last.
+fn refuse_one_file_for_two(args: &BatchResults) -> Result<(), Failure> {
+    let (Some(out), Some(errors)) = (&args.out, &args.errors) else { return Ok(()) };
+    let same = out == errors
+        || out.canonicalize().is_ok_and(|out| errors.canonicalize().is_ok_and(|errors| out == errors));
+    if !same {
+        return Ok(());
+    }
+    let text = format!("--out and --errors name the same file, {}", out.display());
+    Err(Failure::message(text).exit(exit_code::USAGE).hint("name two files"))
+}
+
+/// Where what came of the batch goes.
+struct Sinks {
+    /// Every job's line.
+    lines: Option<Lines>,
+    /// The lines to mend.
+    errors: Option<OutFile>,
+    /// The images.
+    download: Option<Download>,
+    /// What signs links.
+    signer: Option<Store>,
+    /// The bucket, for addresses.
+    place: Option<BucketPlace>,
+}
+
+impl Sinks {
+    /// Opens everything before anything is read.
+    async fn begin(
+        app: &App,
+        settings: &Settings,
+        args: &BatchResults,
+        summary: &BatchSummary,
+    ) -> Result<Self, Failure> {
+        let file = |path: &Path, what: &str| {
+            OutFile::begin(path).or_fail(format!("failed to create {} for {what}", path.display()))
+        };
+        let lines = match &args.out {
+            Some(path) => Some(Lines::File(file(path, "the results")?)),
+            // The images are the answer then, and a thousand lines would hide what became of them.
+            None if args.download.is_some() => None,
+            None => Some(Lines::stdout()),
+        };
+        let errors =
+            args.errors.as_deref().map(|path| file(path, "the jobs that did not succeed")).transpose()?;
+        let signer = match args.links {
+            Some(_) => Some(app.store_unasked(settings).await?),
+            None => None,
+        };
+        let download = match &args.download {
+            Some(folder) => {
+                let store = app.store(settings).await?;
+                Some(Download::begin(app.out, folder, store, settings.image_memory(), summary.stored)?)
+            }
+            None => None,
+        };
+        let place = settings.store().ok().map(|store| BucketPlace::new(store.bucket, &store.prefix));
+        Ok(Self { lines, errors, download, signer, place })
+    }
+
+    /// Goes through the batch. Whether an image could not be fetched.
+    async fn fill(
+        mut self,
+        app: &App,
+        queue: &Queue,
+        settings: &Settings,
+        args: &BatchResults,
+    ) -> Result<bool, Failure> {
+        let currency = settings.prices().currency;
+        let (mut after, mut to_mend, mut without_spec) = (None, 0_u64, 0_u64);
+        loop {
+            let page = queue.results(&args.name, after, &args.state, RESULTS_PAGE_MAX).await;
+            let page = page.map_err(|error| queue_failure(error, "read the results"))?;
+            let mut text = String::new();
+            for known in &page.jobs {
+                let mut line = ResultLine::new(known, self.place.as_ref(), &currency);
+                if let Some(errors) = &mut self.errors {
+                    match errors_line(known, &line, self.place.as_ref()) {
+                        Mend::Line(line) => {
+                            to_mend += 1;
+                            std::io::Write::write_all(errors, line.as_bytes())
+                                .or_fail("failed to write --errors")?;
+                        }
+                        Mend::Unreadable => without_spec += 1,
+                        Mend::Nothing => {}
+                    }
+                }
+                if self.lines.is_none() {
+                    continue;
+                }
+                if let (Some(store), Some(life)) = (&self.signer, args.links) {
+                    for (key, link) in line.links() {
+                        let signed = store.presign_get(key, life, queue.now()).await;
+                        *link = Some(signed.or_fail("failed to sign a link")?.expose().to_owned());
+                    }
+                }
+                if args.with_request {
+                    line = line.with_request(known.spec.as_ref());
+                }
+                text.push_str(&line.to_json_line());
+            }
+            if let Some(lines) = &mut self.lines
+                && !lines.write(&text)?
+            {
+                // Its reader has gone, as of `| head`.
+                self.lines = None;
+                if self.errors.is_none() && self.download.is_none() {
+                    return Ok(false);
+                }
+            }
+            if let Some(download) = &mut self.download {
+                download.page(&page.jobs).await;
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        if let Some(errors) = self.errors.take() {
+            errors.end().or_fail("failed to write --errors")?;
+            let path = args.errors.as_deref().unwrap_or(Path::new("-")).display();
+            app.out.note(&format!("{} did not succeed, see {path}", counted(to_mend, "job")));
+            if without_spec > 0 {
+                let jobs = counted(without_spec, "job");
+                app.out.note(&format!(
+                    "warning: {jobs} more cannot be enqueued again: what they asked for is gone"
+                ));
+            }
+        }
+        if let Some(lines) = self.lines.take() {
+            lines.end()?;
+        }
+        match self.download.take() {
+            Some(download) => download.end(),
+            None => Ok(false),
+        }
+    }
+}
+
+/// What a job is in the file of errors.
+enum Mend {
+    Line(String),
+    /// It did not succeed, and nobody knows any more what it asked for.
+    Unreadable,
+    Nothing,
+}
+
+fn errors_line(known: &Known, line: &ResultLine, place: Option<&BucketPlace>) -> Mend {
+    match ErrorsLine::new(known, line, place) {
+        Some(line) => Mend::Line(line.to_json_line()),
+        None if line.error.is_some() => Mend::Unreadable,
+        None => Mend::Nothing,
+    }
+}
