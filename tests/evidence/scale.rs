@@ -107,6 +107,7 @@ fn spec(batch: &BatchName, number: usize) -> anyhow::Result<JobSpec> {
         account: None,
         region: None,
         not_before: None,
+        refresh: None,
     })
 }
 

@@ -162,6 +162,7 @@ async fn a_record_that_cannot_be_read_may_be_of_any_open_create_and_keeps_nobody
             account: None,
             region: None,
             not_before: None,
+            refresh: None,
         };
         JobsBench::enqueue(&real, spec).await;
         jobs.push(JobsBench::claim_submit(&real).await.unwrap());

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod apply;
+mod batch_template;
 mod copies;
 mod curve;
 mod doubt;
@@ -16,13 +17,16 @@ mod object_key;
 mod outcome;
 mod poll_schedule;
 mod price;
+mod refresh;
 mod result_line;
 mod rules;
+mod schedule;
 mod shape;
 mod spec;
 mod state;
 mod transition;
 
+pub use batch_template::{BatchTemplate, DEFAULT_BATCH_TEMPLATE, InvalidBatchTemplate};
 pub use copies::{CopyBacklog, CopyTrouble, HORIZONS, PACE_STEP, PACE_WINDOW};
 pub use curve::Curve;
 pub use dashscope::{Model, TaskId};
@@ -41,10 +45,14 @@ pub use object_key::{
 pub use outcome::{ImageState, OUTCOME_FORMAT, Outcome, OutcomeImage, StoredImage};
 pub use poll_schedule::{Asked, PollSchedule};
 pub use price::{Micros, Prices};
+pub use refresh::{
+    KEEP_MAX, Published, PublishedImage, Refresh, RefreshRule, UnknownRule, Version, content_digest,
+};
 pub use result_line::{
     BucketPlace, CostLine, ErrorLine, ErrorsLine, ImageLine, Known, ResultLine, TimesLine,
 };
 pub use rules::{Rules, TASK_RETENTION};
+pub use schedule::{Cron, Due, InvalidCron, Missed, Ticks};
 pub use shape::{Shape, SizeClass, UnknownShape};
 pub use spec::{InputImage, JobSpec, SPEC_FORMAT};
 pub use state::{Attempt, CanceledBy, HeldReason, JobState, StateName, TaskPhase, UnknownState};

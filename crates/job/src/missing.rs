@@ -27,7 +27,8 @@ pub fn images_missing(job: &Job, spec: &JobSpec, outcome: Option<&Outcome>) -> u
 pub fn missing_spec(job: &Job, spec: &JobSpec, images: u8) -> JobSpec {
     let mut request = spec.request.clone();
     request.n = images;
-    JobSpec { custom_id: Some(name(job, spec)), request, ..spec.clone() }
+    // Images that are made one by one replace no others.
+    JobSpec { custom_id: Some(name(job, spec)), request, refresh: None, ..spec.clone() }
 }
 
 /// The old name with the suffix; without a name, or with one too long for it, the job's id with it.
@@ -70,6 +71,7 @@ mod tests {
             account: None,
             region: None,
             not_before: None,
+            refresh: None,
         }
     }
 

@@ -264,6 +264,18 @@ impl KeyTemplate {
         ObjectKey::parse(format!("{folder}/~{task}/{file}").trim_start_matches('/'))
     }
 
+    /// The key under which a refreshed item's images are written before they are copied over the stable ones: a folder for each job,
+    /// in one beside them.
+    pub fn version_key(stable: &ObjectKey, job: JobId) -> Result<ObjectKey, InvalidKey> {
+        let (folder, file) = stable.as_str().rsplit_once('/').unwrap_or(("", stable.as_str()));
+        ObjectKey::parse(format!("{folder}/versions/{job}/{file}").trim_start_matches('/'))
+    }
+
+    /// Whether two jobs of one `custom_id` have the same keys, where they have the same batch: what a refresh replaces.
+    pub fn is_stable(&self) -> bool {
+        self.parts.contains(&Part::Id) && !self.parts.contains(&Part::JobId)
+    }
+
     /// The key of the manifest beside image 0 of a job.
     pub fn manifest_key(image_0: &ObjectKey) -> Result<ObjectKey, InvalidKey> {
         match image_0.as_str().rsplit_once('/') {
@@ -362,6 +374,8 @@ mod tests {
         let stable = ObjectKey::parse("b/sku/0.png").unwrap();
         let task = "t-1".parse::<TaskId>().unwrap();
         assert_eq!(KeyTemplate::key_of_task(&stable, &task).unwrap().as_str(), "b/sku/~t-1/0.png");
+        let version = KeyTemplate::version_key(&stable, JobId::fresh(0, 7)).unwrap();
+        assert_eq!(version.as_str(), "b/sku/versions/00000000000000000000000007/0.png");
         assert_eq!(KeyTemplate::manifest_key(&stable).unwrap().as_str(), "b/sku/manifest.json");
     }
 

@@ -4,7 +4,9 @@ use dashscope::{ImageInput, ImageRequest};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{AccountName, BatchName, CustomId, ObjectKey, PinnedTo, Priority, RegionName, Timestamp};
+use crate::{
+    AccountName, BatchName, CustomId, ObjectKey, PinnedTo, Priority, Refresh, RegionName, Timestamp,
+};
 
 /// The current [`JobSpec::format`].
 pub const SPEC_FORMAT: u8 = 1;
@@ -39,6 +41,10 @@ pub struct JobSpec {
     /// Not to be started before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
+    /// What the job replaces, if it refreshes an item of a catalogue. The format stays the same: a worker from before this field
+    /// refuses a document that has it, and leaves the job alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<Refresh>,
 }
 
 /// An input image, where the worker finds it when it creates the task.

@@ -116,6 +116,7 @@ fn spec(batch: &str, custom_id: &str) -> JobSpec {
         account: None,
         region: None,
         not_before: None,
+        refresh: None,
     }
 }
 

@@ -164,6 +164,7 @@ impl<'a> Preparer<'a> {
             account,
             region,
             not_before,
+            refresh: None,
         };
         if found.is_empty() {
             self.name(&mut spec);

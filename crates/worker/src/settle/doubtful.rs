@@ -59,6 +59,7 @@ mod tests {
             account: None,
             region: None,
             not_before: None,
+            refresh: None,
         }
     }
 

@@ -32,6 +32,7 @@ fn known() -> Known {
         account: None,
         region: None,
         not_before: None,
+        refresh: None,
     };
     let id = JobId::fresh(0, 1);
     let queued =

@@ -95,6 +95,7 @@ async fn enqueue(bench: &dyn JobsBench, count: usize) -> Vec<JobId> {
             account: None,
             region: None,
             not_before: None,
+            refresh: None,
         };
         ids.push(bench.enqueue(spec).await);
     }

@@ -147,6 +147,7 @@ impl World {
             account: None,
             region: None,
             not_before: None,
+            refresh: None,
         };
         let id = JobId::fresh(1, 7);
         let queued = Job::queued(

@@ -165,6 +165,7 @@ impl World {
                 account: None,
                 region: None,
                 not_before: None,
+                refresh: None,
             };
             let accepted = self.shared.queue.time.now();
             let priority = Priority::default();

@@ -1,0 +1,112 @@
+//! The names of the batches that ticks make: from the tick's own time, never from the time at which somebody got to it. Pure.
+
+use crate::{BatchName, InvalidName, Ticks, Timestamp};
+
+/// The template of a schedule that has none of its own.
+pub const DEFAULT_BATCH_TEMPLATE: &str = "{name}-{date}T{time}";
+
+/// The longest that `{time}` becomes: the second of two equal times, with seconds.
+const LONGEST_TIME: &str = "235959-again";
+
+/// A template for names of batches, such as `shoes-{date}`.
+///
+/// | placeholder | becomes |
+/// | --- | --- |
+/// | `{name}` | the name of the schedule |
+/// | `{date}` | the day of the tick, in the schedule's time zone: `2026-11-26` |
+/// | `{time}` | its time: `0300`; where a clock is set back, the second of two equal ones is `0230-again` |
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchTemplate {
+    text: String,
+}
+
+/// Why a template was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidBatchTemplate {
+    /// A placeholder that does not exist, or a brace that is not closed.
+    #[error("unknown placeholder `{0}` (there are {{name}}, {{date}} and {{time}})")]
+    UnknownPlaceholder(String),
+    /// Every tick would go to one batch, in which each item has one job for ever.
+    #[error("it must contain {{date}}, or the second tick finds the jobs of the first in its batch")]
+    NoDate,
+    /// What it makes is no batch's name.
+    #[error(transparent)]
+    NotAName(#[from] InvalidName),
+}
+
+impl BatchTemplate {
+    /// A checked template: with `name`, every tick of a schedule has a batch.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidBatchTemplate`].
+    pub fn parse(text: &str, name: &str) -> Result<Self, InvalidBatchTemplate> {
+        let mut rest = text;
+        while let Some(open) = rest.find(['{', '}']) {
+            let close = rest[open..].find('}').map_or(rest.len(), |close| open + close + 1);
+            let placeholder = &rest[open..close];
+            if !["{name}", "{date}", "{time}"].contains(&placeholder) {
+                return Err(InvalidBatchTemplate::UnknownPlaceholder(placeholder.chars().take(40).collect()));
+            }
+            rest = &rest[close..];
+        }
+        if !text.contains("{date}") {
+            return Err(InvalidBatchTemplate::NoDate);
+        }
+        let template = Self { text: text.to_owned() };
+        template.fill(name, "2026-11-26", LONGEST_TIME)?;
+        Ok(template)
+    }
+
+    /// The batch of a tick.
+    ///
+    /// # Errors
+    ///
+    /// `name` is not the one that the template was checked with, and makes no batch's name.
+    pub fn batch(&self, name: &str, ticks: &Ticks, tick: Timestamp) -> Result<BatchName, InvalidName> {
+        let (date, time) = ticks.name_parts(tick);
+        self.fill(name, &date, &time)
+    }
+
+    fn fill(&self, name: &str, date: &str, time: &str) -> Result<BatchName, InvalidName> {
+        // The values hold no braces, so that none of them is filled in again.
+        BatchName::parse(&self.text.replace("{name}", name).replace("{date}", date).replace("{time}", time))
+    }
+
+    /// The template as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::TimeZone;
+
+    use super::*;
+    use crate::Cron;
+
+    #[test]
+    fn a_tick_has_one_batch_whenever_it_is_done() {
+        let ticks =
+            Ticks { cron: Cron::parse("0 3 * * *").unwrap(), zone: TimeZone::get("Europe/Berlin").unwrap() };
+        let template = BatchTemplate::parse(DEFAULT_BATCH_TEMPLATE, "shoes").unwrap();
+        let tick = ticks.next("2026-11-26T12:00:00Z".parse().unwrap()).unwrap();
+        assert_eq!(template.batch("shoes", &ticks, tick).unwrap().as_str(), "shoes-2026-11-27T0300");
+    }
+
+    #[test]
+    fn a_template_that_makes_no_names_is_refused() {
+        let refused = |text: &str| BatchTemplate::parse(text, "shoes").unwrap_err().to_string();
+        assert_eq!(
+            refused("{nam}-{date}"),
+            "unknown placeholder `{nam}` (there are {name}, {date} and {time})"
+        );
+        assert!(refused("shoes-{date").starts_with("unknown placeholder `{date`"));
+        assert!(refused("shoes}").starts_with("unknown placeholder `}`"));
+        assert!(refused("shoes-{time}").contains("must contain {date}"));
+        assert!(refused("shoes/{date}").contains("is not a batch name"));
+        assert!(refused(&format!("{}{{date}}{{time}}", "x".repeat(43))).contains("is not a batch name"));
+        assert!(BatchTemplate::parse(&format!("{}{{date}}{{time}}", "x".repeat(42)), "shoes").is_ok());
+    }
+}
