@@ -182,6 +182,14 @@ name!(
     "1 to 32 letters, digits, `.`, `_` or `-`, beginning with a letter or digit, and not `any`"
 );
 
+name!(
+    /// The name of a schedule in the settings.
+    ScheduleName,
+    "schedule name",
+    |text| is_plain(text, 32),
+    "1 to 32 letters, digits, `.`, `_` or `-`, beginning with a letter or digit, without `..`"
+);
+
 /// Where alone a job may run, where its user said so.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PinnedTo {

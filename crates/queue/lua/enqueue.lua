@@ -13,16 +13,18 @@
 -- KEYS[8]  keys::tombstones()
 -- KEYS[9]  keys::events()
 -- KEYS[10] keys::lanes(batch)
+-- KEYS[11] keys::items(collection) of jobs that refresh items
 -- ARGV[1]  key prefix
 -- ARGV[2]  batch, or -
 -- ARGV[3]  digest of the source that jobs come from, or nothing
 -- ARGV[4]  lines of that source: with its first new job the batch keeps a range of places for all of them (`base:<digest>`), and the
 --          same range when it comes again, so that the order is that of the lines whatever comes when
 -- ARGV[5..] for each job: id, spec, digest, model, place (an account, @ and a region, or any), images, priority, due ms or 0,
---          shape, line in the source or 0
+--          shape, line in the source or 0, item of the collection or nothing, the item's last job as the caller saw it or nothing
 --
 -- Returns  {time_us, answers}   answers: a letter for each job: n new, s same, c changed (another spec under the same id),
 --                               t the same id was there before and retention removed it
+--                               b its item is busy: another job is the last one by now, or that one is not over
 local clock = redis.call('TIME')
 local now_ms = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local function int(number) return string.format('%.0f', number) end
@@ -31,17 +33,29 @@ local source, lines = ARGV[3], tonumber(ARGV[4])
 local PRIORITY_SPAN = 4398046511104 -- 2^42, as in commit
 -- include begin_of
 
+-- An item has one job at a time, whoever enqueues: what was planned when another job was its last one is not enqueued.
+local OVER = {succeeded = true, failed = true, canceled = true, expired = true}
+local function is_busy(item, saw)
+  if item == '' then return false end
+  local last = redis.call('HGET', KEYS[11], item) or ''
+  if last ~= saw then return true end
+  local state = last ~= '' and redis.call('HGET', prefix .. 'job:' .. last, 's')
+  return state and not OVER[state]
+end
+
 -- Every read comes before the first write.
 local paused = redis.call('HGET', KEYS[1], 'paused') == '1'
 local base = source ~= '' and redis.call('HGET', KEYS[1], 'base:' .. source)
 local answers, fresh, seen, lanes = {}, {}, {}, {}
-for i = 5, #ARGV, 10 do
+for i = 5, #ARGV, 12 do
   local id, digest = ARGV[i], ARGV[i + 2]
   local known = seen[id] or redis.call('HGET', prefix .. 'job:' .. id, 'd')
   if known then
     answers[#answers + 1] = known == digest and 's' or 'c'
   elseif redis.call('ZSCORE', KEYS[8], id) then
     answers[#answers + 1] = 't'
+  elseif is_busy(ARGV[i + 10], ARGV[i + 11]) then
+    answers[#answers + 1] = 'b'
   else
     answers[#answers + 1] = 'n'
     seen[id] = digest
@@ -94,6 +108,7 @@ for _, i in ipairs(fresh) do
   else
     redis.call('ZADD', prefix .. 'ready:' .. model .. ':' .. pinned_to .. ':' .. priority .. ':' .. batch, place, id)
   end
+  if ARGV[i + 10] ~= '' then redis.call('HSET', KEYS[11], ARGV[i + 10], id) end
   images = images + tonumber(ARGV[i + 5])
 end
 for _, turn in pairs(lanes) do

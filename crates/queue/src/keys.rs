@@ -3,7 +3,7 @@
 //! All keys but one begin with the namespace in braces, so that they share one hash slot. The scripts compute the keys of jobs, specs
 //! and lanes under the same prefix; every other key is handed to them from here.
 
-use job::{AccountName, BatchName, JobId, Model, PinnedTo, Priority};
+use job::{AccountName, BatchName, JobId, Model, PinnedTo, Priority, ScheduleName};
 
 /// The namespace, and the keys in it.
 #[derive(Debug, Clone)]
@@ -328,6 +328,24 @@ impl Keys {
     /// STRING, expires. Held for as long as the list of an account's tasks of a model need not be read again.
     pub fn list_turn(&self, account: &AccountName, model: Model) -> String {
         self.key(&format!("list_turn:{account}:{model}"))
+    }
+
+    /// HASH. A schedule: `last` tick that has ended (ms); the `tick` that is begun, with its `owner`, `lease` until (ms) and `fence`, or
+    /// `retry` (ms) and `tries`; `since:<expression>` (ms), when schedulers first knew it; `paused` (JSON: who, why, since); `noted`, the tick of
+    /// the newest line of its history; the last `nonce`. Lives for ever.
+    pub fn schedule(&self, name: &ScheduleName) -> String {
+        self.key(&format!("schedule:{name}"))
+    }
+
+    /// LIST, newest first, at most 100. What came of a schedule's ticks, as JSON ([`crate::RunNote`]).
+    pub fn schedule_runs(&self, name: &ScheduleName) -> String {
+        self.key(&format!("schedule_runs:{name}"))
+    }
+
+    /// HASH custom_id → job. The last job that each item of a collection was refreshed by. Lives for ever: the job may be gone.
+    /// `-`: no collection, and never there.
+    pub fn items(&self, collection: Option<&BatchName>) -> String {
+        self.key(&format!("items:{}", collection.map_or("-", BatchName::as_str)))
     }
 
     /// STRING, 10 minutes. The first answer to a call, for its repetition.

@@ -41,6 +41,7 @@ mod results;
 mod retention;
 mod room;
 mod safety;
+mod schedules;
 mod scripts;
 mod strays;
 mod waiting;
@@ -88,6 +89,7 @@ pub use results::{RESULTS_PAGE_MAX, ResultsPage, ResultsPlace};
 pub use retention::Retention;
 pub use room::Room;
 pub use safety::ServerFacts;
+pub use schedules::{BegunTick, ClaimedTick, ItemJob, RunNote, SchedulePause, ScheduleState, TickClaim};
 pub use strays::StrayCreate;
 pub use waiting::{BatchLanes, Waiting, WaitingJobs};
 

@@ -88,7 +88,7 @@ pub enum PauseChange {
 
 /// A pause as it stands in Redis.
 #[derive(Serialize, Deserialize)]
-struct Note {
+pub(crate) struct Note {
     by: String,
     why: String,
     #[serde(default)]
@@ -96,18 +96,24 @@ struct Note {
 }
 
 impl Note {
-    fn json(by: &str, why: &str, since: Option<Timestamp>) -> String {
+    pub(crate) fn json(by: &str, why: &str, since: Option<Timestamp>) -> String {
         let cut = |text: &str| text.chars().take(WHY_MAX).collect();
         let since_ms = since.map_or_else(String::new, |since| since.as_millisecond().to_string());
         let note = Self { by: cut(by), why: cut(why), since_ms };
         serde_json::to_string(&note).expect("a note is plain data and always serializes")
     }
+
+    /// Who, why, since.
+    pub(crate) fn read(json: &str) -> Option<(String, String, Timestamp)> {
+        let Self { by, why, since_ms } = serde_json::from_str(json).ok()?;
+        let since = Timestamp::from_millisecond(since_ms.parse().ok()?).ok()?;
+        Some((by, why, since))
+    }
 }
 
 impl HandPause {
     fn read(of: PauseOf, json: &str) -> Option<Self> {
-        let Note { by, why, since_ms } = serde_json::from_str(json).ok()?;
-        let since = Timestamp::from_millisecond(since_ms.parse().ok()?).ok()?;
+        let (by, why, since) = Note::read(json)?;
         Some(Self { of, by, why, since })
     }
 }

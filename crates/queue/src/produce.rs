@@ -24,6 +24,8 @@ pub struct NewJob {
     pub spec: JobSpec,
     /// Its line in the [`SourceFile`] that it comes from, from 1.
     pub line: Option<u64>,
+    /// Of a job that refreshes an item ([`JobSpec::refresh`]): the item's last job as it was when this one was planned.
+    pub follows: Option<JobId>,
 }
 
 impl NewJob {
@@ -58,6 +60,8 @@ pub enum Enqueued {
     Changed,
     /// A job of the same id was there, ended, and was removed by retention. It is not paid for again.
     RemovedBefore,
+    /// Its item has another job that is not over, or had one since this was planned.
+    Busy,
 }
 
 /// Nothing of the chunk was enqueued; the same call may be repeated safely.
@@ -72,6 +76,9 @@ pub enum EnqueueError {
     /// More than [`CHUNK_MAX`] jobs.
     #[error("{0} jobs in one call are more than {CHUNK_MAX}")]
     TooMany(usize),
+    /// Jobs that refresh items of different collections.
+    #[error("the jobs of one call refresh items of different collections")]
+    Collections,
     /// Redis could not be asked.
     #[error(transparent)]
     Queue(#[from] QueueError),
@@ -88,7 +95,7 @@ impl Queue {
                 JobId::fresh(ms, u128::from(self.link().random()) << 64 | u128::from(self.link().random()))
             }
         };
-        NewJob { id, spec, line: None }
+        NewJob { id, spec, line: None, follows: None }
     }
 
     /// Enqueues up to [`CHUNK_MAX`] jobs of one batch, all of them or (on an error) none. They stand behind all that the batch has.
@@ -121,6 +128,7 @@ impl Queue {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
+        let collection = collection(jobs)?;
         self.refuse_when_nearly_full().await?;
         let keys = self.keys();
         let key_names = [
@@ -134,6 +142,7 @@ impl Queue {
             keys.tombstones(),
             keys.events(),
             keys.lanes(batch),
+            keys.items(collection),
         ];
         let batch_name = batch.map_or("-", BatchName::as_str);
         let (digest, lines) =
@@ -151,6 +160,9 @@ impl Queue {
             args.push(spec.not_before.map_or(0, |time| time.as_millisecond()).to_string());
             args.push(Shape::of(&spec.request).to_string());
             args.push(new.line.filter(|line| (1..=lines).contains(line)).unwrap_or(0).to_string());
+            let item = spec.refresh.as_ref().and(spec.custom_id.as_ref());
+            args.push(item.map_or_else(String::new, ToString::to_string));
+            args.push(new.follows.map_or_else(String::new, |job| job.to_string()));
         }
         let key_names: Vec<&str> = key_names.iter().map(String::as_str).collect();
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -164,6 +176,7 @@ impl Queue {
                 's' => Some(Enqueued::Same),
                 'c' => Some(Enqueued::Changed),
                 't' => Some(Enqueued::RemovedBefore),
+                'b' => Some(Enqueued::Busy),
                 _ => None,
             })
             .collect();
@@ -197,4 +210,11 @@ impl Queue {
         }
         Ok(())
     }
+}
+
+/// The collection whose items the jobs refresh, where some do.
+fn collection(jobs: &[NewJob]) -> Result<Option<&BatchName>, EnqueueError> {
+    let mut collections = jobs.iter().filter_map(|job| Some(&job.spec.refresh.as_ref()?.collection));
+    let first = collections.next();
+    if collections.any(|other| Some(other) != first) { Err(EnqueueError::Collections) } else { Ok(first) }
 }

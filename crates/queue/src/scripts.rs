@@ -39,6 +39,9 @@ scripts! {
     REPAIR = "repair.lua";
     RESCUE = "rescue.lua";
     RETAIN = "retain.lua";
+    SCHEDULE_CLAIM = "schedule_claim.lua";
+    SCHEDULE_END = "schedule_end.lua";
+    SCHEDULE_RENEW = "schedule_renew.lua";
     SEAL = "seal.lua";
     TAKE_PERMIT = "take_permit.lua";
 }

@@ -16,6 +16,7 @@ mod quarantine;
 mod repair;
 mod rescue;
 mod restore;
+mod schedules;
 mod slots;
 mod soonest;
 mod turns;

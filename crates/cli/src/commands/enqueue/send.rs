@@ -58,6 +58,8 @@ pub(crate) struct Sent {
     pub(crate) enqueued: u64,
     /// Those that were there, or were there once.
     pub(crate) duplicates: u64,
+    /// Those whose item has a job that is not over.
+    pub(crate) busy: u64,
     /// Those of which another one with the same `custom_id` is there.
     pub(crate) changed: u64,
     /// The first lines of those.
@@ -196,7 +198,7 @@ type Answered = (u64, NewJob, Enqueued);
 impl Sender {
     /// Jobs that are done.
     fn count(&self) -> u64 {
-        self.sent.enqueued + self.sent.duplicates + self.sent.changed
+        self.sent.enqueued + self.sent.duplicates + self.sent.busy + self.sent.changed
     }
 
     /// Begins an upload, once there is room for it.
@@ -282,6 +284,7 @@ impl Sender {
                     u64::from(job.spec.images_max());
             }
             Enqueued::Same | Enqueued::RemovedBefore => self.sent.duplicates += 1,
+            Enqueued::Busy => self.sent.busy += 1,
             Enqueued::Changed => {
                 self.sent.changed += 1;
                 if self.sent.changed_lines.len() < CHANGED_SHOWN_MAX {

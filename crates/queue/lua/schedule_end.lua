@@ -1,0 +1,35 @@
+#!lua flags=allow-oom
+-- schedule_end: write down what came of a tick, and give it back: as done, or to be tried again.
+--
+-- The history has one line for each tick: what another try brings replaces the line of the one before.
+--
+-- KEYS[1]  keys::schedule(name)
+-- KEYS[2]  keys::schedule_runs(name)
+-- ARGV[1]  nonce
+-- ARGV[2]  fence
+-- ARGV[3]  the line, JSON
+-- ARGV[4]  ms until another try, or nothing: it is done
+-- ARGV[5]  lines that are kept
+--
+-- Returns  {time_us, written}   written: 0 if the tick is somebody else's now
+local clock = redis.call('TIME')
+local now_ms = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local time_us = clock[1] .. string.format('%06d', clock[2])
+local row = redis.call('HMGET', KEYS[1], 'tick', 'fence', 'last', 'noted', 'nonce')
+if row[5] == ARGV[1] then return {time_us, 1} end
+local tick = row[1]
+if not tick or row[2] ~= ARGV[2] then return {time_us, 0} end
+local has_line = row[4] == tick and redis.call('LLEN', KEYS[2]) > 0
+
+if has_line then redis.call('LSET', KEYS[2], 0, ARGV[3]) else redis.call('LPUSH', KEYS[2], ARGV[3]) end
+redis.call('LTRIM', KEYS[2], 0, tonumber(ARGV[5]) - 1)
+redis.call('HSET', KEYS[1], 'noted', tick, 'nonce', ARGV[1])
+redis.call('HDEL', KEYS[1], 'lease', 'owner')
+if ARGV[4] ~= '' then
+  redis.call('HSET', KEYS[1], 'retry', string.format('%.0f', now_ms + tonumber(ARGV[4])))
+  redis.call('HINCRBY', KEYS[1], 'tries', 1)
+else
+  redis.call('HDEL', KEYS[1], 'tick', 'retry', 'tries')
+  if tonumber(tick) > tonumber(row[3] or 0) then redis.call('HSET', KEYS[1], 'last', tick) end
+end
+return {time_us, 1}

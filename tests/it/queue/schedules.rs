@@ -1,0 +1,204 @@
+//! Ticks among any number of schedulers, and items that have one job at a time.
+
+use std::time::Duration;
+
+use job::{BatchName, Event, JobId, Refresh, ScheduleName, StateName, Timestamp};
+use queue::{ClaimedTick, Enqueued, NewJob, RunNote, TickClaim};
+
+use super::{World, name, spec};
+
+fn nightly() -> ScheduleName {
+    "nightly".parse().unwrap()
+}
+
+fn tick(hour: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + hour * 3_600).unwrap()
+}
+
+async fn claim(world: &World, hour: i64, saw: Option<i64>, by: &str) -> TickClaim {
+    let nonce = world.queue.nonce();
+    world.queue.claim_tick(&nightly(), tick(hour), saw.map(tick), by, false, &nonce).await.unwrap()
+}
+
+fn claimed(claim: TickClaim) -> ClaimedTick {
+    match claim {
+        TickClaim::Claimed(tick) => tick,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn end(world: &World, tick: &ClaimedTick, again_in: Option<Duration>) -> bool {
+    let note = RunNote { tick: tick.tick, new: 3, tries: tick.tries, ..RunNote::default() };
+    world.queue.end_tick(tick, &note, again_in, &world.queue.nonce()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_tick_goes_to_one_scheduler_and_once_it_has_ended_to_none() {
+    let world = World::new().await;
+    let (a, b) = tokio::join!(claim(&world, 3, None, "a"), claim(&world, 3, None, "b"));
+    let (won, lost) = if matches!(a, TickClaim::Claimed(_)) { (a, b) } else { (b, a) };
+    assert_eq!(lost, TickClaim::Taken);
+    let won = claimed(won);
+    assert!(world.queue.renew_tick(&won).await.unwrap());
+    assert!(end(&world, &won, None).await);
+    // A scheduler that looked before the end still thinks that it is due.
+    assert_eq!(claim(&world, 3, None, "b").await, TickClaim::Stale);
+    let state = world.queue.schedule(&nightly(), None).await.unwrap();
+    assert_eq!((state.last, state.begun), (Some(tick(3)), None));
+    assert!(!world.queue.renew_tick(&won).await.unwrap());
+    assert!(!end(&world, &won, None).await);
+    assert_eq!(world.queue.schedule_runs(&nightly(), 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_claim_whose_answer_was_lost_and_an_end_that_is_repeated_change_nothing() {
+    let world = World::new().await;
+    let nonce = world.queue.nonce();
+    let schedule = nightly();
+    let claim = || world.queue.claim_tick(&schedule, tick(3), None, "a", false, &nonce);
+    let (first, again) = (claim().await.unwrap(), claim().await.unwrap());
+    assert_eq!(first, again);
+    let ours = claimed(first);
+    let note = RunNote { tick: tick(3), ..RunNote::default() };
+    let nonce = world.queue.nonce();
+    for _ in 0..2 {
+        assert!(world.queue.end_tick(&ours, &note, None, &nonce).await.unwrap());
+    }
+    assert_eq!(world.queue.schedule_runs(&nightly(), 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_tick_of_a_scheduler_that_died_is_done_by_the_next_under_its_own_name() {
+    let world = World::with_lease(Duration::from_millis(300)).await;
+    let dead = claimed(claim(&world, 3, None, "a").await);
+    assert_eq!(claim(&world, 4, None, "b").await, TickClaim::Taken);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    let next = loop {
+        match claim(&world, 4, None, "b").await {
+            TickClaim::Claimed(tick) => break tick,
+            other => assert!(tokio::time::Instant::now() < deadline, "{other:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(next.tick, tick(3), "and not the one that came meanwhile");
+    assert_ne!(next.fence, dead.fence);
+    assert!(!world.queue.renew_tick(&dead).await.unwrap(), "it only slept");
+    assert!(!end(&world, &dead, None).await);
+    assert!(end(&world, &next, None).await);
+    assert_eq!(claimed(claim(&world, 4, Some(3), "b").await).tick, tick(4));
+}
+
+#[tokio::test]
+async fn a_tick_that_failed_waits_for_its_next_try_and_has_one_line_in_the_history() {
+    let world = World::new().await;
+    let first = claimed(claim(&world, 3, None, "a").await);
+    assert!(end(&world, &first, Some(Duration::from_secs(600))).await);
+    assert_eq!(claim(&world, 4, None, "b").await, TickClaim::Waits);
+    let by_hand =
+        world.queue.claim_tick(&nightly(), tick(5), None, "me", true, &world.queue.nonce()).await.unwrap();
+    let again = claimed(by_hand);
+    assert_eq!((again.tick, again.tries), (tick(3), 1), "a person need not wait");
+    assert!(end(&world, &again, None).await);
+    let runs = world.queue.schedule_runs(&nightly(), 10).await.unwrap();
+    assert_eq!(runs.iter().map(|run| run.tries).collect::<Vec<_>>(), [1]);
+}
+
+#[tokio::test]
+async fn a_paused_schedule_begins_no_tick_but_that_of_a_person() {
+    let world = World::new().await;
+    assert!(world.queue.pause_schedule(&nightly(), "me", "the shop is closed").await.unwrap());
+    assert!(!world.queue.pause_schedule(&nightly(), "you", "").await.unwrap());
+    assert_eq!(claim(&world, 3, None, "a").await, TickClaim::Paused);
+    let paused = world.queue.schedule(&nightly(), None).await.unwrap().paused.unwrap();
+    assert_eq!((paused.by.as_str(), paused.why.as_str()), ("me", "the shop is closed"));
+    let nonce = world.queue.nonce();
+    let by_hand = world.queue.claim_tick(&nightly(), tick(2), None, "me", true, &nonce).await.unwrap();
+    assert!(end(&world, &claimed(by_hand), None).await);
+    assert!(world.queue.resume_schedule(&nightly()).await.unwrap());
+    assert!(!world.queue.resume_schedule(&nightly()).await.unwrap());
+    assert_eq!(claimed(claim(&world, 3, Some(2), "a").await).tick, tick(3));
+}
+
+#[tokio::test]
+async fn an_expression_is_known_from_when_a_scheduler_first_saw_it() {
+    let world = World::new().await;
+    assert_eq!(world.queue.schedule(&nightly(), None).await.unwrap().known_since, None);
+    let first = world.queue.schedule(&nightly(), Some("0 3 * * * UTC")).await.unwrap().known_since.unwrap();
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let again = world.queue.schedule(&nightly(), Some("0 3 * * * UTC")).await.unwrap().known_since;
+    assert_eq!(again, Some(first));
+    let other = world.queue.schedule(&nightly(), Some("0 4 * * * UTC")).await.unwrap().known_since;
+    assert!(other > again);
+}
+
+fn refresh(world: &World, batch: &str, item: &str, follows: Option<JobId>) -> NewJob {
+    let mut spec = spec(batch, item);
+    let content = format!("of {batch}");
+    spec.refresh = Some(Refresh { collection: name("shoes"), keep: 3, content });
+    NewJob { follows, ..world.queue.new_job(spec) }
+}
+
+async fn enqueue(world: &World, batch: &str, jobs: &[NewJob]) -> Vec<Enqueued> {
+    world.queue.enqueue(Some(&name(batch)), jobs).await.unwrap()
+}
+
+async fn last(world: &World, item: &str) -> Option<(JobId, Option<StateName>)> {
+    let items = [item.parse().unwrap()];
+    let found = world.queue.item_jobs(&name("shoes"), &items).await.unwrap();
+    found[0].map(|job| (job.id, job.state))
+}
+
+#[tokio::test]
+async fn an_item_has_one_job_at_a_time() {
+    let world = World::new().await;
+    let monday = refresh(&world, "monday", "sku-1", None);
+    assert_eq!(enqueue(&world, "monday", std::slice::from_ref(&monday)).await, [Enqueued::New]);
+    assert_eq!(last(&world, "sku-1").await, Some((monday.id, Some(StateName::Queued))));
+    assert_eq!(last(&world, "sku-2").await, None);
+
+    // Planned by one that saw it, and by one that planned before it was there.
+    for follows in [Some(monday.id), None] {
+        let tuesday = refresh(&world, "tuesday", "sku-1", follows);
+        let other = refresh(&world, "tuesday", &format!("other-{}", follows.is_some()), None);
+        assert_eq!(enqueue(&world, "tuesday", &[tuesday, other]).await, [Enqueued::Busy, Enqueued::New]);
+    }
+    assert_eq!(enqueue(&world, "monday", std::slice::from_ref(&monday)).await, [Enqueued::Same]);
+    assert_eq!(last(&world, "sku-1").await, Some((monday.id, Some(StateName::Queued))));
+    world.check().await;
+}
+
+#[tokio::test]
+async fn an_item_whose_job_is_over_or_gone_takes_the_next_one_once() {
+    let world = World::new().await;
+    let monday = refresh(&world, "monday", "sku-1", None);
+    enqueue(&world, "monday", std::slice::from_ref(&monday)).await;
+    world.queue.commit_unfenced(monday.id, Event::CancelRequested, &world.rules).await.unwrap();
+    assert_eq!(last(&world, "sku-1").await, Some((monday.id, Some(StateName::Canceled))));
+
+    let (tuesday, wednesday) = (
+        refresh(&world, "tuesday", "sku-1", Some(monday.id)),
+        refresh(&world, "wednesday", "sku-1", Some(monday.id)),
+    );
+    assert_eq!(enqueue(&world, "tuesday", std::slice::from_ref(&tuesday)).await, [Enqueued::New]);
+    assert_eq!(enqueue(&world, "wednesday", &[wednesday]).await, [Enqueued::Busy], "an old plan");
+
+    // As retention leaves it.
+    let mut connection = world.redis.connection().await.unwrap();
+    let key = world.queue.keys().job(tuesday.id);
+    let _: () = redis::cmd("DEL").arg(key).query_async(&mut connection).await.unwrap();
+    assert_eq!(last(&world, "sku-1").await, Some((tuesday.id, None)));
+    let thursday = refresh(&world, "thursday", "sku-1", Some(tuesday.id));
+    assert_eq!(enqueue(&world, "thursday", &[thursday]).await, [Enqueued::New]);
+}
+
+#[tokio::test]
+async fn one_call_refreshes_items_of_one_collection() {
+    let world = World::new().await;
+    let mut other = refresh(&world, "monday", "sku-2", None);
+    if let Some(refresh) = &mut other.spec.refresh {
+        refresh.collection = BatchName::parse("boots").unwrap();
+    }
+    let jobs = [refresh(&world, "monday", "sku-1", None), other];
+    let refused = world.queue.enqueue(Some(&name("monday")), &jobs).await.unwrap_err();
+    assert!(matches!(refused, queue::EnqueueError::Collections), "{refused}");
+}
