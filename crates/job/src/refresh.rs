@@ -100,6 +100,8 @@ impl fmt::Display for RefreshRule {
 pub struct Published {
     /// The job that made them.
     pub job: Option<String>,
+    /// Its task that they are of.
+    pub task: Option<String>,
     /// What they were made from; `None` if they were made by a job that was no refresh.
     pub content: Option<String>,
     /// When that job was enqueued.
@@ -149,6 +151,7 @@ impl Published {
         let items = |name: &str| manifest[name].as_array().cloned().unwrap_or_default();
         Self {
             job: text(&manifest["job_id"]),
+            task: text(&manifest["task_id"]),
             content: text(&manifest["content"]),
             enqueued_at: time("enqueued_at"),
             stored_at: time("stored_at"),

@@ -30,6 +30,8 @@ pub enum Place {
     ArchiveClaimed,
     /// An image is in the bucket; the others of its round may not be.
     ImageCopied,
+    /// An image of a refresh stands under its stable key; the others may not, and the manifest does not say so.
+    ImageReplaced,
     /// All images of the round, and the manifest, are in the bucket; nothing of it is written down.
     RoundCopied,
     /// The round is written down.
@@ -46,7 +48,7 @@ pub enum Place {
 
 impl Place {
     /// Every place, in the order of a job's life.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::SubmitClaimed,
         Self::BeforeSend,
         Self::Answered,
@@ -56,6 +58,7 @@ impl Place {
         Self::PollSaved,
         Self::ArchiveClaimed,
         Self::ImageCopied,
+        Self::ImageReplaced,
         Self::RoundCopied,
         Self::RoundSaved,
         Self::SettleClaimed,
@@ -76,6 +79,7 @@ impl Place {
             Self::PollSaved => "poll_saved",
             Self::ArchiveClaimed => "archive_claimed",
             Self::ImageCopied => "image_copied",
+            Self::ImageReplaced => "image_replaced",
             Self::RoundCopied => "round_copied",
             Self::RoundSaved => "round_saved",
             Self::SettleClaimed => "settle_claimed",

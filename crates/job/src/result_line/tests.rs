@@ -43,6 +43,7 @@ fn known(state: JobState) -> Known {
         account: None,
         region: None,
         not_before: None,
+        refresh: None,
     };
     Known { job: Job { state, ..job }, spec: Some(spec), outcome: None, tries: Vec::new() }
 }

@@ -196,7 +196,7 @@ async fn copy_one(
     let key: ObjectKey = keys.first(index);
     match env.archive.copy(link, &key, &tags).await {
         // Something else stands there, of an earlier life of this queue: it is replaced when the job ends, not before.
-        Err(CopyFault { cure: CopyCure::Beside, .. }) if key == keys.stable(index) => {
+        Err(CopyFault { cure: CopyCure::Beside, .. }) if key == keys.home(index) => {
             env.archive.copy(link, &keys.beside(index), &tags).await
         }
         copied => copied,

@@ -1,10 +1,11 @@
 //! The end of a job: its images in their places, its manifest beside them.
 
-use job::{ImageState, Job, JobSpec, ObjectKey, Outcome};
+use job::{ImageState, Job, JobSpec, ObjectKey, Outcome, Version};
 use tracing::{error, warn};
 
 use super::keys::Keys;
 use super::manifest;
+use super::publish::{Publication, Replaced, replace};
 use crate::env::Env;
 use crate::ports::{Lease, StoreFault};
 
@@ -19,7 +20,8 @@ pub(crate) enum Finished {
     NotOurs,
 }
 
-/// Puts images that were written beside their keys over what stands there, and writes the manifest. May be repeated.
+/// Puts images that were written beside their keys over what stands there, publishes those of a refresh, and writes the manifest. May
+/// be repeated.
 pub(crate) async fn finish(
     env: &Env,
     job: &Job,
@@ -29,15 +31,31 @@ pub(crate) async fn finish(
     lease: &dyn Lease,
 ) -> Finished {
     let Ok(moved) = put_in_place(env, job, keys, outcome, lease).await else { return Finished::NotOurs };
-    let Some(moved) = moved else { return Finished::Later };
+    let Some(mut needless) = moved else { return Finished::Later };
     if outcome.stored() == 0 {
         return Finished::Whole;
+    }
+    let mut written = Written { outcome: outcome.clone(), versions: Vec::new(), image_0: keys.home(0) };
+    if let Some(refresh) = keys.refresh().filter(|_| outcome.lost() == 0) {
+        match replace(env, job, refresh, keys, outcome, lease).await {
+            Replaced::Whole(publication) => {
+                let Publication { outcome, versions, obsolete } = *publication;
+                written = Written { outcome, versions, image_0: keys.stable(0) };
+                needless.extend(obsolete);
+            }
+            // What it brought stays where it is, for whoever looks for it.
+            Replaced::ByLater => {}
+            Replaced::Lost => written.outcome = outcome.clone(),
+            Replaced::Later => return Finished::Later,
+            Replaced::NotOurs => return Finished::NotOurs,
+        }
     }
     if lease.age_of_renewal().is_none() {
         return Finished::NotOurs;
     }
-    let manifest = manifest::build(job, spec, outcome, &env.config.prices, env.jobs.now());
-    match env.archive.put_json(&keys.manifest(), &manifest).await {
+    let Written { outcome: images, versions, image_0 } = written;
+    let manifest = manifest::build(job, spec, &images, &versions, &env.config.prices, env.jobs.now());
+    match env.archive.put_json(&keys.manifest(&image_0), &manifest).await {
         Ok(()) => {}
         Err(fault) if fault.later => {
             warn!(job.id = %job.id, code = fault.code, "The manifest of job {} is not written yet: {fault}", job.id);
@@ -48,12 +66,20 @@ pub(crate) async fn finish(
             error!(job.id = %job.id, code = fault.code, "The manifest of job {} cannot be written: {fault}", job.id)
         }
     }
-    for key in moved {
+    *outcome = images;
+    for key in needless {
         if let Err(fault) = env.archive.delete(&key).await {
             warn!(job.id = %job.id, object.key = %key, code = fault.code, "`{key}` is needed no more and was not deleted: {fault}");
         }
     }
     Finished::Whole
+}
+
+/// What the manifest will say, and beside which image.
+struct Written {
+    outcome: Outcome,
+    versions: Vec<Version>,
+    image_0: ObjectKey,
 }
 
 /// The lease is lost.
@@ -70,32 +96,32 @@ async fn put_in_place(
     let mut places = Vec::new();
     for image in &mut outcome.images {
         let ImageState::Stored(stored) = &image.state else { continue };
-        let stable = keys.stable(image.index);
-        if stored.key == stable {
+        let home = keys.home(image.index);
+        if stored.key == home {
             continue;
         }
         // A worker that slept must not put an old image over a newer one.
         if lease.age_of_renewal().is_none() {
             return Err(NotOurs);
         }
-        match env.archive.put_over(&stored.key, &stable, &stored.sha256).await {
-            Ok(()) => places.push((image.index, stable)),
+        match env.archive.put_over(&stored.key, &home, &stored.sha256).await {
+            Ok(()) => places.push((image.index, home)),
             Err(StoreFault { code, reason, later: true }) => {
-                warn!(job.id = %job.id, object.key = %stable, code, "`{stable}` is not in its place yet: {reason}");
+                warn!(job.id = %job.id, object.key = %home, code, "`{home}` is not in its place yet: {reason}");
                 return Ok(None);
             }
             Err(StoreFault { code, reason, .. }) => {
-                error!(job.id = %job.id, object.key = %stable, code, "`{stable}` cannot be put in its place: {reason}");
+                error!(job.id = %job.id, object.key = %home, code, "`{home}` cannot be put in its place: {reason}");
                 image.state = ImageState::Lost { code: code.to_owned(), reason };
             }
         }
     }
     // Only now, all or none: until the last one is in place, the record still says where each was written first.
     let mut moved = Vec::new();
-    for (index, stable) in places {
+    for (index, home) in places {
         for image in outcome.images.iter_mut().filter(|image| image.index == index) {
             if let ImageState::Stored(stored) = &mut image.state {
-                moved.push(std::mem::replace(&mut stored.key, stable.clone()));
+                moved.push(std::mem::replace(&mut stored.key, home.clone()));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Where the images of a job go.
 
-use job::{Job, JobSpec, JobState, KeyTemplate, ObjectKey, TaskId};
+use job::{Job, JobId, JobSpec, JobState, KeyTemplate, ObjectKey, Refresh, TaskId};
 
 /// The keys of one job's images.
 #[derive(Debug)]
@@ -16,9 +16,15 @@ impl<'a> Keys<'a> {
         Self { template, job, spec }
     }
 
-    /// The stable key of an image.
+    /// What the job replaces, if it refreshes an item.
+    pub(crate) fn refresh(&self) -> Option<&'a Refresh> {
+        self.spec.and_then(|spec| spec.refresh.as_ref())
+    }
+
+    /// The stable key of an image: of an item of a collection, the key that it has whatever batch refreshes it.
     pub(crate) fn stable(&self, index: u8) -> ObjectKey {
-        let (batch, id) = (self.job.batch.as_ref(), self.job.id);
+        let collection = self.refresh().map(|refresh| &refresh.collection);
+        let (batch, id) = (collection.or(self.job.batch.as_ref()), self.job.id);
         let custom_id = self.spec.and_then(|spec| spec.custom_id.as_ref());
         self.template.key(batch, custom_id, id, index).unwrap_or_else(|_| {
             // A custom id that is too long for the template. Under its job id the image is in the bucket all the same.
@@ -28,25 +34,50 @@ impl<'a> Keys<'a> {
         })
     }
 
-    /// The key beside it, for an image that may not replace what stands there before the job ends.
-    pub(crate) fn beside(&self, index: u8) -> ObjectKey {
+    /// The key of an image that is the job's own: the stable one, or of a refresh that of its version.
+    pub(crate) fn home(&self, index: u8) -> ObjectKey {
         let stable = self.stable(index);
-        match &self.job.state {
-            JobState::Archiving { task, .. } => {
-                KeyTemplate::key_of_task(&stable, task).unwrap_or_else(|_| self.short(task, index))
-            }
-            _ => stable,
+        match self.refresh() {
+            Some(_) => self.version(&stable, self.job.id),
+            None => stable,
         }
     }
 
-    /// Where an image is written first. A job's first task writes to the stable key at once; a later one beside it.
-    pub(crate) fn first(&self, index: u8) -> ObjectKey {
-        if self.job.tasks > 1 { self.beside(index) } else { self.stable(index) }
+    /// The key that the image at `stable` has in the version of a job.
+    pub(crate) fn version(&self, stable: &ObjectKey, job: JobId) -> ObjectKey {
+        KeyTemplate::version_key(stable, job).unwrap_or_else(|_| {
+            let file = stable.as_str().rsplit('/').next().unwrap_or("image.png");
+            ObjectKey::parse(&format!("single/{job}/{file}"))
+                .expect("a job id and a file's name make a short key")
+        })
     }
 
-    /// The key of the manifest.
-    pub(crate) fn manifest(&self) -> ObjectKey {
-        KeyTemplate::manifest_key(&self.stable(0)).unwrap_or_else(|_| {
+    /// Whether a key lies among the versions of the job's item.
+    pub(crate) fn is_version(&self, key: &str) -> bool {
+        let stable = self.stable(0);
+        let folder = stable.as_str().rsplit_once('/').map_or("", |(folder, _)| folder);
+        key.strip_prefix(folder).is_some_and(|rest| rest.trim_start_matches('/').starts_with("versions/"))
+    }
+
+    /// The key beside it, for an image that may not replace what stands there before the job ends.
+    pub(crate) fn beside(&self, index: u8) -> ObjectKey {
+        let home = self.home(index);
+        match &self.job.state {
+            JobState::Archiving { task, .. } => {
+                KeyTemplate::key_of_task(&home, task).unwrap_or_else(|_| self.short(task, index))
+            }
+            _ => home,
+        }
+    }
+
+    /// Where an image is written first. A job's first task writes to the job's own key at once; a later one beside it.
+    pub(crate) fn first(&self, index: u8) -> ObjectKey {
+        if self.job.tasks > 1 { self.beside(index) } else { self.home(index) }
+    }
+
+    /// The key of the manifest that stands beside the image at `image_0`.
+    pub(crate) fn manifest(&self, image_0: &ObjectKey) -> ObjectKey {
+        KeyTemplate::manifest_key(image_0).unwrap_or_else(|_| {
             let short = format!("single/{}/manifest.json", self.job.id);
             ObjectKey::parse(&short).expect("a job id makes a short key")
         })

@@ -1,7 +1,7 @@
 //! The document beside a job's images: what was asked for, what came of it, and what it cost. Pure.
 
 use dashscope::ImageRequest;
-use job::{ImageState, InputImage, Job, JobSpec, Micros, Outcome, Prices, Timestamp};
+use job::{ImageState, InputImage, Job, JobSpec, Micros, Outcome, Prices, Timestamp, Version};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -16,6 +16,12 @@ struct Manifest<'a> {
     batch: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     custom_id: Option<&'a str>,
+    /// Where the item's stable keys are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    collection: Option<&'a str>,
+    /// The digest of what the images depend on: the next refresh compares it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<&'a str>,
     model: &'a str,
     account: Option<&'a str>,
     task_id: &'a str,
@@ -34,6 +40,9 @@ struct Manifest<'a> {
     images: Vec<Image<'a>>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     texts: &'a [String],
+    /// The versions that are kept, newest first, this one among them.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    versions: &'a [Version],
 }
 
 #[derive(Serialize)]
@@ -71,15 +80,19 @@ pub(crate) fn build(
     job: &Job,
     spec: Option<&JobSpec>,
     outcome: &Outcome,
+    versions: &[Version],
     prices: &Prices,
     now: Timestamp,
 ) -> Value {
+    let refresh = spec.and_then(|spec| spec.refresh.as_ref());
     let Micros(per_image) = prices.per_image(job.model);
     let manifest = Manifest {
         manifest_version: MANIFEST_FORMAT,
         job_id: job.id.to_string(),
         batch: job.batch.as_ref().map(job::BatchName::as_str),
         custom_id: spec.and_then(|spec| spec.custom_id.as_ref()).map(job::CustomId::as_str),
+        collection: refresh.map(|refresh| refresh.collection.as_str()),
+        content: refresh.map(|refresh| refresh.content.as_str()),
         model: job.model.as_str(),
         account: job.state.attempt().map(|attempt| attempt.account.as_str()),
         task_id: outcome.task.as_str(),
@@ -102,6 +115,7 @@ pub(crate) fn build(
         },
         images: outcome.images.iter().filter_map(image).collect(),
         texts: &outcome.texts,
+        versions,
     };
     serde_json::to_value(manifest).expect("a manifest is plain data and always serializes")
 }

@@ -1,7 +1,7 @@
 //! Copies what a task brought into the bucket, before the links die.
 //!
 //! Owns the order of a round: copy what still waits; ask the task for fresh links where they died; when nothing waits any
-//! more, put the images of a later task over the earlier ones, write the manifest, and end the job. It never creates a task.
+//! more, put the images of a later task over the earlier ones, publish those of a refresh, write the manifest, and end the job. It never creates a task.
 //! May be repeated after a crash at any point. Driven by the archive stage, once for each claim.
 
 mod at_once;
@@ -12,6 +12,7 @@ mod keys;
 mod links;
 mod manifest;
 mod missing;
+mod publish;
 #[cfg(test)]
 mod tests;
 

@@ -11,6 +11,7 @@ use crate::ports::CopyCure;
 use crate::testing::{FakeLease, World, fresh_lease, report, start};
 
 mod missing;
+mod refresh;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -116,7 +117,7 @@ async fn the_manifest_tells_what_was_asked_what_came_and_what_it_cost_and_no_lin
     let (_, spec) = world.submitting(1);
     let spec = job::JobSpec { images: inputs, ..(*spec).clone() };
     let signed =
-        super::manifest::build(&job, Some(&spec), &outcome(vec![]), &world.env.config.prices, start());
+        super::manifest::build(&job, Some(&spec), &outcome(vec![]), &[], &world.env.config.prices, start());
     assert_eq!(signed["inputs"][0], "https://h.example/in.png?[redacted]");
     assert!(!signed.to_string().contains("s3cr3t"));
 }

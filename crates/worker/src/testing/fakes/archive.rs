@@ -15,7 +15,7 @@ use crate::ports::{CopyCure, CopyFault, ImageArchive, StoreFault};
 pub(crate) struct FakeArchive {
     objects: Mutex<BTreeMap<String, String>>,
     faults: Mutex<HashMap<String, VecDeque<CopyCure>>>,
-    store_faults: Mutex<VecDeque<StoreFault>>,
+    store_faults: Mutex<VecDeque<Option<StoreFault>>>,
     inputs: Mutex<HashMap<String, Bytes>>,
     /// Whether copies take for ever.
     pub(crate) hangs: Mutex<bool>,
@@ -30,7 +30,13 @@ impl FakeArchive {
     /// The next call that writes to the store, but for copies, fails so.
     pub(crate) fn fail_store(&self, later: bool) {
         let fault = StoreFault { code: "store_fault", reason: "out of order".to_owned(), later };
-        self.store_faults.lock().unwrap().push_back(fault);
+        self.store_faults.lock().unwrap().push_back(Some(fault));
+    }
+
+    /// After so many more calls to the store, but for copies of images, one fails, and may succeed later.
+    pub(crate) fn fail_store_after(&self, calls: usize) {
+        self.store_faults.lock().unwrap().extend(std::iter::repeat_n(None, calls));
+        self.fail_store(true);
     }
 
     pub(crate) fn put(&self, key: &str, body: &str) {
@@ -55,7 +61,7 @@ impl FakeArchive {
     }
 
     fn next_store_fault(&self) -> Result<(), StoreFault> {
-        self.store_faults.lock().unwrap().pop_front().map_or(Ok(()), Err)
+        self.store_faults.lock().unwrap().pop_front().flatten().map_or(Ok(()), Err)
     }
 }
 
@@ -86,6 +92,10 @@ impl ImageArchive for FakeArchive {
         self.next_store_fault()?;
         let mut objects = self.objects.lock().unwrap();
         match objects.get(from.as_str()).cloned() {
+            Some(body) if body != sha256 => {
+                let reason = format!("`{from}` is another image");
+                return Err(StoreFault { code: "damaged", reason, later: false });
+            }
             Some(body) => objects.insert(to.to_string(), body),
             None if objects.get(to.as_str()).is_some_and(|body| body == sha256) => None,
             None => {
@@ -96,6 +106,7 @@ impl ImageArchive for FakeArchive {
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), StoreFault> {
+        self.next_store_fault()?;
         self.objects.lock().unwrap().remove(key.as_str());
         Ok(())
     }
@@ -119,6 +130,7 @@ impl ImageArchive for FakeArchive {
 
     async fn read(&self, _: Option<&str>, key: &ObjectKey, _: u64) -> Result<Option<Bytes>, StoreFault> {
         self.next_store_fault()?;
-        Ok(self.inputs.lock().unwrap().get(key.as_str()).cloned())
+        let input = self.inputs.lock().unwrap().get(key.as_str()).cloned();
+        Ok(input.or_else(|| self.object(key.as_str()).map(Bytes::from)))
     }
 }

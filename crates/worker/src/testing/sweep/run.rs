@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dashscope::ImageRequest;
-use job::{CustomId, Event, Job, JobId, JobSpec, JobState, Priority, SPEC_FORMAT};
+use job::{CustomId, Event, Job, JobId, JobSpec, JobState, Priority, Refresh, SPEC_FORMAT};
 use queue::ExtraState;
 
 use super::rows::Row;
@@ -165,7 +165,7 @@ impl World {
                 account: None,
                 region: None,
                 not_before: None,
-                refresh: None,
+                refresh: refresh_of(number),
             };
             let accepted = self.shared.queue.time.now();
             let priority = Priority::default();
@@ -294,4 +294,10 @@ impl World {
             && !self.workers.iter().any(|worker| worker.process.is_paused())
             && !self.shared.provider.any_task(|task| !task.exists(now) || task.is_at_work(now))
     }
+}
+
+/// Every second job refreshes an item of a catalogue.
+fn refresh_of(number: usize) -> Option<Refresh> {
+    let collection = "shoes".parse().expect("a word is a name");
+    (number % 2 == 1).then(|| Refresh { collection, keep: 1, content: "c".to_owned() })
 }

@@ -96,9 +96,16 @@ pub(crate) fn judge(shared: &Shared, ids: &[JobId], over: bool) -> Verdict {
         }
         let template = KeyTemplate::default();
         let custom_id = record.spec.custom_id.as_ref();
+        let refresh = record.spec.refresh.as_ref();
+        let folder = refresh.map(|refresh| &refresh.collection).or(record.job.batch.as_ref());
         for index in 0..record.job.images_max {
-            if let Ok(key) = template.key(record.job.batch.as_ref(), custom_id, *id, index) {
-                may_stand.insert(key.to_string());
+            if let Ok(key) = template.key(folder, custom_id, *id, index) {
+                if refresh.is_some() {
+                    // The stable keys show no images of a refresh before it is over.
+                    may_stand.extend(KeyTemplate::version_key(&key, *id).ok().map(|key| key.to_string()));
+                } else {
+                    may_stand.insert(key.to_string());
+                }
             }
         }
         let JobState::Succeeded { task, partial, .. } = &record.job.state else { continue };
@@ -128,6 +135,11 @@ pub(crate) fn judge(shared: &Shared, ids: &[JobId], over: bool) -> Verdict {
                 && let Ok(manifest) = KeyTemplate::manifest_key(&stored.key)
             {
                 expected.insert(manifest.to_string(), None);
+            }
+            if refresh.is_some()
+                && let Ok(version) = KeyTemplate::version_key(&stored.key, *id)
+            {
+                expected.insert(version.to_string(), Some(served.clone()));
             }
             expected.insert(stored.key.to_string(), Some(served));
         }

@@ -1,0 +1,283 @@
+//! Puts the images of a refresh under the stable keys of its item, once all of them are there.
+//!
+//! Every version of an item's images has a folder of its own, `versions/<job id>/`, beside the stable keys. A refresh is written there
+//! first, and copied over the stable keys when it is whole; the manifest under these says which version they show, and which others are
+//! kept. May be repeated after a crash at any point: until the manifest is written, everything is done again, to the same end.
+
+use job::{ImageState, Job, JobId, ObjectKey, Outcome, Published, Refresh, Version};
+use tracing::{error, warn};
+
+use super::keys::Keys;
+use crate::env::Env;
+use crate::place::Place;
+use crate::ports::{Lease, StoreFault};
+
+/// The longest manifest that is read, in bytes. Source: ours; a hundred versions of twelve images are some 200 KiB.
+const MANIFEST_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// How it went.
+pub(crate) enum Replaced {
+    /// The stable keys show the job's images.
+    Whole(Box<Publication>),
+    /// They show those of a later job, and go on to.
+    ByLater,
+    /// An image of the job turned out to be lost: nothing was replaced.
+    Lost,
+    /// The store has to be tried again.
+    Later,
+    /// The lease is lost.
+    NotOurs,
+}
+
+/// What the manifest has to say, and what is needed no more once it does.
+pub(crate) struct Publication {
+    /// What the task brought, under its stable keys.
+    pub(crate) outcome: Outcome,
+    /// The versions that are kept.
+    pub(crate) versions: Vec<Version>,
+    /// Objects to be deleted once the manifest is written.
+    pub(crate) obsolete: Vec<ObjectKey>,
+}
+
+impl From<NotNow> for Replaced {
+    fn from(not_now: NotNow) -> Self {
+        match not_now {
+            NotNow::Later => Self::Later,
+            NotNow::NotOurs => Self::NotOurs,
+        }
+    }
+}
+
+/// Why there is nothing to go on with.
+enum NotNow {
+    /// The store has to be tried again.
+    Later,
+    /// The lease is lost.
+    NotOurs,
+}
+
+/// Replaces what the stable keys show. All images of `outcome` are stored, at [`Keys::home`].
+pub(crate) async fn replace(
+    env: &Env,
+    job: &Job,
+    refresh: &Refresh,
+    keys: &Keys<'_>,
+    outcome: &mut Outcome,
+    lease: &dyn Lease,
+) -> Replaced {
+    match try_replace(env, job, refresh, keys, outcome, lease).await {
+        Ok(replaced) => replaced,
+        Err(not_now) => not_now.into(),
+    }
+}
+
+async fn try_replace(
+    env: &Env,
+    job: &Job,
+    refresh: &Refresh,
+    keys: &Keys<'_>,
+    outcome: &mut Outcome,
+    lease: &dyn Lease,
+) -> Result<Replaced, NotNow> {
+    let former = former(env, job, keys).await?.unwrap_or_default();
+    let ours = job.id.to_string();
+    let is_published =
+        former.job.as_deref() == Some(&ours) && former.task.as_deref() == Some(outcome.task.as_str());
+    if former.job.as_deref() != Some(&ours) && former.enqueued_at > Some(job.enqueued_at) {
+        warn!(job.id = %job.id, "Job {} is older than the job whose images stand there already", job.id);
+        return Ok(Replaced::ByLater);
+    }
+    if !is_published {
+        if !all_there(env, job, outcome).await? {
+            return Ok(Replaced::Lost);
+        }
+        if refresh.keep > 0 && former.job.as_deref() != Some(&ours) {
+            keep_former(env, job, keys, &former).await?;
+        }
+        copy_over(env, job, keys, outcome, lease).await?;
+    }
+    let images = published(keys, outcome);
+    let homes: Vec<ObjectKey> = stored(outcome).map(|(_, key, _)| key.clone()).collect();
+    let own = (refresh.keep > 0).then(|| Version {
+        job_id: ours.clone(),
+        stored_at: env.jobs.now(),
+        keys: homes.iter().map(ToString::to_string).collect(),
+    });
+    let obsolete = if own.is_none() { homes } else { Vec::new() };
+    // What the former manifest names goes before it is replaced: after a crash it is known by nothing else.
+    for key in beyond(keys, &former, &images) {
+        if let Err(fault) = env.archive.delete(&key).await {
+            warn!(job.id = %job.id, object.key = %key, code = fault.code, "`{key}` has no successor and was not deleted: {fault}");
+        }
+    }
+    let versions = prune(env, job, keys, own, versions_of(keys, former, refresh.keep), refresh.keep).await;
+    Ok(Replaced::Whole(Box::new(Publication { outcome: images, versions, obsolete })))
+}
+
+/// What stands under the stable keys, by its manifest.
+async fn former(env: &Env, job: &Job, keys: &Keys<'_>) -> Result<Option<Published>, NotNow> {
+    let key = keys.manifest(&keys.stable(0));
+    match env.archive.read(None, &key, MANIFEST_BYTES_MAX).await {
+        Ok(None) => Ok(None),
+        Ok(Some(bytes)) => Ok(serde_json::from_slice(&bytes).ok().as_ref().map(Published::read)),
+        Err(fault) if fault.later => {
+            warn!(job.id = %job.id, object.key = %key, code = fault.code, "`{key}` cannot be read yet: {fault}");
+            Err(NotNow::Later)
+        }
+        Err(fault) => {
+            warn!(job.id = %job.id, object.key = %key, code = fault.code, "`{key}` cannot be read and counts for nothing: {fault}");
+            Ok(None)
+        }
+    }
+}
+
+pub(super) fn stored(outcome: &Outcome) -> impl Iterator<Item = (u8, &ObjectKey, &str)> {
+    outcome.images.iter().filter_map(|image| match &image.state {
+        ImageState::Stored(stored) => Some((image.index, &stored.key, stored.sha256.as_str())),
+        _ => None,
+    })
+}
+
+/// Whether every image stands at its own key. One that does not is noted as lost.
+async fn all_there(env: &Env, job: &Job, outcome: &mut Outcome) -> Result<bool, NotNow> {
+    let mut whole = true;
+    for image in &mut outcome.images {
+        let ImageState::Stored(stored) = &image.state else { continue };
+        let key = stored.key.clone();
+        // A copy onto itself is a look: the store is asked whether this is the image, and nothing is written.
+        match env.archive.put_over(&key, &key, &stored.sha256).await {
+            Ok(()) => {}
+            Err(StoreFault { code, reason, later: true }) => {
+                warn!(job.id = %job.id, object.key = %key, code, "`{key}` cannot be looked at yet: {reason}");
+                return Err(NotNow::Later);
+            }
+            Err(StoreFault { code, reason, .. }) => {
+                error!(job.id = %job.id, object.key = %key, code, "`{key}` is not what was stored there: {reason}");
+                image.state = ImageState::Lost { code: code.to_owned(), reason };
+                whole = false;
+            }
+        }
+    }
+    Ok(whole)
+}
+
+async fn copy_over(
+    env: &Env,
+    job: &Job,
+    keys: &Keys<'_>,
+    outcome: &Outcome,
+    lease: &dyn Lease,
+) -> Result<(), NotNow> {
+    for (index, home, sha256) in stored(outcome) {
+        // A worker that slept must not put an old image over a newer one.
+        if lease.age_of_renewal().is_none() {
+            return Err(NotNow::NotOurs);
+        }
+        let stable = keys.stable(index);
+        if let Err(fault) = env.archive.put_over(home, &stable, sha256).await {
+            warn!(job.id = %job.id, object.key = %stable, code = fault.code, "`{stable}` is not replaced yet: {fault}");
+            return Err(NotNow::Later);
+        }
+        env.places.pass(Place::ImageReplaced).await;
+    }
+    Ok(())
+}
+
+/// Images that stand under the stable keys and have no version of their own, such as those of a plain job, get one.
+async fn keep_former(env: &Env, job: &Job, keys: &Keys<'_>, former: &Published) -> Result<(), NotNow> {
+    let Some((version, _)) = version_to_be(keys, former) else { return Ok(()) };
+    for (index, image) in images_in_place(keys, former) {
+        let (stable, kept) = (keys.stable(index), keys.version(&keys.stable(index), version));
+        if env.archive.put_over(&kept, &kept, &image.sha256).await.is_ok() {
+            continue;
+        }
+        match env.archive.put_over(&stable, &kept, &image.sha256).await {
+            Ok(()) => {}
+            Err(fault) if fault.later => return Err(NotNow::Later),
+            // It is not what its manifest says: there is nothing to be kept.
+            Err(fault) => {
+                warn!(job.id = %job.id, object.key = %stable, code = fault.code, "`{stable}` is replaced and not kept: {fault}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The version that a former publication without one gets, and its entry.
+fn version_to_be(keys: &Keys<'_>, former: &Published) -> Option<(JobId, Version)> {
+    let job = former.job.as_ref()?;
+    if former.versions.iter().any(|version| version.job_id == *job) {
+        return None;
+    }
+    let id: JobId = job.parse().ok()?;
+    let kept = |(index, _)| keys.version(&keys.stable(index), id).to_string();
+    let entry = Version {
+        job_id: job.clone(),
+        stored_at: former.stored_at?,
+        keys: images_in_place(keys, former).map(kept).collect(),
+    };
+    Some((id, entry))
+}
+
+fn images_in_place<'a>(
+    keys: &'a Keys<'_>,
+    former: &'a Published,
+) -> impl Iterator<Item = (u8, &'a job::PublishedImage)> {
+    let in_place = |image: &&job::PublishedImage| image.key == keys.stable(image.index).as_str();
+    former.keys.iter().filter(in_place).map(|image| (image.index, image))
+}
+
+/// The versions before the job's own, newest first.
+fn versions_of(keys: &Keys<'_>, former: Published, keep: u8) -> Vec<Version> {
+    let first = (keep > 0).then(|| version_to_be(keys, &former)).flatten().map(|(_, entry)| entry);
+    first.into_iter().chain(former.versions).collect()
+}
+
+/// What the task brought, under the stable keys.
+fn published(keys: &Keys<'_>, outcome: &Outcome) -> Outcome {
+    let mut published = outcome.clone();
+    for image in &mut published.images {
+        if let ImageState::Stored(stored) = &mut image.state {
+            stored.key = keys.stable(image.index);
+        }
+    }
+    published
+}
+
+/// Stable keys of the former images that have no successor: it had more of them.
+fn beyond(keys: &Keys<'_>, former: &Published, images: &Outcome) -> Vec<ObjectKey> {
+    let indices: Vec<u8> = stored(images).map(|(index, ..)| index).collect();
+    images_in_place(keys, former)
+        .filter(|(index, _)| !indices.contains(index))
+        .map(|(index, _)| keys.stable(index))
+        .collect()
+}
+
+/// Deletes the versions beyond the newest `keep`. What cannot be deleted stays in the list, for the next time.
+async fn prune(
+    env: &Env,
+    job: &Job,
+    keys: &Keys<'_>,
+    own: Option<Version>,
+    mut old: Vec<Version>,
+    keep: u8,
+) -> Vec<Version> {
+    old.retain(|version| version.job_id != job.id.to_string());
+    let doomed = old.split_off(old.len().min(keep.into()));
+    let mut versions: Vec<Version> = own.into_iter().chain(old).collect();
+    for version in doomed {
+        let mut gone = true;
+        // A manifest is only a text in a bucket: nothing outside of the item's versions is deleted for what it says.
+        let ours = version.keys.iter().filter(|key| keys.is_version(key));
+        for key in ours.filter_map(|key| ObjectKey::parse(key).ok()) {
+            if let Err(fault) = env.archive.delete(&key).await {
+                warn!(job.id = %job.id, object.key = %key, code = fault.code, "The old version `{key}` was not deleted: {fault}");
+                gone = false;
+            }
+        }
+        if !gone {
+            versions.push(version);
+        }
+    }
+    versions
+}
