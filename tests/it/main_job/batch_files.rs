@@ -63,3 +63,26 @@ async fn an_enqueue_that_was_killed_is_completed_by_the_same_command_in_the_orde
     let again = world.imagemill.run(&arguments).await.unwrap().expect_code(0).json();
     assert_eq!((&again["enqueued"], &again["duplicates"]), (&0.into(), &LINES.into()), "{again}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_and_a_template_become_prompts_and_the_same_table_adds_nothing() {
+    let world = World::quick().await.unwrap();
+    let queue = world.redis.queue(7).await.unwrap();
+    let batch: BatchName = "shoes".parse().unwrap();
+    let table = "custom_id,name,colour,n\nsku-1,\"shoe, left\",red,2\nsku-2,hat,dark blue,\n";
+    world.write("shoes.csv", table).unwrap();
+    let template = "studio photo of {name}, {colour}";
+    let arguments = ["enqueue", "shoes.csv", "--batch", "shoes", "--template", template, "--json"];
+    let enqueued = world.imagemill.run(&arguments).await.unwrap().expect_code(0).json();
+    assert_eq!((&enqueued["enqueued"], &enqueued["images_max"]), (&2.into(), &3.into()), "{enqueued}");
+    assert_eq!(in_order(&queue, &batch).await, ["sku-1", "sku-2"]);
+    let id = |name: &str| job::JobId::of_custom_id("imagemill", Some(&batch), &name.parse().unwrap());
+    let prompt =
+        async |name: &str| queue.spec(id(name)).await.unwrap().unwrap().request.prompt.expose().to_owned();
+    assert_eq!(prompt("sku-1").await, "studio photo of shoe, left, red");
+    assert_eq!(prompt("sku-2").await, "studio photo of hat, dark blue");
+
+    let piped = ["enqueue", "-", "--format", "csv", "--batch", "shoes", "--template", template, "--json"];
+    let again = world.imagemill.run_with_input(&piped, table).await.unwrap().expect_code(0).json();
+    assert_eq!((&again["enqueued"], &again["duplicates"]), (&0.into(), &2.into()), "{again}");
+}

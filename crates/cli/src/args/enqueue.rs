@@ -6,7 +6,10 @@ use clap::Args;
 use dashscope::{Model, Size};
 use job::{AccountName, BatchName, Priority, RegionName, Timestamp};
 
-/// Put jobs into the queue: from a JSONL file, from stdin, or single prompts.
+use crate::input::rows::Format;
+use crate::input::template::Template;
+
+/// Put jobs into the queue: from a file of JSONL or CSV, from stdin, or single prompts.
 ///
 /// The whole input is judged first. If one line is wrong, nothing is enqueued, and every fault is said with its line. The same
 /// file enqueued twice is the same jobs: nothing is made or paid for again.
@@ -18,21 +21,31 @@ with any of: custom_id, prompt, model, size, n, images, bbox_list, color_palette
 watermark, seed, priority, account, not_before; or with DashScope's own request body:
   {\"custom_id\": \"sku-1042\", \"body\": {\"model\": …, \"input\": …, \"parameters\": …}}
 Images are https links, paths relative to the file, s3://bucket/key, or data URIs. A line without a custom_id gets one
-from what it asks for.
+from what it asks for. In CSV a header names these fields; several images stand in one cell with | between them, and
+further columns are for --template, which makes the prompts. There {{ and }} are braces of the prompt.
 
 Examples:
   imagemill enqueue prompts.jsonl --batch spring --watch
   generate-prompts | imagemill enqueue - --batch spring --model wan2.7-image-pro
+  imagemill enqueue shoes.csv --batch shoes --template \"studio photo of {name}, {colour}\"
   imagemill enqueue prompts.jsonl --batch spring --skip-invalid --errors faulty.jsonl
   imagemill enqueue --prompt \"A lighthouse at dusk\" --size 4K --model wan2.7-image-pro --wait")]
 pub(crate) struct EnqueueArgs {
-    /// The JSONL file; `-` reads stdin
+    /// The file, JSONL or CSV, also packed with gzip or zstd; `-` reads stdin
     #[arg(value_name = "FILE", required_unless_present = "prompt", conflicts_with = "prompt")]
     pub(crate) file: Option<PathBuf>,
 
     /// The batch that the jobs go to; required for a file
     #[arg(long, short, value_name = "NAME")]
     pub(crate) batch: Option<BatchName>,
+
+    /// How the file is written [default: csv if its name ends so, else jsonl]
+    #[arg(long, value_name = "FORMAT", requires = "file")]
+    pub(crate) format: Option<Format>,
+
+    /// Make the prompts of the fields or columns of each line, as in "photo of {name}, {colour}"
+    #[arg(long, value_name = "TEXT", requires = "file")]
+    pub(crate) template: Option<Template>,
 
     /// A prompt in place of a file; may be repeated
     #[arg(long, short, value_name = "TEXT")]

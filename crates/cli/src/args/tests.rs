@@ -39,7 +39,7 @@ fn help_says_what_there_is() {
     Usage: imagemill [OPTIONS] <COMMAND>
 
     Commands:
-      enqueue      Put jobs into the queue: from a JSONL file, from stdin, or single prompts
+      enqueue      Put jobs into the queue: from a file of JSONL or CSV, from stdin, or single prompts
       worker       Do the work: create tasks, follow them, copy images into the bucket
       status       Show what is going on: jobs by state, accounts, pauses
       watch        Follow batches, or everything, until they are done
@@ -95,7 +95,7 @@ fn help_says_what_there_is() {
 #[test]
 fn help_of_enqueue_shows_a_line_and_examples() {
     insta::assert_snapshot!(help(&["enqueue"]), @r#"
-    Put jobs into the queue: from a JSONL file, from stdin, or single prompts.
+    Put jobs into the queue: from a file of JSONL or CSV, from stdin, or single prompts.
 
     The whole input is judged first. If one line is wrong, nothing is enqueued, and every fault is said with its line. The same file enqueued twice is the same jobs: nothing is made or paid for again.
 
@@ -103,11 +103,21 @@ fn help_of_enqueue_shows_a_line_and_examples() {
 
     Arguments:
       [FILE]
-              The JSONL file; `-` reads stdin
+              The file, JSONL or CSV, also packed with gzip or zstd; `-` reads stdin
 
     Options:
       -b, --batch <NAME>
               The batch that the jobs go to; required for a file
+
+          --format <FORMAT>
+              How the file is written [default: csv if its name ends so, else jsonl]
+
+              Possible values:
+              - jsonl: A JSON object in each line
+              - csv:   Columns under a header
+
+          --template <TEXT>
+              Make the prompts of the fields or columns of each line, as in "photo of {name}, {colour}"
 
       -p, --prompt <TEXT>
               A prompt in place of a file; may be repeated
@@ -181,11 +191,13 @@ fn help_of_enqueue_shows_a_line_and_examples() {
     watermark, seed, priority, account, not_before; or with DashScope's own request body:
       {"custom_id": "sku-1042", "body": {"model": …, "input": …, "parameters": …}}
     Images are https links, paths relative to the file, s3://bucket/key, or data URIs. A line without a custom_id gets one
-    from what it asks for.
+    from what it asks for. In CSV a header names these fields; several images stand in one cell with | between them, and
+    further columns are for --template, which makes the prompts. There {{ and }} are braces of the prompt.
 
     Examples:
       imagemill enqueue prompts.jsonl --batch spring --watch
       generate-prompts | imagemill enqueue - --batch spring --model wan2.7-image-pro
+      imagemill enqueue shoes.csv --batch shoes --template "studio photo of {name}, {colour}"
       imagemill enqueue prompts.jsonl --batch spring --skip-invalid --errors faulty.jsonl
       imagemill enqueue --prompt "A lighthouse at dusk" --size 4K --model wan2.7-image-pro --wait
     "#);

@@ -6,7 +6,7 @@ use super::digest::Hashed;
 use super::images::Images;
 use super::judge::Judged;
 use super::prepare::{Prepared, Preparer, Rules};
-use super::reader::Lines;
+use super::rows::Rows;
 use super::source::Source;
 
 /// Reads an input again, and hands each good line on until `each` wants no more. Returns whether the input, and the images that it
@@ -22,20 +22,21 @@ pub(crate) fn again(
     judged: &Judged,
     mut each: impl FnMut(u64, Prepared) -> bool,
 ) -> io::Result<bool> {
-    let mut lines = Lines::new(Hashed::new(source.lines()?));
+    let input = Hashed::new(source.lines()?);
+    let Ok(mut rows) = Rows::begin(input, source.format(), rules.prompts.as_ref())? else { return Ok(false) };
     let mut preparer = Preparer::again(rules, images);
     let mut good = 0;
-    while let Some((number, line)) = lines.next()? {
+    while let Some((number, row)) = rows.next()? {
         // Every line is prepared, as in the first pass: names of lines without one depend on those before. What is faulty was
         // said, and written out, by then.
-        let prepared = preparer.line(number, &line);
+        let prepared = preparer.row(number, &row);
         let Some(prepared) = prepared.ok().filter(|_| judged.good.contains(number)) else { continue };
         good += 1;
         if !each(number, prepared) {
             return Ok(true);
         }
     }
-    Ok(good == judged.jobs && lines.into_inner().digest() == judged.digest)
+    Ok(good == judged.jobs && rows.into_inner().digest() == judged.digest)
 }
 
 #[cfg(test)]
@@ -45,7 +46,7 @@ mod tests {
     use super::*;
 
     fn judged_then_read(first: &str, second: &str) -> (Vec<(u64, String)>, bool) {
-        let source = |text: &str| Source::Prompts { text: text.to_owned() };
+        let source = |text: &str| Source::Lines { text: text.to_owned() };
         let mut images = Images::new(".".into());
         let judged = judge(&source(first), &rules(), &mut images, None, |_| {}).unwrap();
         let mut seen = Vec::new();

@@ -8,7 +8,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use archive::{Sha256Digest, input_key};
-use dashscope::inspect::{DataUri, ImageFacts, inspect, parse_data_uri};
+use dashscope::inspect::{DataUri, DataUriError, ImageFacts, inspect, parse_data_uri};
 use dashscope::limits::INPUT_BYTES_MAX;
 use dashscope::request::{OssUri, image_violation};
 use dashscope::{ImageInput, ImageUrl, Violation};
@@ -83,7 +83,7 @@ impl Images {
                 .map(|uri| direct(ImageInput::Temporary(uri)))
                 .map_err(|error| refuse("a temporary file", error.to_string())),
             Some("s3") => object(text).map(linked).map_err(|rule| refuse("an s3:// object", rule)),
-            Some("data") => self.look_at_data(field, text),
+            Some("data") => Self::look_at_data(index, field, text),
             Some("file") => match text
                 .get(5..)
                 .and_then(|rest| rest.strip_prefix("//"))
@@ -94,16 +94,27 @@ impl Images {
                     Err(refuse("a file:// link", "it must be `file:///` and an absolute path".to_owned()))
                 }
             },
+            Some(_) if text.contains("://") => Err(refuse(
+                "a link of another kind",
+                "only `https`, `http`, `s3`, `oss`, `file` and `data` are possible".to_owned(),
+            )),
             _ => self.look_at_file(index, field, text),
         }
     }
 
-    fn look_at_data(&self, field: &str, text: &str) -> Result<Looked, Violation> {
+    fn look_at_data(index: usize, field: &str, text: &str) -> Result<Looked, Violation> {
         let whole = |error: &dyn std::error::Error| {
             error.source().map_or_else(|| error.to_string(), |cause| cause.to_string())
         };
         let uri = parse_data_uri(text).map_err(|error| Violation::new(field, "a data URI", whole(&error)))?;
-        let facts = uri.inspect().map_err(|error| Violation::new(field, &uri, whole(&error)))?;
+        let facts = uri.inspect().map_err(|error| match &error {
+            DataUriError::Image { source } => {
+                let mut violation = image_violation(index, &uri.to_string(), source);
+                field.clone_into(&mut violation.field);
+                violation
+            }
+            other => Violation::new(field, &uri, whole(other)),
+        })?;
         let digest = Sha256Digest::of(&uri.decode());
         Ok(stored(facts, digest, Bytes::Inline(uri)))
     }
@@ -214,10 +225,15 @@ pub(crate) mod tests {
 
     /// A PNG header of this size, which is all that is looked at.
     pub(crate) fn png(width: u32, height: u32) -> Vec<u8> {
+        png_of(width, height, 2)
+    }
+
+    /// The same of another colour type; 6 has an alpha channel.
+    pub(crate) fn png_of(width: u32, height: u32, colour_type: u8) -> Vec<u8> {
         let mut bytes = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec();
         bytes.extend(width.to_be_bytes());
         bytes.extend(height.to_be_bytes());
-        bytes.extend([8, 2, 0, 0, 0]);
+        bytes.extend([8, colour_type, 0, 0, 0]);
         bytes.extend([0; 4]);
         bytes.extend(b"\0\0\0\0IDAT\0\0\0\0\0\0\0\0IEND\0\0\0\0");
         bytes

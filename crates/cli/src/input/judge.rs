@@ -14,7 +14,7 @@ use super::fault::Fault;
 use super::images::Images;
 use super::marks::Marks;
 use super::prepare::{Preparer, Rules};
-use super::reader::{Line, Lines};
+use super::rows::{Row, Rows};
 use super::source::Source;
 use crate::output::job::scenario;
 
@@ -29,6 +29,8 @@ const WARNINGS_SHOWN_MAX: usize = 10;
 pub(crate) struct Judged {
     /// Lines that are jobs.
     pub(crate) jobs: u64,
+    /// Whether it ended with a header that cannot be used: nothing behind it was looked at.
+    pub(crate) is_header_faulty: bool,
     /// Lines that are none.
     pub(crate) faulty_lines: u64,
     /// All faults.
@@ -81,6 +83,14 @@ impl Judged {
         Micros(self.images.iter().map(of).fold(0, i64::saturating_add))
     }
 
+    /// Takes note of a faulty line.
+    fn note(&mut self, faults: Vec<Fault>) {
+        self.faulty_lines += 1;
+        self.faults += faults.len() as u64;
+        let room = FAULTS_SHOWN_MAX - self.shown.len();
+        self.shown.extend(faults.into_iter().take(room));
+    }
+
     /// The most images that the jobs can bring.
     pub(crate) fn images_max(&self) -> u64 {
         self.images.values().sum()
@@ -100,16 +110,20 @@ pub(crate) fn judge(
     mut faulty: Option<&mut dyn Write>,
     mut seen: impl FnMut(Seen<'_>),
 ) -> io::Result<Judged> {
-    let mut lines = Lines::new(Hashed::new(source.lines()?));
-    let mut preparer = Preparer::new(rules, images);
     let mut judged = Judged::default();
-    let mut bytes = 0;
-    while let Some((number, line)) = lines.next()? {
-        if let Line::Text(text) = &line {
-            bytes += text.len() as u64 + 1;
-            seen(Seen::Bytes(bytes));
+    let input = Hashed::new(source.lines()?);
+    let mut rows = match Rows::begin(input, source.format(), rules.prompts.as_ref())? {
+        Ok(rows) => rows,
+        Err(faults) => {
+            judged.is_header_faulty = true;
+            judged.note(faults);
+            return Ok(judged);
         }
-        match preparer.line(number, &line) {
+    };
+    let mut preparer = Preparer::new(rules, images);
+    while let Some((number, row)) = rows.next()? {
+        seen(Seen::Bytes(source.passed()));
+        match preparer.row(number, &row) {
             Ok(prepared) => {
                 judged.jobs += 1;
                 judged.good.insert(number);
@@ -127,25 +141,20 @@ pub(crate) fn judge(
             }
             Err(faults) => {
                 if let Some(faulty) = &mut faulty {
-                    write_faulty(*faulty, number, &faults, &line)?;
+                    write_faulty(*faulty, number, &faults, &row)?;
                 }
-                judged.faulty_lines += 1;
-                judged.faults += faults.len() as u64;
-                let room = FAULTS_SHOWN_MAX - judged.shown.len();
-                judged.shown.extend(faults.into_iter().take(room));
+                judged.note(faults);
             }
         }
     }
-    judged.lines = lines.count();
-    judged.digest = lines.into_inner().digest();
+    judged.lines = rows.lines();
+    judged.digest = rows.into_inner().digest();
     Ok(judged)
 }
 
-fn write_faulty(out: &mut dyn Write, line: u64, faults: &[Fault], input: &Line<'_>) -> io::Result<()> {
-    let text = match input {
-        Line::Text(text) => Some(*text),
-        Line::NotText | Line::TooLong => None,
-    };
+fn write_faulty(out: &mut dyn Write, line: u64, faults: &[Fault], input: &Row<'_>) -> io::Result<()> {
+    let text = input.text();
+    let text = text.as_deref();
     let is_json = text.is_some_and(|text| serde_json::from_str::<Value>(text).is_ok());
     let row = FaultyLine {
         line,
@@ -173,11 +182,12 @@ pub(super) mod tests {
             accounts: Vec::new(),
             regions: Vec::new(),
             template: KeyTemplate::default(),
+            prompts: None,
         }
     }
 
     fn judged(text: &str) -> (Judged, String) {
-        let (mut faulty, source) = (Vec::new(), Source::Prompts { text: text.to_owned() });
+        let (mut faulty, source) = (Vec::new(), Source::Lines { text: text.to_owned() });
         let judged =
             judge(&source, &rules(), &mut Images::new(".".into()), Some(&mut faulty), |_| {}).unwrap();
         (judged, String::from_utf8(faulty).unwrap())
@@ -206,7 +216,7 @@ pub(super) mod tests {
 
     #[test]
     fn whoever_looks_on_sees_each_good_line_once() {
-        let source = Source::Prompts { text: "{\"prompt\": \"a\"}\n\nno\n{\"prompt\": \"b\"}\n".to_owned() };
+        let source = Source::Lines { text: "{\"prompt\": \"a\"}\n\nno\n{\"prompt\": \"b\"}\n".to_owned() };
         let mut seen = Vec::new();
         let judged = judge(&source, &rules(), &mut Images::new(".".into()), None, |told| {
             if let Seen::Good(line, spec) = told {

@@ -8,6 +8,7 @@ use job::{AccountName, CustomId, InvalidName, PinnedTo, Priority, RegionName, Ti
 use serde_json::{Map, Value};
 
 use super::fault::wrong_type;
+use super::template::Template;
 
 /// What flags say for lines that do not say otherwise.
 #[derive(Debug, Clone)]
@@ -63,21 +64,30 @@ pub(crate) struct Wanted {
 }
 
 /// What a line may have whatever its form.
-const COMMON: [&str; 5] = ["custom_id", "priority", "account", "region", "not_before"];
+pub(super) const COMMON: [&str; 5] = ["custom_id", "priority", "account", "region", "not_before"];
 
 /// What a line of `batch results --errors` says of the job that it was: passed over, so that the file can be enqueued once it is mended.
 const PASSED_OVER: &str = "error";
 
 /// What a line without a body may have besides [`COMMON`] and the parameters.
-const OWN: [&str; 3] = ["prompt", "model", "images"];
+pub(super) const OWN: [&str; 3] = ["prompt", "model", "images"];
 
 /// The most images whose texts are looked at: what is more is refused by its number.
 const IMAGES_READ_MAX: usize = 64;
 
-/// Reads a line. Faults are added to `found`; the answer is what could be read, if that is enough to go on.
+/// What a line with a body may also have, as files for OpenAI's batches do.
+const BESIDE_BODY: [&str; 2] = ["method", "url"];
+
+/// How an address of the service ends that takes such a body.
+const PATHS: [&str; 2] =
+    ["/services/aigc/image-generation/generation", "/services/aigc/multimodal-generation/generation"];
+
+/// Reads a line; `prompts` makes its prompt, where there is such a template. Faults are added to `found`; the answer is what could be
+/// read, if that is enough to go on.
 pub(crate) fn read(
     line: &Map<String, Value>,
     defaults: &Defaults,
+    prompts: Option<&Template>,
     found: &mut Vec<Violation>,
 ) -> Option<Wanted> {
     let custom_id = text(line, "custom_id", found).and_then(|text| match CustomId::parse(text) {
@@ -104,16 +114,24 @@ pub(crate) fn read(
         })
         .or(defaults.not_before);
     let from_body = line.get("body").is_some_and(|body| !body.is_null());
-    let (request, images) = if from_body { body(line, defaults, found) } else { own(line, defaults, found) }?;
+    let (request, images) =
+        if from_body { body(line, defaults, prompts, found) } else { own(line, defaults, prompts, found) }?;
     Some(Wanted { custom_id, request, images, priority, pinned_to, not_before, from_body })
 }
 
 type Read = Option<(ImageRequest, Vec<(String, String)>)>;
 
-fn own(line: &Map<String, Value>, defaults: &Defaults, found: &mut Vec<Violation>) -> Read {
-    let known: Vec<&str> =
+fn own(
+    line: &Map<String, Value>,
+    defaults: &Defaults,
+    prompts: Option<&Template>,
+    found: &mut Vec<Violation>,
+) -> Read {
+    let mut known: Vec<&str> =
         ["custom_id"].iter().chain(&OWN).chain(&Parameters::NAMES).chain(&COMMON[1..]).copied().collect();
-    unknown_fields(line, "", &[&known[..], &["body"]].concat(), found);
+    known.push("body");
+    known.extend(prompts.iter().flat_map(|template| template.fields()).collect::<Vec<_>>());
+    unknown_fields(line, "", &known, found);
     found.retain(|fault| fault.field != PASSED_OVER);
     let model = match text(line, "model", found) {
         None => defaults.model,
@@ -127,13 +145,20 @@ fn own(line: &Map<String, Value>, defaults: &Defaults, found: &mut Vec<Violation
             Model::Wan27ImagePro
         }),
     };
-    let prompt = match line.get("prompt") {
-        None | Some(Value::Null) => {
+    let prompt = match (line.get("prompt"), prompts) {
+        (Some(value), Some(template)) if !value.is_null() && !template.takes("prompt") => {
+            let rule = "the template makes the prompts";
+            let violation = Violation::new("prompt", "beside --template", rule);
+            found.push(violation.with_hint("put `{prompt}` into the template, or leave one of the two away"));
+            None
+        }
+        (_, Some(template)) => template.fill(line, found).map(Prompt::from),
+        (None | Some(Value::Null), None) => {
             found.push(Violation::new("prompt", "missing", "it is required"));
             None
         }
-        Some(Value::String(text)) => Some(Prompt::from(text.as_str())),
-        Some(other) => {
+        (Some(Value::String(text)), None) => Some(Prompt::from(text.as_str())),
+        (Some(other), None) => {
             found.push(wrong_type("prompt", other, "a text"));
             None
         }
@@ -145,13 +170,29 @@ fn own(line: &Map<String, Value>, defaults: &Defaults, found: &mut Vec<Violation
     Some((request, images))
 }
 
-fn body(line: &Map<String, Value>, defaults: &Defaults, found: &mut Vec<Violation>) -> Read {
+fn body(
+    line: &Map<String, Value>,
+    defaults: &Defaults,
+    prompts: Option<&Template>,
+    found: &mut Vec<Violation>,
+) -> Read {
+    if prompts.is_some() {
+        let rule = "a body has its own prompt, and --template would make another";
+        found.push(Violation::new("body", "beside --template", rule));
+    }
+    beside_body(line, found);
     for name in OWN.iter().chain(&Parameters::NAMES).filter(|name| line.contains_key(**name)) {
         let rule = "it must stand inside of `body`, where there is one";
         found.push(Violation::new(*name, "beside `body`", rule));
     }
-    let known: Vec<&str> =
-        COMMON.iter().copied().chain(["body"]).chain(OWN).chain(Parameters::NAMES).collect();
+    let known: Vec<&str> = COMMON
+        .iter()
+        .copied()
+        .chain(["body"])
+        .chain(BESIDE_BODY)
+        .chain(OWN)
+        .chain(Parameters::NAMES)
+        .collect();
     unknown_fields(line, "", &known, found);
     found.retain(|fault| fault.field != PASSED_OVER);
     let value = line.get("body")?;
@@ -169,6 +210,23 @@ fn body(line: &Map<String, Value>, defaults: &Defaults, found: &mut Vec<Violatio
             }));
             None
         }
+    }
+}
+
+/// A method and an address say nothing that the body and the settings do not; they are looked at, so that nobody takes it for a way to
+/// send other requests.
+fn beside_body(line: &Map<String, Value>, found: &mut Vec<Violation>) {
+    if let Some(method) = text(line, "method", found)
+        && method != "POST"
+    {
+        found.push(Violation::new("method", short(method), "it must be `POST`, if it is there"));
+    }
+    if let Some(url) = text(line, "url", found)
+        && !PATHS.iter().any(|path| url.ends_with(path))
+    {
+        let rule = "it must be the address of DashScope's image generation, if it is there";
+        let hint = "the body of another service is none for this one: write its prompt, model, size and n as fields of the line";
+        found.push(Violation::new("url", short(url), rule).with_hint(hint));
     }
 }
 

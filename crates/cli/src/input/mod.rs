@@ -4,6 +4,8 @@
 //! what both do with a line. Driven by `enqueue`, and by everything else that reads jobs from a file.
 
 pub(crate) mod again;
+mod columns;
+mod csv;
 pub(crate) mod digest;
 pub(crate) mod fault;
 pub(crate) mod images;
@@ -14,4 +16,7 @@ pub(crate) mod marks;
 pub(crate) mod names;
 pub(crate) mod prepare;
 pub(crate) mod reader;
+pub(crate) mod rows;
 pub(crate) mod source;
+pub(crate) mod template;
+pub(crate) mod unpack;

@@ -8,12 +8,14 @@ use dashscope::{Violation, Warning};
 use job::{AccountName, BatchName, CustomId, JobId, JobSpec, KeyTemplate, PinnedTo, RegionName, SPEC_FORMAT};
 use serde_json::Value;
 
+use super::columns;
 use super::fault::Fault;
 use super::images::{Images, Upload, stand_in};
 use super::json;
 use super::line::{self, Defaults, Wanted, path_in_line};
 use super::names::{Names, Unnamed};
-use super::reader::{LINE_BYTES_MAX, Line};
+use super::rows::Row;
+use super::template::Template;
 
 /// What lines are judged by.
 #[derive(Debug, Clone)]
@@ -30,6 +32,8 @@ pub(crate) struct Rules {
     pub(crate) regions: Vec<RegionName>,
     /// The keys of images.
     pub(crate) template: KeyTemplate,
+    /// What makes the prompts, where lines do not have them.
+    pub(crate) prompts: Option<Template>,
 }
 
 /// A job that can be enqueued.
@@ -64,33 +68,33 @@ impl<'a> Preparer<'a> {
         Self { names: None, ..Self::new(rules, images) }
     }
 
-    /// Judges a line.
+    /// Judges a row.
     ///
     /// # Errors
     ///
     /// Everything that is wrong with it, at least one fault.
-    pub(crate) fn line(&mut self, number: u64, line: &Line<'_>) -> Result<Prepared, Vec<Fault>> {
+    pub(crate) fn row(&mut self, number: u64, row: &Row<'_>) -> Result<Prepared, Vec<Fault>> {
         let whole = |rule: String, hint| Err(vec![Fault::of_line(number, rule, hint)]);
-        let text = match line {
-            Line::Text(text) => text,
-            Line::NotText => return whole("it is not UTF-8 text".to_owned(), Some("save the file as UTF-8")),
-            Line::TooLong => {
-                let rule = format!("it has more than {} MiB", LINE_BYTES_MAX >> 20);
-                return whole(rule, Some("name image files instead of writing them into the line"));
-            }
-        };
-        let value = match json::parse(text) {
-            Ok(value) => value,
-            Err(fault) => {
-                let hint = Some("each line must be one JSON object");
-                return whole(format!("not JSON: {} at column {}", fault.what, fault.column), hint);
-            }
-        };
-        let Value::Object(object) = &value else {
-            return whole("it is JSON, but no object".to_owned(), Some("each line must be one JSON object"));
-        };
         let mut found = Vec::new();
-        let wanted = line::read(object, &self.rules.defaults, &mut found);
+        let object = match row {
+            Row::Unusable(rule, hint) => return whole(rule.clone(), Some(hint)),
+            Row::Cells(columns, cells) => {
+                let prompts = self.rules.prompts.as_ref();
+                columns::object(columns, cells.iter().copied(), prompts, &mut found)
+            }
+            Row::Json(text) => match json::parse(text) {
+                Ok(Value::Object(object)) => object,
+                Ok(_) => {
+                    let hint = Some("each line must be one JSON object");
+                    return whole("it is JSON, but no object".to_owned(), hint);
+                }
+                Err(fault) => {
+                    let rule = format!("not JSON: {} at column {}", fault.what, fault.column);
+                    return whole(rule, Some(self.not_json(number, text)));
+                }
+            },
+        };
+        let wanted = line::read(&object, &self.rules.defaults, self.rules.prompts.as_ref(), &mut found);
         let custom_id =
             object.get("custom_id").and_then(Value::as_str).map(|id| id.chars().take(80).collect::<String>());
         let prepared = wanted.map(|wanted| self.judge(number, wanted, &mut found));
@@ -100,6 +104,16 @@ impl<'a> Preparer<'a> {
                 .into_iter()
                 .map(|fault| Fault::of_field(number, custom_id.clone(), fault))
                 .collect()),
+        }
+    }
+
+    /// What to try with a line that is no JSON.
+    fn not_json(&self, number: u64, text: &str) -> &'static str {
+        let columns = text.split(',').map(str::trim);
+        if number == 1 && !text.trim_start().starts_with(['{', '[']) && columns.clone().count() > 1 {
+            "if this is CSV, say --format csv"
+        } else {
+            "each line must be one JSON object"
         }
     }
 

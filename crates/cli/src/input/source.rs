@@ -1,12 +1,16 @@
-//! Where jobs come from: a file, standard input, or prompts given by flag. Each can be read twice.
+//! Where jobs come from: a file, standard input, or prompts given by flag. Each can be read twice, and is unpacked on the way.
 
 use std::fs::{File, Metadata};
 use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Map, Value};
+
+use super::rows::Format;
+use super::unpack::unpacked;
 
 /// Something that holds lines.
 #[derive(Debug)]
@@ -21,9 +25,13 @@ pub(crate) enum Source {
         folder: PathBuf,
         /// The plain file that the lines come from, by device and inode, where they come from one.
         origin: Option<(u64, u64)>,
+        /// How it is written.
+        format: Format,
+        /// The bytes of it that were read since its start.
+        passed: AtomicU64,
     },
     /// Prompts given by flag, as lines.
-    Prompts {
+    Lines {
         /// The lines.
         text: String,
     },
@@ -82,23 +90,50 @@ impl Source {
         };
         let (file, metadata) =
             open().map_err(|source| SourceError::Open { path: path.to_owned(), source })?;
-        let shown = path.display().to_string();
+        let (shown, format) = (path.display().to_string(), Format::of(path));
         let folder = path.parent().map(Path::to_owned).filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or_else(|| PathBuf::from("."));
         if metadata.is_file() {
-            return Ok(Self::File { file, shown, folder, origin: identity(&metadata) });
+            return Ok(Self::File {
+                file,
+                shown,
+                folder,
+                origin: identity(&metadata),
+                format,
+                passed: AtomicU64::new(0),
+            });
         }
         // A pipe, such as of a shell's `<(…)`, can be read once only.
         match Self::spool(file, None).map_err(|source| SourceError::Open { path: path.to_owned(), source })? {
-            Self::File { file, origin, .. } => Ok(Self::File { file, shown, folder, origin }),
-            prompts => Ok(prompts),
+            Self::File { file, origin, passed, .. } => {
+                Ok(Self::File { file, shown, folder, origin, format, passed })
+            }
+            lines => Ok(lines),
         }
     }
 
     fn spool(mut input: impl Read, origin: Option<(u64, u64)>) -> io::Result<Self> {
         let mut file = tempfile::tempfile()?;
         io::copy(&mut input, &mut file)?;
-        Ok(Self::File { file, shown: "standard input".to_owned(), folder: PathBuf::from("."), origin })
+        let (shown, folder) = ("standard input".to_owned(), PathBuf::from("."));
+        let (format, passed) = (Format::Jsonl, AtomicU64::new(0));
+        Ok(Self::File { file, shown, folder, origin, format, passed })
+    }
+
+    /// The same, written in another way than its name says.
+    pub(crate) fn written_as(mut self, written: Format) -> Self {
+        if let Self::File { format, .. } = &mut self {
+            *format = written;
+        }
+        self
+    }
+
+    /// How it is written.
+    pub(crate) fn format(&self) -> Format {
+        match self {
+            Self::File { format, .. } => *format,
+            Self::Lines { .. } => Format::Jsonl,
+        }
     }
 
     /// Prompts given by flag.
@@ -114,14 +149,14 @@ impl Source {
             }
             Value::Object(line).to_string() + "\n"
         };
-        Self::Prompts { text: flags.prompts.iter().map(line).collect() }
+        Self::Lines { text: flags.prompts.iter().map(line).collect() }
     }
 
     /// What paths in it are relative to.
     pub(crate) fn folder(&self) -> PathBuf {
         match self {
             Self::File { folder, .. } => folder.clone(),
-            Self::Prompts { .. } => PathBuf::from("."),
+            Self::Lines { .. } => PathBuf::from("."),
         }
     }
 
@@ -129,7 +164,7 @@ impl Source {
     pub(crate) fn is(&self, file: &Metadata) -> bool {
         match self {
             Self::File { origin, .. } => origin.is_some() && *origin == identity(file),
-            Self::Prompts { .. } => false,
+            Self::Lines { .. } => false,
         }
     }
 
@@ -137,7 +172,7 @@ impl Source {
     pub(crate) fn shown(&self) -> &str {
         match self {
             Self::File { shown, .. } => shown,
-            Self::Prompts { .. } => "the command line",
+            Self::Lines { .. } => "the command line",
         }
     }
 
@@ -145,20 +180,43 @@ impl Source {
     pub(crate) fn bytes(&self) -> u64 {
         match self {
             Self::File { file, .. } => file.metadata().map_or(0, |metadata| metadata.len()),
-            Self::Prompts { text } => text.len() as u64,
+            Self::Lines { text } => text.len() as u64,
         }
     }
 
-    /// Reads it from its start.
+    /// How many of these bytes were read since its start.
+    pub(crate) fn passed(&self) -> u64 {
+        match self {
+            Self::File { passed, .. } => passed.load(Ordering::Relaxed),
+            Self::Lines { text } => text.len() as u64,
+        }
+    }
+
+    /// Reads it from its start, unpacked.
     pub(crate) fn lines(&self) -> io::Result<Box<dyn BufRead + Send + '_>> {
         match self {
-            Self::File { file, .. } => {
+            Self::File { file, passed, .. } => {
                 let mut file: &File = file;
                 file.seek(SeekFrom::Start(0))?;
-                Ok(Box::new(BufReader::with_capacity(256 * 1024, file)))
+                passed.store(0, Ordering::Relaxed);
+                unpacked(BufReader::with_capacity(256 * 1024, Counted { file, passed }))
             }
-            Self::Prompts { text } => Ok(Box::new(Cursor::new(text.as_bytes()))),
+            Self::Lines { text } => Ok(Box::new(Cursor::new(text.as_bytes()))),
         }
+    }
+}
+
+/// Reads a file, and counts.
+struct Counted<'a> {
+    file: &'a File,
+    passed: &'a AtomicU64,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(into)?;
+        self.passed.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
     }
 }
 
@@ -187,6 +245,18 @@ mod tests {
             (read(&prompts), read(&prompts)),
             ("{\"prompt\":\"a \\\"b\\\"\"}\n".into(), read(&prompts))
         );
+    }
+
+    #[test]
+    fn a_packed_file_is_read_as_what_it_holds_and_followed_by_its_own_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, text) = (folder.path().join("jobs.csv.gz"), "x\n".repeat(10_000));
+        let packed = crate::input::unpack::tests::gzip(text.as_bytes());
+        std::fs::write(&path, &packed).unwrap();
+        let source = Source::open(&path).unwrap();
+        assert_eq!((read(&source), read(&source)), (text.clone(), text));
+        assert_eq!((source.format(), source.passed()), (Format::Csv, packed.len() as u64));
+        assert_eq!(source.written_as(Format::Jsonl).format(), Format::Jsonl);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! `enqueue`: judge everything, then send it.
 
 mod errors_file;
+#[cfg(test)]
+mod faults_tests;
 mod patience;
 pub(crate) mod send;
 mod view;
@@ -26,6 +28,7 @@ use crate::input::images::Images;
 use crate::input::judge::{Judged, Seen, judge};
 use crate::input::line::Defaults;
 use crate::input::prepare::Rules;
+use crate::input::rows::Format;
 use crate::input::source::{PromptFlags, Source};
 use crate::output::progress::ReadProgress;
 use crate::output::words::{count, counted};
@@ -149,6 +152,7 @@ fn rules(args: &EnqueueArgs, settings: &Settings) -> Rules {
         accounts: settings.accounts().iter().map(|account| account.name().clone()).collect(),
         regions: settings.accounts().iter().filter_map(Account::region).collect(),
         template: settings.template().clone(),
+        prompts: args.template.clone(),
     }
 }
 
@@ -161,7 +165,12 @@ async fn open(args: &EnqueueArgs) -> Result<Source, Failure> {
         }));
     };
     let opened = blocking(move || Source::open(&path)).await?;
-    opened.or_fail("failed to read the jobs").map_err(|failure| failure.exit(exit_code::BAD_INPUT))
+    let opened =
+        opened.or_fail("failed to read the jobs").map_err(|failure| failure.exit(exit_code::BAD_INPUT))?;
+    Ok(match args.format {
+        Some(format) => opened.written_as(format),
+        None => opened,
+    })
 }
 
 async fn judge_all(
@@ -183,7 +192,8 @@ async fn judge_all(
             }
         });
         progress.clear();
-        let judged = judged.or_fail("failed to read the jobs")?;
+        let judged = judged.or_fail(format!("failed to read {}; nothing was enqueued", source.shown()));
+        let judged = judged.map_err(|failure| failure.exit(exit_code::BAD_INPUT))?;
         if let Some(file) = faulty {
             file.end().or_fail("failed to write the faulty lines")?;
         }
@@ -200,9 +210,11 @@ fn bad_input(source: &Source, judged: &Judged, args: &EnqueueArgs) -> Failure {
     let shown = source.shown();
     if judged.jobs == 0 && judged.faulty_lines == 0 {
         let failure = Failure::message(format!("there are no jobs in {shown}"));
-        return failure
-            .exit(exit_code::BAD_INPUT)
-            .hint("each line is one job, such as {\"prompt\": \"a lighthouse\"}");
+        let hint = match source.format() {
+            Format::Jsonl => "each line is one job, such as {\"prompt\": \"a lighthouse\"}",
+            Format::Csv => "a header names the columns, and each line below it is one job",
+        };
+        return failure.exit(exit_code::BAD_INPUT).hint(hint);
     }
     let from_flags = args.file.is_none();
     let mut details: Vec<String> = judged
@@ -220,6 +232,8 @@ fn bad_input(source: &Source, judged: &Judged, args: &EnqueueArgs) -> Failure {
     }
     let text = if from_flags {
         "the prompt cannot be enqueued".to_owned()
+    } else if judged.is_header_faulty {
+        format!("the header of {shown} cannot be used; nothing was enqueued")
     } else {
         let lines = judged.faulty_lines + judged.jobs;
         let of =

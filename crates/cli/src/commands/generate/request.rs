@@ -15,7 +15,7 @@ use crate::failure::{Failure, OrFail as _};
 use crate::input::images::{Images, Upload};
 use crate::input::line::Defaults;
 use crate::input::prepare::{Prepared, Preparer, Rules};
-use crate::input::reader::Line;
+use crate::input::rows::Row;
 use crate::settings::Settings;
 
 /// Makes the request.
@@ -66,10 +66,11 @@ fn judge(settings: &Settings, args: &GenerateArgs) -> Result<Prepared, Failure> 
         accounts: Vec::new(),
         regions: Vec::new(),
         template: settings.template().clone(),
+        prompts: None,
     };
     let mut images = Images::new(".".into());
     let text = Value::Object(line).to_string();
-    Preparer::new(&rules, &mut images).line(1, &Line::Text(&text)).map_err(|faults| {
+    Preparer::new(&rules, &mut images).row(1, &Row::Json(&text)).map_err(|faults| {
         let details = faults.iter().map(crate::input::fault::Fault::without_place).collect();
         Failure::message("the request cannot be sent").details(details).exit(exit_code::BAD_INPUT)
     })

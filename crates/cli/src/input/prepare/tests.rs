@@ -9,6 +9,7 @@ fn rules(batch: Option<&str>) -> Rules {
         regions: ["ap-southeast-1", "cn-beijing"].map(|name| RegionName::parse(name).unwrap()).to_vec(),
         accounts: ["singapore", "beijing"].map(|name| AccountName::parse(name).unwrap()).to_vec(),
         template: KeyTemplate::default(),
+        prompts: None,
     }
 }
 
@@ -22,7 +23,7 @@ fn prepare_in(folder: &std::path::Path, lines: &[&str]) -> Vec<Result<Prepared, 
     let (rules, mut images) = (rules(Some("b")), Images::new(folder.to_owned()));
     let mut preparer = Preparer::new(&rules, &mut images);
     let numbered = lines.iter().zip(1..);
-    numbered.map(|(line, number)| preparer.line(number, &Line::Text(line))).collect()
+    numbered.map(|(line, number)| preparer.row(number, &Row::Json(line))).collect()
 }
 
 fn one(line: &str) -> Prepared {
@@ -161,8 +162,8 @@ fn lines_without_a_custom_id_get_one_from_what_they_ask_for() {
 #[test]
 fn a_job_without_a_batch_and_a_custom_id_stays_without_one() {
     let (rules, mut images) = (rules(None), Images::new(".".into()));
-    let line = Line::Text(r#"{"prompt": "a shoe"}"#);
-    let prepared = Preparer::new(&rules, &mut images).line(1, &line).unwrap();
+    let line = Row::Json(r#"{"prompt": "a shoe"}"#);
+    let prepared = Preparer::new(&rules, &mut images).row(1, &line).unwrap();
     assert_eq!(prepared.spec.custom_id, None);
 }
 
@@ -173,7 +174,7 @@ fn flags_stand_in_for_what_a_line_does_not_say() {
         Defaults { n: Some(3), size: Some(dashscope::Size::K1), seed: Some(5), ..Defaults::default() };
     let mut images = Images::new(".".into());
     let mut preparer = Preparer::new(&rules, &mut images);
-    let mut request = |line: &str| preparer.line(1, &Line::Text(line)).unwrap().spec.request;
+    let mut request = |line: &str| preparer.row(1, &Row::Json(line)).unwrap().spec.request;
     assert_eq!(request(r#"{"prompt": "a"}"#).n, 3);
     let own = request(r#"{"prompt": "a", "n": 2, "size": "2K", "seed": 6}"#);
     assert_eq!((own.n, own.size, own.seed), (2, dashscope::Size::K2, Some(6)));
@@ -186,7 +187,7 @@ fn a_custom_id_whose_keys_would_be_too_long_is_refused() {
     let mut rules = rules(Some("b"));
     rules.template = KeyTemplate::parse(&format!("{}/{{batch}}/{{id}}/{{index}}", "x".repeat(300))).unwrap();
     let mut images = Images::new(".".into());
-    let faults = Preparer::new(&rules, &mut images).line(1, &Line::Text(&line)).unwrap_err();
+    let faults = Preparer::new(&rules, &mut images).row(1, &Row::Json(&line)).unwrap_err();
     assert!(faults[0].rule.contains("1024"), "{faults:?}");
 }
 
@@ -201,7 +202,7 @@ fn a_line_names_an_account_or_a_region_and_not_both() {
     let mut rules = rules(Some("b"));
     let faults = |rules: &Rules, line: &str| -> Vec<String> {
         let mut images = Images::new(".".into());
-        let faults = Preparer::new(rules, &mut images).line(1, &Line::Text(line)).unwrap_err();
+        let faults = Preparer::new(rules, &mut images).row(1, &Row::Json(line)).unwrap_err();
         faults.iter().map(Fault::without_place).collect()
     };
     let both = r#"{"prompt": "x", "account": "beijing", "region": "cn-beijing"}"#;
@@ -218,8 +219,7 @@ fn a_line_names_an_account_or_a_region_and_not_both() {
     // What a line says stands before the flag, whichever of the two either names.
     rules.defaults.pinned_to = Some(PinnedTo::Account("singapore".parse().unwrap()));
     let mut images = Images::new(".".into());
-    let mut prepare =
-        |line: &str| Preparer::new(&rules, &mut images).line(1, &Line::Text(line)).unwrap().spec;
+    let mut prepare = |line: &str| Preparer::new(&rules, &mut images).row(1, &Row::Json(line)).unwrap().spec;
     let spec = prepare(r#"{"prompt": "x", "region": "cn-beijing"}"#);
     assert_eq!((spec.account, spec.region), (None, Some("cn-beijing".parse().unwrap())));
     assert_eq!(prepare(r#"{"prompt": "x"}"#).account, Some("singapore".parse().unwrap()));
