@@ -139,6 +139,7 @@ async fn claim(queue: &Queue) -> anyhow::Result<bool> {
         in_flight: 10_000_000,
         queue_ahead: 0,
         images_per_day: None,
+        cost_per_day: None,
     };
     let ask = SubmitAsk {
         account: AccountName::parse("main")?,
@@ -149,6 +150,8 @@ async fn claim(queue: &Queue) -> anyhow::Result<bool> {
         limits,
         send_within: Duration::from_secs(5),
         lead: Duration::ZERO,
+        price: job::Micros(0),
+        budgets: queue::Budgets::default(),
         probe_window: Duration::from_secs(40),
     };
     for _ in 0..1_000 {

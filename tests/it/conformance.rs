@@ -30,6 +30,7 @@ fn limits() -> AccountLimits {
         in_flight: 1_000,
         queue_ahead: 0,
         images_per_day: None,
+        cost_per_day: None,
     }
 }
 
@@ -100,6 +101,8 @@ impl JobsBench for RealQueue {
             limits: limits(),
             send_within: Duration::ZERO,
             lead: Duration::ZERO,
+            price: job::Micros(0),
+            budgets: queue::Budgets::default(),
             probe_window: Duration::from_secs(1),
         };
         match self.queue.claim_submit(&ask, &self.queue.nonce()).await.unwrap() {

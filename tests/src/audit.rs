@@ -57,17 +57,28 @@ pub async fn audit(queue: &Queue, connection: &mut MultiplexedConnection) -> any
     }
     let mut lanes: BTreeSet<(String, String)> = BTreeSet::new();
     let mut paused: BTreeSet<String> = BTreeSet::new();
+    // Lanes that wait for the budgets of their batches, which are looked at.
+    let mut waiting: BTreeSet<(String, String)> = BTreeSet::new();
+    let looked_at: Vec<String> = connection.zrange(format!("{prefix}waits:budget"), 0, -1).await?;
     for key in &keys {
         if let Some(batch) = key.strip_prefix("lanes:") {
-            let members: Vec<String> = connection.zrange(format!("{prefix}{key}"), 0, -1).await?;
-            lanes.extend(members.into_iter().map(|lane| (batch.to_owned(), lane)));
+            let members: Vec<(String, f64)> =
+                connection.zrange_withscores(format!("{prefix}{key}"), 0, -1).await?;
+            for (lane, score) in members {
+                if score > 0.0 && looked_at.iter().any(|name| name == batch) {
+                    let (place, priority) = lane.rsplit_once(':').unwrap_or_default();
+                    waiting.insert((format!("turns:{place}"), format!("{priority}:{batch}")));
+                }
+                lanes.insert((batch.to_owned(), lane));
+            }
         } else if let Some(batch) = key.strip_prefix("batch:") {
             let flag: Option<String> = connection.hget(format!("{prefix}{key}"), "paused").await?;
             paused.extend(flag.map(|_| batch.to_owned()));
         }
     }
-    lanes_have_turns(&actual, &turns, &lanes, &paused, &mut found);
-    batches(connection, &prefix, &records, &mut found).await?;
+    let or_wait: BTreeSet<_> = turns.union(&waiting).cloned().collect();
+    lanes_have_turns(&actual, &turns, &or_wait, &lanes, &paused, &mut found);
+    batches(connection, &prefix, &keys, &records, &mut found).await?;
     Ok(found.0)
 }
 
@@ -156,11 +167,12 @@ fn places(
     Ok(places)
 }
 
-/// Each lane with jobs is known among its batch's lanes, and has its turn unless the batch is paused. (A lane that ran empty keeps its
+/// Each lane with jobs is known among its batch's lanes, and has its turn unless the batch is paused or the lane waits for its budget. (A lane that ran empty keeps its
 /// turn until it comes.)
 fn lanes_have_turns(
     actual: &BTreeMap<String, BTreeSet<String>>,
     turns: &BTreeSet<(String, String)>,
+    turns_or_wait: &BTreeSet<(String, String)>,
     known: &BTreeSet<(String, String)>,
     paused: &BTreeSet<String>,
     found: &mut Found,
@@ -190,22 +202,34 @@ fn lanes_have_turns(
             .map(|(key, lane)| format!("lane {lane} is paused and has a turn in {key}")),
     );
     found.extend(
-        lanes.difference(turns).map(|(key, lane)| format!("lane {lane} has jobs and no turn in {key}")),
+        lanes
+            .difference(turns_or_wait)
+            .map(|(key, lane)| format!("lane {lane} has jobs and no turn in {key}")),
     );
 }
 
 async fn batches(
     connection: &mut MultiplexedConnection,
     prefix: &str,
+    keys: &BTreeSet<String>,
     records: &BTreeMap<String, Record>,
     found: &mut Found,
 ) -> anyhow::Result<()> {
     let mut sums: BTreeMap<String, BTreeMap<String, i64>> = BTreeMap::new();
-    let mut reserved: BTreeMap<String, i64> = BTreeMap::new();
+    for key in keys.iter().filter(|key| key.starts_with("account:")) {
+        // Also those of which no record has anything reserved.
+        let fields = ["reserved", "reserved_cost"].map(|field| (field.to_owned(), 0));
+        sums.insert(key.clone(), fields.into_iter().collect());
+    }
     for record in records.values() {
         let number = |field: &str| record.get(field).and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
         let state = record.get("s").cloned().unwrap_or_default();
         let left = i64::from(!matches!(state.as_str(), "succeeded" | "failed" | "canceled" | "expired"));
+        let holds = matches!(state.as_str(), "submitting" | "settling" | "polling")
+            || (state == "held" && has_slot_while_held(record));
+        // An attempt that nobody could settle may have been billed, also when its place is free.
+        let may_cost = holds || (state == "held" && number("us") == 1);
+        let reserved_cost = if may_cost { number("ar") } else { 0 };
         let batch = record.get("b").cloned().unwrap_or_else(|| "-".to_owned());
         for sums in [sums.entry(format!("batch:{batch}")).or_default()] {
             for (field, by) in [
@@ -216,15 +240,23 @@ async fn batches(
                 ("billed", number("bi")),
                 ("stored", number("st")),
                 ("cost", number("co")),
+                ("reserved_cost", reserved_cost),
                 ("lost", if left == 0 { (number("bi") - number("st")).max(0) } else { 0 }),
             ] {
                 *sums.entry(field.to_owned()).or_default() += by;
             }
         }
-        *sums.entry("counts".to_owned()).or_default().entry(state.clone()).or_default() += 1;
-        let unsettled = has_slot_while_held(record);
-        if matches!(state.as_str(), "submitting" | "settling" | "polling") || (state == "held" && unsettled) {
-            *reserved.entry(record.get("aa").cloned().unwrap_or_default()).or_default() += number("x");
+        let counts = sums.entry("counts".to_owned()).or_default();
+        *counts.entry(state.clone()).or_default() += 1;
+        *counts.entry("reserved_cost".to_owned()).or_default() += reserved_cost;
+        if holds {
+            let account = format!("account:{}", record.get("aa").cloned().unwrap_or_default());
+            let account = sums.entry(account).or_default();
+            *account.entry("reserved".to_owned()).or_default() += number("x");
+        }
+        if may_cost {
+            let account = format!("account:{}", record.get("aa").cloned().unwrap_or_default());
+            *sums.entry(account).or_default().entry("reserved_cost".to_owned()).or_default() += reserved_cost;
         }
     }
     for (key, sums) in sums {
@@ -234,12 +266,6 @@ async fn batches(
             if is != should {
                 found.push(format!("{key} counts {is} {field}, the records say {should}"));
             }
-        }
-    }
-    for (account, should) in reserved {
-        let is: Option<i64> = connection.hget(format!("{prefix}account:{account}"), "reserved").await?;
-        if is.unwrap_or(0) != should {
-            found.push(format!("account {account} has {is:?} images reserved, the records say {should}"));
         }
     }
     Ok(())

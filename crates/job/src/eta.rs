@@ -1,7 +1,8 @@
 //! When what waits will be over. Pure.
 //!
 //! Owns the estimate: what the accounts can get through, and how much waits for which of them. It decides nothing, and takes for granted
-//! that workers run. It does not know what a retry, a `not_before` or a stop for the day's images will cost. Driven by `status`,
+//! that workers run. It does not know what a retry, a `not_before` or a stop for the day's images will cost, nor
+//! what may be spent: whoever asks says [`Eta::Budget`] where that is too little. Driven by `status`,
 //! `batch show` and `watch`.
 
 use std::time::Duration;
@@ -58,6 +59,8 @@ pub enum Eta {
     At(Timestamp),
     /// Nobody knows how long such tasks run: not enough have ended yet.
     FewEnds,
+    /// A budget has no room for all of them.
+    Budget,
     /// Not while none of the accounts that they wait for can create.
     Stopped,
 }

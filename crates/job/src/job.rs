@@ -173,8 +173,14 @@ impl Job {
     /// The claim script does the same in Redis; a test holds the two against each other. Fence and version are never lower than
     /// the time, so that a Redis restored from an older copy hands out none twice.
     #[must_use]
-    pub fn begin_attempt(&self, account: AccountName, claimed_at: Timestamp, send_by: Timestamp) -> Self {
-        let attempt = Attempt { number: self.attempts + 1, account, claimed_at, send_by };
+    pub fn begin_attempt(
+        &self,
+        account: AccountName,
+        claimed_at: Timestamp,
+        send_by: Timestamp,
+        cost_max: Micros,
+    ) -> Self {
+        let attempt = Attempt { number: self.attempts + 1, account, claimed_at, send_by, cost_max };
         let floor = u64::try_from(claimed_at.as_millisecond()).unwrap_or(0);
         Self {
             attempts: attempt.number,

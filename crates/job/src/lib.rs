@@ -44,7 +44,7 @@ pub use object_key::{
 };
 pub use outcome::{ImageState, OUTCOME_FORMAT, Outcome, OutcomeImage, StoredImage};
 pub use poll_schedule::{Asked, PollSchedule};
-pub use price::{Micros, Prices};
+pub use price::{InvalidAmount, Micros, Prices};
 pub use refresh::{
     KEEP_MAX, Published, PublishedImage, Refresh, RefreshRule, UnknownRule, Version, content_digest,
 };
@@ -60,3 +60,6 @@ pub use transition::{IllegalTransition, Transition, Try};
 
 /// A moment. Times in records are Redis's, so that all workers share one clock.
 pub type Timestamp = jiff::Timestamp;
+
+/// A day of the calendar; where money is counted, of UTC.
+pub type Day = jiff::civil::Date;

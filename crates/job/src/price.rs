@@ -1,6 +1,7 @@
 //! What images cost: exact, in millionths of the currency's unit.
 
 use std::fmt;
+use std::str::FromStr;
 
 use dashscope::Model;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,52 @@ impl Micros {
     /// This many times the amount.
     pub fn times(self, count: u64) -> Self {
         Self(self.0.saturating_mul(i64::try_from(count).unwrap_or(i64::MAX)))
+    }
+}
+
+/// A text that is no amount of money.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidAmount {
+    /// It has other things in it than digits and one point.
+    #[error("it is written such as `0.075`")]
+    NoNumber,
+    /// It is below zero.
+    #[error("it must be 0 or more")]
+    Negative,
+    /// It says more than can be counted exactly.
+    #[error("it has more than 6 decimals, and money is counted to a millionth")]
+    TooFine,
+    /// Nobody pays that for images.
+    #[error("it is more than 999999999")]
+    TooMuch,
+}
+
+impl FromStr for Micros {
+    type Err = InvalidAmount;
+
+    /// Exact decimals such as `12` or `0.075`: no exponent, no sign, no comma.
+    fn from_str(text: &str) -> Result<Self, InvalidAmount> {
+        let (negative, amount) = match text.strip_prefix('-') {
+            Some(amount) => (true, amount),
+            None => (false, text),
+        };
+        let (whole, fraction) = amount.split_once('.').unwrap_or((amount, ""));
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        if whole.is_empty() || !digits(whole) || !digits(fraction) || amount.ends_with('.') {
+            return Err(InvalidAmount::NoNumber);
+        }
+        if negative {
+            return Err(InvalidAmount::Negative);
+        }
+        if fraction.len() > 6 {
+            return Err(InvalidAmount::TooFine);
+        }
+        let whole = whole.trim_start_matches('0');
+        if whole.len() > 9 {
+            return Err(InvalidAmount::TooMuch);
+        }
+        let number = |text: &str| text.parse::<i64>().unwrap_or(0);
+        Ok(Self(number(whole) * 1_000_000 + number(&format!("{fraction:0<6}"))))
     }
 }
 
@@ -60,6 +107,21 @@ impl Prices {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_amount_is_read_exactly_or_not_at_all() {
+        let read = |text: &str| text.parse::<Micros>().map(|amount| amount.0);
+        assert_eq!(read("0.075"), Ok(75_000));
+        assert_eq!(read("12"), Ok(12_000_000));
+        assert_eq!(read("0.000001"), Ok(1));
+        assert_eq!(read("999999999.999999"), Ok(999_999_999_999_999));
+        for text in ["", ".5", "5.", "1e3", "0,5", "1.2.3", "+1", " 1", "ten"] {
+            assert_eq!(read(text), Err(InvalidAmount::NoNumber), "{text}");
+        }
+        assert_eq!(read("-1"), Err(InvalidAmount::Negative));
+        assert_eq!(read("0.0000001"), Err(InvalidAmount::TooFine));
+        assert_eq!(read("9999999999"), Err(InvalidAmount::TooMuch));
+    }
 
     #[test]
     fn amounts_are_exact_and_short() {

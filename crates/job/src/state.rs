@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountName, FailureClass, TaskId, Timestamp};
+use crate::{AccountName, FailureClass, Micros, TaskId, Timestamp};
 
 /// One try to create a job's task: written before the paid call, so that a crash leaves a trace of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,10 @@ pub struct Attempt {
     pub claimed_at: Timestamp,
     /// After this time nothing may be sent for the attempt any more.
     pub send_by: Timestamp,
+    /// The most that its task can cost, by the prices at its claim: reserved of every budget until it is known what it costs
+    /// ([`JobState::unbilled`]). 0 for attempts of before there were budgets.
+    #[serde(default)]
+    pub cost_max: Micros,
 }
 
 /// Where DashScope last said the task was.
@@ -291,6 +295,15 @@ impl JobState {
             }
             Self::Held { attempt, unsettled: true, slot_free: false, .. } => Some(attempt),
             _ => None,
+        }
+    }
+
+    /// The attempt that may yet be billed: it has, or may have, a task of which nobody knows how it ends. An unsettled attempt may
+    /// be, also when its task has certainly given up its place at the provider.
+    pub fn unbilled(&self) -> Option<&Attempt> {
+        match self {
+            Self::Held { attempt, unsettled: true, .. } => Some(attempt),
+            _ => self.slot(),
         }
     }
 

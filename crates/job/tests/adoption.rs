@@ -22,7 +22,7 @@ fn apply(job: &Job, event: Event, seconds: i64) -> Job {
 fn settling() -> Job {
     let id = JobId::fresh(1, 2);
     let queued = Job::queued(id, None, Model::Wan27Image, None, 1, Priority::default(), "d".into(), at(0));
-    let submitting = queued.begin_attempt(AccountName::parse("a").unwrap(), at(0), at(5));
+    let submitting = queued.begin_attempt(AccountName::parse("a").unwrap(), at(0), at(5), Micros(0));
     apply(&submitting, Event::NoAnswer { cause: "reset".into() }, 1)
 }
 

@@ -20,6 +20,7 @@ fn attempt() -> impl Strategy<Value = Attempt> {
         account: AccountName::parse("a").unwrap(),
         claimed_at: at(s),
         send_by: at(s + 5),
+        cost_max: Micros(s),
     })
 }
 

@@ -108,7 +108,7 @@ fn new_job() -> Job {
 }
 
 fn begin(job: &Job, now: Timestamp) -> Job {
-    job.begin_attempt(AccountName::parse("a").unwrap(), now, now + Duration::from_secs(5))
+    job.begin_attempt(AccountName::parse("a").unwrap(), now, now + Duration::from_secs(5), Micros(0))
 }
 
 /// What must be true of every job that can be reached.

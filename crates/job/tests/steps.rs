@@ -20,7 +20,7 @@ fn queued() -> Job {
 }
 
 fn submitting() -> Job {
-    queued().begin_attempt(AccountName::parse("a").unwrap(), at(0), at(5))
+    queued().begin_attempt(AccountName::parse("a").unwrap(), at(0), at(5), Micros(0))
 }
 
 fn attempt(job: &Job) -> Attempt {
@@ -120,7 +120,7 @@ fn a_refusal_spends_no_retry_however_often_it_comes() {
         let refusal = Refusal { retry_after: Some(7 * SECOND), ..Refusal::ours("Throttling", "slow down") };
         let refused = apply(&job, Event::Refused(refusal), n);
         assert_eq!(refused.state.due(), Some(at(n + 7)));
-        job = refused.begin_attempt(AccountName::parse("a").unwrap(), at(n), at(n + 5));
+        job = refused.begin_attempt(AccountName::parse("a").unwrap(), at(n), at(n + 5), Micros(0));
     }
     assert_eq!(job.retries, Default::default());
 }
@@ -134,7 +134,7 @@ fn a_job_keeps_its_turn_while_its_account_is_held_back_but_not_for_ever() {
         let refused = apply(&job, Event::Refused(refusal), n);
         let wait = refused.state.due().unwrap().duration_since(at(n));
         waits.push(wait.as_secs());
-        job = refused.begin_attempt(AccountName::parse("a").unwrap(), at(n), at(n + 5));
+        job = refused.begin_attempt(AccountName::parse("a").unwrap(), at(n), at(n + 5), Micros(0));
     }
     assert!(waits[..10].iter().all(|wait| *wait == 0), "{waits:?}");
     assert!(waits[10..].is_sorted() && waits[10] >= 2, "then it makes way: {waits:?}");
@@ -154,7 +154,7 @@ fn moderation_fails_at_once_and_a_service_fault_after_its_retries() {
         job = apply(&job, Event::TaskFailed(failure(FailureClass::Service, "InternalError")), 9);
         if job.state_name() == StateName::Queued {
             retries += 1;
-            job = job.begin_attempt(AccountName::parse("a").unwrap(), at(9), at(14));
+            job = job.begin_attempt(AccountName::parse("a").unwrap(), at(9), at(14), Micros(0));
             let task = format!("t{retries}").parse().unwrap();
             job = apply(&job, Event::TaskCreated { attempt: attempt(&job), task, request_id: None }, 9);
         }

@@ -17,6 +17,14 @@
 -- than CREDIT of that is no claim to what it has missed: the whole set is then taken as so much further on (`behind`), so that its
 -- lanes keep their order, and none starves the others. A lane that begins does so in its own set's time (begin_of in enqueue.lua).
 --
+-- Budgets are money, in millionths: of a batch for good, of an account and of everything for a UTC day. The most that the job can cost
+-- is reserved with its place, in the record (`ar`) and, by the same amount, in `reserved_cost` of the batch, the account and the counts;
+-- the commit after which the attempt cannot be billed any more gives it back by what the record says, and books what was billed. Nothing is claimed unless what is
+-- booked, what is reserved and this job together stay within each budget: so claims never exceed one. Around midnight the budgets of
+-- both days hold, since the day that a commit books on is by a worker's idea of the time.
+-- A lane whose batch has no room for its next job leaves its turns, as in a pause; bring_back.lua brings it back. So a claim
+-- looks once at such a lane, whatever number of jobs stands in it.
+--
 -- Each claim is counted. A worker that has seen a higher counter, or another incarnation, than Redis shows knows that Redis was
 -- restored from an older copy: what it lost may have been paid for, so nothing is claimed. After a start of Redis nothing is
 -- claimed for a while, so that every worker that lives has looked by then.
@@ -35,7 +43,10 @@
 -- KEYS[12] keys::incarnation()
 -- KEYS[13] keys::paused()
 -- KEYS[14] keys::turns(model, the account's region), or KEYS[5] again if it has none
--- KEYS[15..] for each other account: keys::slots(other, model), keys::account(other), keys::permits(other, "create:<model>")
+-- KEYS[15] keys::ledger(the day of a minute ago)
+-- KEYS[16] keys::ledger(the day in a minute)
+-- KEYS[17] keys::waiting_batches()
+-- KEYS[18..] for each other account: keys::slots(other, model), keys::account(other), keys::permits(other, "create:<model>")
 -- ARGV[1]  key prefix                        {imagemill}:
 -- ARGV[2]  account                           singapore
 -- ARGV[3]  model                             wan2.7-image-pro
@@ -55,11 +66,16 @@
 -- ARGV[16] us which a job may be claimed ahead of its time, ARGV[5] among them    120000
 -- ARGV[17] ms without a refusal after which more places are tried    60000
 -- ARGV[18] the longest such time in ms       600000
+-- ARGV[19] what an image costs               75000
+-- ARGV[20] the budget of a day for everything, -1 = none
+-- ARGV[21] the budget of a day for this account, -1 = none
+-- ARGV[22] the budget of a batch that has none of its own, -1 = none
 --
 -- Returns  {"claimed", time_us, counter, incarnation, at_us, job, spec, field, value, ...}    at_us: when it is to be sent
 --          "probe" in place of "claimed": the job goes through an open breaker
 --        | {"wait", time_us, counter, incarnation, why, wait_ms}
 --          why: empty, permit, slots, paused (also: a breaker is open), by_hand, elsewhere (another account is to take it), day;
+--          budget_day, budget_account: there is no room for the next job;
 --          restored: see recover.lua; recovering: that, or a
 --          start of Redis, is not long enough ago
 local clock = redis.call('TIME')
@@ -116,7 +132,7 @@ if held_ms > 0 and held_ms <= 3600000 then return wait('recovering', held_ms) en
 local by_hand = redis.call('HMGET', KEYS[13], 'all', 'model:' .. model, 'account:' .. account, 'account:' .. account .. ':' .. model)
 if by_hand[1] or by_hand[2] or by_hand[3] or by_hand[4] then return wait('by_hand', -1) end
 local paused = redis.call('HMGET', KEYS[3], 'pause:create:' .. model, 'reserved', 'open:create', 'open:create:' .. model,
-  'places:' .. model, 'places_at:' .. model, 'places_row:' .. model, 'places_up:' .. model)
+  'places:' .. model, 'places_at:' .. model, 'places_row:' .. model, 'places_up:' .. model, 'reserved_cost')
 -- No pause is for more than an hour: one that lasts longer was written before a clock was set back.
 local function pause_until(ms)
   ms = tonumber(ms or 0)
@@ -154,7 +170,7 @@ end
 -- How long its own workers need before a create is not known here: what every worker may claim ahead counts, and no lead.
 local ahead_us = tonumber(ARGV[16]) - tonumber(ARGV[5])
 local function share_of(n, other)
-  local slots, state, permits = KEYS[12 + 3 * n], KEYS[13 + 3 * n], KEYS[14 + 3 * n]
+  local slots, state, permits = KEYS[15 + 3 * n], KEYS[16 + 3 * n], KEYS[17 + 3 * n]
   local fields = redis.call('HMGET', state, 'seen:' .. model, 'open:create', 'open:create:' .. model, 'pause:create:' .. model,
     'places:' .. model)
   local stopped = redis.call('HMGET', KEYS[13], 'account:' .. other.name, 'account:' .. other.name .. ':' .. model)
@@ -196,16 +212,27 @@ for _, set in ipairs(sets) do
       set.behind[class] = math.max(tonumber(behind or 0), (come_to[class] or -math.huge) - CREDIT - score)
       come_to[class] = math.max(come_to[class] or 0, score + set.behind[class])
     end
-    turns[#turns + 1] = {lane = lane, score = score + set.behind[class], key = set.key, place = set.place, order = set.rank + at / 20}
+    turns[#turns + 1] = {lane = lane, score = score + set.behind[class], own = score, key = set.key, place = set.place, order = set.rank + at / 20}
   end
 end
 table.sort(turns, function(a, b)
   if a.score ~= b.score then return a.score < b.score end
   return a.order < b.order
 end)
-local turn, lane_key, id
+local price = tonumber(ARGV[19])
+-- Whether the job's batch has room for it. A lane of a batch that is paused by hand has no turn; one that came by all the same is out
+-- of order: whoever joined it found it waiting for the budget.
+local function batch_of(record)
+  if not record.b then return {room = true} end
+  local fields = redis.call('HMGET', prefix .. 'batch:' .. record.b, 'budget', 'cost', 'reserved_cost', 'paused')
+  if fields[4] == '1' then return {paused = true} end
+  local budget = tonumber(fields[1] and (fields[1] == 'none' and '-1' or fields[1]) or ARGV[22])
+  local spent = tonumber(fields[2] or 0) + tonumber(fields[3] or 0)
+  return {room = budget < 0 or spent + tonumber(record.x or 1) * price <= budget}
+end
+local turn, lane_key, id, record
 local left_to_others = false
-local ran_empty = {}
+local ran_empty, no_room = {}, {}
 for _, candidate in ipairs(turns) do
   lane_key = prefix .. 'ready:' .. model .. ':' .. candidate.place .. ':' .. candidate.lane
   id = redis.call('ZRANGE', lane_key, 0, 0)[1]
@@ -213,13 +240,31 @@ for _, candidate in ipairs(turns) do
     ran_empty[#ran_empty + 1] = candidate
   elseif goes_elsewhere(candidate.place) then
     left_to_others = true
-  else
+  elseif is_full or wait_us > 0 then
     turn = candidate
     break
+  else
+    record = record_of(id)
+    local batch = record.s == 'queued' and batch_of(record) or {room = true}
+    if batch.room then
+      turn = candidate
+      break
+    end
+    candidate.batch, candidate.paused = record.b, batch.paused
+    no_room[#no_room + 1] = candidate
   end
 end
 local function take_away()
   for _, gone in ipairs(ran_empty) do redis.call('ZREM', gone.key, gone.lane) end
+  for _, lane in ipairs(no_room) do
+    redis.call('ZREM', lane.key, lane.lane)
+    local name = model .. ':' .. lane.place .. ':' .. string.sub(lane.lane, 1, 1)
+    redis.call('ZADD', prefix .. 'lanes:' .. lane.batch, int(lane.own + 1), name)
+    if not lane.paused then
+      redis.call('HSETNX', prefix .. 'batch:' .. lane.batch, 'waits_since', int(now_ms))
+      redis.call('ZADD', KEYS[17], 'NX', int(now_ms), lane.batch)
+    end
+  end
 end
 if not turn then
   take_away()
@@ -236,13 +281,13 @@ if wait_us > 0 then
   return wait('permit', math.ceil(wait_us / 1000))
 end
 local job_key = prefix .. 'job:' .. id
-local record = record_of(id)
 if record.s ~= 'queued' then
   redis.call('ZREM', lane_key, id) -- a lane entry without its job: what the record says counts
   return wait('empty', 0)
 end
 local spec = spec_of(id)
 local images = tonumber(record.x or 1)
+local cost_max = images * price
 -- How far the sets have come that this account claims from: whoever comes, or comes back, into an empty one begins there.
 local class = string.sub(turn.lane, 1, 1)
 local fields, moved = {}, {}
@@ -268,6 +313,20 @@ if day_max > 0 then
     return wait('day', 86400000 - now_ms % 86400000)
   end
 end
+local day_budget, account_budget = tonumber(ARGV[20]), tonumber(ARGV[21])
+if day_budget >= 0 or account_budget >= 0 then
+  local reserved = redis.call('HGET', KEYS[7], 'reserved_cost')
+  for n = 15, KEYS[15] == KEYS[16] and 15 or 16 do
+    local booked = redis.call('HMGET', KEYS[n], 'cost', 'cost:' .. account)
+    local day = day_budget >= 0 and tonumber(booked[1] or 0) + tonumber(reserved or 0) + cost_max > day_budget
+    if day or (account_budget >= 0 and tonumber(booked[2] or 0) + tonumber(paused[9] or 0) + cost_max > account_budget) then
+      take_away()
+      if seen_ms and seen_ms > 0 then redis.call('HDEL', KEYS[3], 'seen:' .. model) end
+      -- A minute after the day's end its ledger is looked at no more.
+      return wait(day and 'budget_day' or 'budget_account', 86400000 - (now_ms - 60000) % 86400000)
+    end
+  end
+end
 
 take_away()
 give_sign()
@@ -283,13 +342,18 @@ local version = int(math.max(tonumber(record.v) + 1, now_ms))
 local attempt = int(tonumber(record.k or 0) + 1)
 local changes = {'s', 'submitting', 'v', version, 'f', fence, 'n', ARGV[10], 'c', '1',
   'k', attempt, 'an', attempt, 'aa', account, 'ac', int(now_ms), 'as', int(now_ms + tonumber(ARGV[8]))}
-redis.call('HDEL', job_key, 'du', 'ca')
-redis.call('HSET', job_key, unpack(changes)) -- 20 values
-record.du, record.ca = nil, nil
+if cost_max > 0 then changes[#changes + 1] = 'ar' changes[#changes + 1] = int(cost_max) end
+redis.call('HDEL', job_key, 'du', 'ca', 'ar')
+redis.call('HSET', job_key, unpack(changes)) -- at most 24 values
+record.du, record.ca, record.ar = nil, nil, nil
 for at = 1, #changes, 2 do record[changes[at]] = changes[at + 1] end
 redis.call('ZADD', KEYS[2], int(now_ms), id .. ':' .. attempt)
 redis.call('ZADD', KEYS[6], int(now_ms + tonumber(ARGV[7])), id .. ':' .. fence)
 redis.call('HINCRBY', KEYS[3], 'reserved', images)
+local batch_key = prefix .. 'batch:' .. (record.b or '-')
+if cost_max > 0 then
+  for _, key in ipairs({KEYS[3], KEYS[7], batch_key}) do redis.call('HINCRBY', key, 'reserved_cost', int(cost_max)) end
+end
 if tries_more then
   -- Kept at the most as well: should that be refused, it was this try.
   local more = math.min(math.max(1, math.floor(places / 8)), most - places)
@@ -303,7 +367,6 @@ for n, call in ipairs(calls) do
     redis.call('HSET', KEYS[3], 'open:' .. call, int(now_ms + tonumber(ARGV[11])), 'probe:' .. call, id .. ':' .. attempt)
   end
 end
-local batch_key = prefix .. 'batch:' .. (record.b or '-')
 redis.call('HINCRBY', batch_key, 'queued', -1)
 redis.call('HINCRBY', batch_key, 'submitting', 1)
 redis.call('HINCRBY', KEYS[7], 'queued', -1)

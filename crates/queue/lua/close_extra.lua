@@ -12,7 +12,7 @@
 -- ARGV[4]  images to book
 -- ARGV[5]  their cost in millionths
 -- ARGV[6]  account
--- ARGV[7]  <account>:<model>:-
+-- ARGV[7]  <account>:<model>
 --
 -- Returns  {time_us, 1 if it was written, else 0}
 local clock = redis.call('TIME')
@@ -22,7 +22,10 @@ if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return {now_us, 0} end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 if tonumber(ARGV[4]) > 0 then
   redis.call('HINCRBY', KEYS[2], 'images:' .. ARGV[6], ARGV[4])
-  redis.call('HINCRBY', KEYS[2], 'images:' .. ARGV[7], ARGV[4])
-  redis.call('HINCRBY', KEYS[2], 'cost:' .. ARGV[7], ARGV[5])
+  redis.call('HINCRBY', KEYS[2], 'images:' .. ARGV[7] .. ':-', ARGV[4])
+  redis.call('HINCRBY', KEYS[2], 'extra_images:' .. ARGV[7], ARGV[4])
+  for _, field in ipairs({'cost:' .. ARGV[7] .. ':-', 'cost:' .. ARGV[6], 'cost', 'extra_cost:' .. ARGV[7]}) do
+    redis.call('HINCRBY', KEYS[2], field, ARGV[5])
+  end
 end
 return {now_us, 1}

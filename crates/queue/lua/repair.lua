@@ -16,7 +16,8 @@
 --                      `from` has come is put there; the score "lease" is one lease from now
 --             ban      {{kind, key, member}, ...}   must not be there
 --             turn     {lane key, turns key, batch key, virtual time key, lane, place, lanes key, lane's name there}   if the job is
---                      in the lane, that is known among its batch's, and has its turn if and only if the batch is not paused
+--                      in the lane, that is known among its batch's, and has its turn if and only if the batch is not paused, and does not
+--                      wait for its budget with this lane
 --
 -- Returns   {time_us, {job, kind}, ...}   what was put right
 local clock = redis.call('TIME')
@@ -60,13 +61,16 @@ for at, job in ipairs(jobs) do
     if in_lane and not lanes[turn[1]] then
       local lane = {known = redis.call('ZSCORE', KEYS[turn[7]], turn[8]), turn = turn}
       local score = redis.call('ZSCORE', KEYS[turn[2]], turn[5])
-      lane.paused = redis.call('HGET', KEYS[turn[3]], 'paused') == '1'
+      local batch = redis.call('HMGET', KEYS[turn[3]], 'paused', 'waits_since')
+      lane.paused = batch[1] == '1'
+      -- Out of its turns by a claim that found no room in the budget: bring_back brings it back.
+      local waits = batch[2] and tonumber(lane.known or 0) > 0
       if not lane.known then note(job, 'lane') end
       if lane.paused and score then
         -- A pause that did not know of the lane: it keeps the time that it had come to, as in pause_batch.
         lane.kept = int(tonumber(score) + 1)
         note(job, 'extra_turn')
-      elseif not lane.paused and not score then
+      elseif not lane.paused and not score and not waits then
         lane.begins = begin_of(KEYS[turn[2]], KEYS[turn[4]], turn[6], string.sub(turn[5], 1, 1))
         note(job, 'turn')
       end
@@ -83,7 +87,8 @@ for _, entry in ipairs(adds) do
 end
 for _, lane in pairs(lanes) do
   local turn = lane.turn
-  if not lane.known or lane.kept then redis.call('ZADD', KEYS[turn[7]], lane.kept or (lane.paused and '1' or '0'), turn[8]) end
+  -- One that stood out of its turns for a reason that is no more is as if it were new.
+  if not lane.known or lane.kept or lane.begins then redis.call('ZADD', KEYS[turn[7]], lane.kept or (lane.paused and '1' or '0'), turn[8]) end
   if lane.kept then redis.call('ZREM', KEYS[turn[2]], turn[5]) end
   if lane.begins then redis.call('ZADD', KEYS[turn[2]], lane.begins, turn[5]) end
 end

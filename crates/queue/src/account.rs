@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use job::{AccountName, Job, JobId, Model, TaskId, Timestamp};
+use job::{AccountName, Job, JobId, Micros, Model, TaskId, Timestamp};
 
 use crate::Queue;
 use crate::breaker::{self, OpenBreaker, QUERY_PROBE_WINDOW};
+use crate::budgets::Spent;
 use crate::claim::parse_id;
 use crate::error::QueueError;
 use crate::limits::{AccountLimits, Call, PAUSE_MAX, Pace, Pausable};
@@ -84,6 +85,8 @@ pub struct AccountStatus {
     pub reserved: i64,
     /// Images billed today (UTC).
     pub images_today: u64,
+    /// What is spent on it today (UTC).
+    pub spent_today: Spent,
     /// Tasks that wait to be asked.
     pub polls: u64,
     /// When the first of them is, or was, due.
@@ -283,14 +286,16 @@ impl Queue {
         pipeline
             .hgetall(keys.account(account))
             .hget(keys.ledger(&day), format!("images:{account}"))
+            .hget(keys.ledger(&day), format!("cost:{account}"))
             .zcard(keys.due_poll(account))
             .zrange_withscores(keys.due_poll(account), 0, 0)
             .zcount(keys.tasks_by_time(account), (now - LATELY).as_millisecond(), "+inf");
         for model in Model::ALL {
             pipeline.zcard(keys.slots(account, model));
         }
-        type Answer = (HashMap<String, String>, Option<u64>, u64, Vec<(String, i64)>, u64, u64, u64);
-        let (state, images_today, polls, first, created_lately, pro, standard): Answer =
+        type Answer =
+            (HashMap<String, String>, Option<u64>, Option<i64>, u64, Vec<(String, i64)>, u64, u64, u64);
+        let (state, images_today, booked_today, polls, first, created_lately, pro, standard): Answer =
             self.link().pipeline(&pipeline).await?;
         let permits = Model::ALL.map(|model| keys.permits(account, &Call::Create(Some(model)).name()));
         let permits: Vec<Option<i64>> = self.link().query(redis::cmd("MGET").arg(&permits)).await?;
@@ -326,6 +331,10 @@ impl Queue {
             quotas: state.get(quotas::FIELD).and_then(|text| quotas::read(text)),
             reserved: state.get("reserved").and_then(|text| text.parse().ok()).unwrap_or(0),
             images_today: images_today.unwrap_or(0),
+            spent_today: Spent {
+                booked: Micros(booked_today.unwrap_or(0)),
+                reserved: Micros(state.get("reserved_cost").and_then(|text| text.parse().ok()).unwrap_or(0)),
+            },
             polls,
             first_poll_due: first.first().and_then(|(_, due)| Timestamp::from_millisecond(*due).ok()),
         })

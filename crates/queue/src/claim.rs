@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use job::{AccountName, Job, JobId, JobSpec, Model, Outcome, PinnedTo, RegionName, Timestamp};
+use job::{AccountName, Job, JobId, JobSpec, Micros, Model, Outcome, PinnedTo, RegionName, Timestamp};
 
 use crate::Queue;
 use crate::allowed::{QUIET, QUIET_MAX};
 use crate::breaker::QUERY_PROBE_WINDOW;
+use crate::budgets::{Budgets, NEAR_MIDNIGHT, in_micros};
 use crate::error::QueueError;
 use crate::limits::{AccountLimits, Call, Pace};
 use crate::link::TimeAt;
@@ -35,6 +36,10 @@ pub struct SubmitAsk {
     pub send_within: Duration,
     /// How long after the claim the create can go out at the earliest: inputs, and a connection.
     pub lead: Duration,
+    /// What one image costs: what a claim reserves of the budgets goes by it.
+    pub price: Micros,
+    /// What may be spent, beside the account's own budget in its limits.
+    pub budgets: Budgets,
     /// How long after the claim the answer to a probe of an open breaker is there at the latest; then the next may go out.
     pub probe_window: Duration,
 }
@@ -128,6 +133,10 @@ pub enum WhyWait {
     ByHand,
     /// The account's images of the day are used up.
     Day,
+    /// The budget of the day has no room for the next job.
+    BudgetOfDay,
+    /// The account's budget of the day has no room for the next job.
+    BudgetOfAccount,
     /// Redis went back in time: see [`Queue::recover`].
     Restored,
     /// Redis was started, or went back in time, a moment ago: every worker gets to compare what it knows.
@@ -183,7 +192,8 @@ impl Queue {
     /// Redis is away or refuses, or a record cannot be read.
     pub async fn claim_submit(&self, ask: &SubmitAsk, nonce: &str) -> Result<SubmitClaim, QueueError> {
         let keys = self.keys();
-        let day = self.now().strftime("%Y-%m-%d").to_string();
+        let now = self.now();
+        let ledger_of = |time: Timestamp| keys.ledger(&time.strftime("%Y-%m-%d").to_string());
         let region = ask.region.clone().map(PinnedTo::Region);
         let key_names = [
             keys.permits(&ask.account, &Call::Create(Some(ask.model)).name()),
@@ -194,12 +204,15 @@ impl Queue {
             keys.leases(),
             keys.counts(),
             keys.reply(nonce),
-            keys.ledger(&day),
+            ledger_of(now),
             keys.virtual_time(ask.model),
             keys.claims(),
             keys.incarnation(),
             keys.paused(),
             keys.turns(ask.model, region.as_ref()),
+            ledger_of(now - NEAR_MIDNIGHT),
+            ledger_of(now + NEAR_MIDNIGHT),
+            keys.waiting_batches(),
         ];
         let mut key_names = Vec::from(key_names);
         for other in ask.others() {
@@ -229,6 +242,10 @@ impl Queue {
             (ask.lead + AHEAD).as_micros().to_string(),
             QUIET.as_millis().to_string(),
             QUIET_MAX.as_millis().to_string(),
+            ask.price.0.to_string(),
+            in_micros(ask.budgets.per_day),
+            in_micros(ask.limits.cost_per_day),
+            in_micros(ask.budgets.per_batch),
         ];
         let mut reply = self.script("claim_submit", &CLAIM_SUBMIT, &key_names, &args, TimeAt::Second).await?;
         match reply.text()?.as_str() {
@@ -253,6 +270,8 @@ impl Queue {
                     "elsewhere" => WhyWait::Elsewhere,
                     "by_hand" => WhyWait::ByHand,
                     "day" => WhyWait::Day,
+                    "budget_day" => WhyWait::BudgetOfDay,
+                    "budget_account" => WhyWait::BudgetOfAccount,
                     "restored" => WhyWait::Restored,
                     "recovering" => WhyWait::Recovering,
                     _ => WhyWait::Empty,

@@ -118,7 +118,7 @@ impl Queue {
             after.images.saturating_sub(before.images).to_string(),
             (after.cost.0 - before.cost.0).to_string(),
             account.to_string(),
-            format!("{account}:{}:-", after.model),
+            format!("{account}:{}", after.model),
         ];
         let mut reply = self.script("close_extra", &CLOSE_EXTRA, &keys, &args, TimeAt::First).await?;
         reply.int()?;

@@ -85,7 +85,8 @@ impl Keys {
         self.key(&format!("turns:{model}:{}", lane_place(pinned_to)))
     }
 
-    /// ZSET `<model>:<place>:<priority>` → 0, or for a paused batch the virtual time that the lane had come to, and 1. The lanes that a
+    /// ZSET `<model>:<place>:<priority>` → 0, or for a lane that a pause or a budget has out of its turns the virtual time that it had come to,
+    /// and 1. The lanes that a
     /// batch has ever had: few, so that all of them can be paused at once. Lives as long as the batch.
     pub fn lanes(&self, batch: Option<&BatchName>) -> String {
         self.key(&format!("lanes:{}", batch.map_or("-", BatchName::as_str)))
@@ -212,7 +213,7 @@ impl Keys {
         self.key(&format!("permits:{account}:{call}"))
     }
 
-    /// HASH. An account's shared state: `reserved` images; for `query` and each `create:<model>` a `pause` (until ms) with its `why`; for
+    /// HASH. An account's shared state: `reserved` images, and `reserved_cost`, what they cost; for `query` and each `create:<model>` a `pause` (until ms) with its `why`; for
     /// these and `create` a breaker:
     /// `open` (no probe before ms), `since`, `code`, `reason`, `row` (bad probes in a row), `probe` (what is out), and `opened`,
     /// how often it has opened, which stays. Each field is `<name>:<call>`;
@@ -230,7 +231,8 @@ impl Keys {
         self.key(&format!("rests:{account}"))
     }
 
-    /// HASH. A batch: counts by state, images, cost, what of both is lost, `left` (not final), `sealed`, `paused`, times;
+    /// HASH. A batch: counts by state, images, cost, what of both is lost, `left` (not final), `sealed`, `paused`, times; its own `budget`
+    /// in millionths or `none`, what its attempts under way have of it (`reserved_cost`), and since when (ms) jobs wait for it (`waits_since`).
     /// `base:<digest>`: the seq before the first line of a source of many jobs. `-` stands for jobs without a batch.
     pub fn batch(&self, batch: Option<&BatchName>) -> String {
         self.key(&format!("batch:{}", batch.map_or("-", BatchName::as_str)))
@@ -241,12 +243,17 @@ impl Keys {
         self.key(&format!("members:{}", batch.map_or("-", BatchName::as_str)))
     }
 
+    /// ZSET batch → ms of the last look. Batches of which lanes are out of their turns, since their budget has no room for the next job.
+    pub fn waiting_batches(&self) -> String {
+        self.key("waits:budget")
+    }
+
     /// ZSET batch → created ms.
     pub fn batches(&self) -> String {
         self.key("batches")
     }
 
-    /// HASH. Jobs by state, over everything; `to_copy`: images that wait to be copied; `lost`, `lost_cost`: images that were billed and
+    /// HASH. Jobs by state, over everything; `reserved_cost`: what the attempts under way may cost; `to_copy`: images that wait to be copied; `lost`, `lost_cost`: images that were billed and
     /// could not be had, since the beginning.
     pub fn counts(&self) -> String {
         self.key("counts")
@@ -257,7 +264,9 @@ impl Keys {
         self.key("final")
     }
 
-    /// HASH. Images billed and their cost on one UTC day (`YYYY-MM-DD`), by account, model and batch.
+    /// HASH. What was billed on one UTC day (`YYYY-MM-DD`), see [`crate::LedgerLine`]: `images:` and `cost:` of
+    /// `<account>:<model>:<batch>`, `-` for none; their sums `images:<account>`, `cost:<account>`, `cost`; `extra_images:` and `extra_cost:` of
+    /// `<account>:<model>`, the part of it that no job has. Kept for good: some hundred bytes a batch and day.
     pub fn ledger(&self, day: &str) -> String {
         self.key(&format!("ledger:{day}"))
     }

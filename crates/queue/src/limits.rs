@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use job::Micros;
+
 /// What one account may do, per model. The figures are the account's, not a worker's: all workers share them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AccountLimits {
@@ -15,6 +17,8 @@ pub struct AccountLimits {
     pub queue_ahead: u32,
     /// A stop for the account's images of one UTC day. Off by default.
     pub images_per_day: Option<u64>,
+    /// The account's budget of one UTC day. None by default.
+    pub cost_per_day: Option<Micros>,
 }
 
 impl Default for AccountLimits {
@@ -27,6 +31,7 @@ impl Default for AccountLimits {
             in_flight: 5,
             queue_ahead: 5,
             images_per_day: None,
+            cost_per_day: None,
         }
     }
 }

@@ -111,6 +111,17 @@ pub(crate) fn reserved(job: &Job) -> i64 {
     if job.state.slot().is_some() { i64::from(job.images_max) } else { 0 }
 }
 
+/// What the job's attempt may yet cost: what its claim reserved of the budgets.
+///
+/// It follows from the record alone, as its places do. The claim writes both, and whoever writes a record (`lua/commit.lua`, and nobody
+/// else once it is claimed) changes the sums in the same script by the difference between the two records: so the sums are those of the
+/// records at every moment, and no reservation can be left behind by an attempt that is over. Retention and `batch rm` remove records
+/// that are over, of which nothing is reserved; a Redis that went back in time has records and sums of the same moment. The trials hold
+/// the two against each other.
+pub(crate) fn reserved_cost(job: &Job) -> i64 {
+    job.state.unbilled().map_or(0, |attempt| attempt.cost_max.0)
+}
+
 /// Images of the job that wait to be copied.
 pub(crate) fn to_copy(job: &Job) -> i64 {
     match &job.state {

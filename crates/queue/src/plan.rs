@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use job::{
-    AccountName, BatchName, Durations, Job, JobState, Micros, Outcome, StateName, TaskId, Timestamp,
+    AccountName, Attempt, BatchName, Durations, Job, JobState, Micros, Outcome, StateName, TaskId, Timestamp,
     Transition,
 };
 use serde::Serialize;
@@ -15,7 +15,7 @@ use crate::account::TaskOwner;
 use crate::copies::pace_step;
 use crate::extras::ExtraTask;
 use crate::keys::Keys;
-use crate::places::{Place, is_left, lease_member, places, reserved, to_copy};
+use crate::places::{Place, is_left, lease_member, places, reserved, reserved_cost, to_copy};
 use crate::record::to_fields;
 
 /// A commit, ready for the script.
@@ -174,17 +174,44 @@ impl Plan {
             self.incr(keys.copied(), &pace_step(now).to_string(), 1);
         }
 
+        self.reservations(keys, before, after);
         let account = before.state.attempt().or(after.state.attempt()).map(|attempt| &attempt.account);
-        if let Some(account) = account {
-            self.incr(keys.account(account), "reserved", reserved(after) - reserved(before));
-            if billed != 0 || cost != 0 {
-                let day = now.strftime("%Y-%m-%d").to_string();
-                let ledger = keys.ledger(&day);
-                let batch = after.batch.as_ref().map_or("-", BatchName::as_str);
-                let line = format!("{account}:{}:{batch}", after.model);
-                self.incr(ledger.clone(), &format!("images:{account}"), billed);
-                self.incr(ledger.clone(), &format!("images:{line}"), billed);
-                self.incr(ledger, &format!("cost:{line}"), cost);
+        if let Some(account) = account
+            && (billed != 0 || cost != 0)
+        {
+            let day = now.strftime("%Y-%m-%d").to_string();
+            let ledger = keys.ledger(&day);
+            let batch = after.batch.as_ref().map_or("-", BatchName::as_str);
+            let line = format!("{account}:{}:{batch}", after.model);
+            self.incr(ledger.clone(), &format!("images:{account}"), billed);
+            self.incr(ledger.clone(), &format!("images:{line}"), billed);
+            self.incr(ledger.clone(), &format!("cost:{line}"), cost);
+            // What claims hold against the budgets.
+            self.incr(ledger.clone(), &format!("cost:{account}"), cost);
+            self.incr(ledger, "cost", cost);
+        }
+    }
+
+    /// What the attempt under way may yet bring and cost, by the record before and by the one after. A task that comes late may be of another
+    /// account than the attempt that it takes the place of.
+    fn reservations(&mut self, keys: &Keys, before: &Job, after: &Job) {
+        for key in [keys.batch(after.batch.as_ref()), keys.counts()] {
+            self.incr(key, "reserved_cost", reserved_cost(after) - reserved_cost(before));
+        }
+        let account = |attempt: Option<&Attempt>| attempt.map(|attempt| keys.account(&attempt.account));
+        let places = (account(before.state.slot()), account(after.state.slot()));
+        let bills = (account(before.state.unbilled()), account(after.state.unbilled()));
+        self.moved("reserved", places, (reserved(before), reserved(after)));
+        self.moved("reserved_cost", bills, (reserved_cost(before), reserved_cost(after)));
+    }
+
+    /// What was noted of one account, and is noted of another, or of the same.
+    fn moved(&mut self, field: &str, (old, new): (Option<String>, Option<String>), (was, is): (i64, i64)) {
+        match (old, new) {
+            (Some(old), Some(new)) if old == new => self.incr(old, field, is - was),
+            (old, new) => {
+                old.into_iter().for_each(|old| self.incr(old, field, -was));
+                new.into_iter().for_each(|new| self.incr(new, field, is));
             }
         }
     }
@@ -303,7 +330,7 @@ mod tests {
         let batch = Some("b".parse().unwrap());
         let queued =
             Job::queued(id, batch, Model::Wan27Image, None, 2, Priority::default(), "d".into(), at(0));
-        queued.begin_attempt(AccountName::parse("a").unwrap(), at(10), at(5_010))
+        queued.begin_attempt(AccountName::parse("a").unwrap(), at(10), at(5_010), Micros(150_000))
     }
 
     fn plan(before: &Job, event: Event, now: i64) -> (Plan, Job) {
@@ -340,6 +367,9 @@ mod tests {
         assert!(plan.zrem.contains(&(key("{i}:slots:a:wan2.7-image"), format!("{}:1", before.id))));
         assert!(plan.zadd.iter().any(|(at, _, _)| *at == key("{i}:delayed")));
         assert!(plan.incr.contains(&(key("{i}:account:a"), "reserved".into(), "-2".into())));
+        for key in [key("{i}:account:a"), key("{i}:batch:b"), key("{i}:counts")] {
+            assert!(plan.incr.contains(&(key, "reserved_cost".into(), "-150000".into())));
+        }
         assert!(plan.del.iter().any(|field| field == "c") && plan.del.iter().any(|field| field == "an"));
     }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use job::{BatchName, Job, JobId, JobSpec, Micros, Outcome, StateName, Timestamp, Try};
 
 use crate::Queue;
+use crate::budgets::{BatchBudget, Spent};
 use crate::claim::parse_id;
 use crate::error::QueueError;
 use crate::record::{Fields, UnreadableRecord, from_fields};
@@ -87,6 +88,12 @@ pub struct BatchSummary {
     pub lost: u64,
     /// What these cost.
     pub lost_cost: Micros,
+    /// The most that its attempts may cost of which that is not known yet.
+    pub reserved: Micros,
+    /// What it says of its budget.
+    pub budget: BatchBudget,
+    /// Since when jobs of it wait for that, if any do.
+    pub waits_since: Option<Timestamp>,
     /// Whether its enqueueing is over.
     pub sealed: bool,
     /// Whether it is paused.
@@ -111,6 +118,11 @@ impl BatchSummary {
             .sum()
     }
 
+    /// What is spent of its budget.
+    pub fn spent(&self) -> Spent {
+        Spent { booked: self.cost, reserved: self.reserved }
+    }
+
     fn read(name: Option<BatchName>, fields: &HashMap<String, String>) -> Option<Self> {
         let number = |field: &str| fields.get(field).and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
         let count = |field: &str| u64::try_from(number(field)).unwrap_or(0);
@@ -133,6 +145,9 @@ impl BatchSummary {
             cost: Micros(number("cost")),
             lost: count("lost"),
             lost_cost: Micros(number("lost_cost")),
+            reserved: Micros(number("reserved_cost")),
+            budget: BatchBudget::read(fields.get("budget").map(String::as_str)),
+            waits_since: time("waits_since"),
             sealed: fields.get("sealed").is_some_and(|text| text == "1"),
             paused: fields.get("paused").is_some_and(|text| text == "1"),
             created_at: time("created_at")?,

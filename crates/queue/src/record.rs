@@ -72,6 +72,7 @@ fn write_state(fields: &mut Writer, state: &JobState, enqueued_at: Timestamp) {
         fields.put("aa", &attempt.account);
         fields.put_time("ac", attempt.claimed_at);
         fields.put_time("as", attempt.send_by);
+        fields.put_unless_zero("ar", u64::try_from(attempt.cost_max.0).unwrap_or(0));
     }
     fields.put_some("ti", state.task());
     match state {
@@ -181,6 +182,7 @@ fn read_state(read: &Reader<'_>) -> Result<JobState, UnreadableRecord> {
             account: read.required("aa")?,
             claimed_at: read.time("ac")?,
             send_by: read.time("as")?,
+            cost_max: Micros(read.or_zero("ar")?),
         })
     };
     let task = || read.required::<TaskId>("ti");

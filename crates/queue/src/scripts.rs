@@ -22,6 +22,7 @@ fn whole(text: &str) -> String {
 scripts! {
     AUDIT_SLOTS = "audit_slots.lua";
     BREAKER = "breaker.lua";
+    BRING_BACK = "bring_back.lua";
     CLAIM_DUE = "claim_due.lua";
     CLAIM_SUBMIT = "claim_submit.lua";
     CLOSE_EXTRA = "close_extra.lua";
@@ -43,5 +44,6 @@ scripts! {
     SCHEDULE_END = "schedule_end.lua";
     SCHEDULE_RENEW = "schedule_renew.lua";
     SEAL = "seal.lua";
+    SET_BUDGET = "set_budget.lua";
     TAKE_PERMIT = "take_permit.lua";
 }

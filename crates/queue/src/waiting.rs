@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use job::{AccountName, BatchName, Model, Opens, PinnedTo, Priority, Timestamp};
+use job::{AccountName, BatchName, Micros, Model, Opens, PinnedTo, Priority, Timestamp};
 
+use crate::budgets::NEAR_MIDNIGHT;
 use crate::claim::parse_id;
 use crate::keys::{lane_member, lane_place};
-use crate::{AccountLimits, AccountStatus, HandPause, PauseOf, Queue, QueueError};
+use crate::{AccountLimits, AccountStatus, HandPause, PauseOf, Purse, Queue, QueueError};
 
 /// How many lanes of one model and place are looked at: a lane is a batch in one priority class.
 ///
@@ -187,6 +188,7 @@ impl AccountStatus {
         model: Model,
         limits: &AccountLimits,
         by_hand: &[HandPause],
+        purse: &Purse,
         now: Timestamp,
     ) -> Opens {
         let of_model = format!("create:{model}");
@@ -207,7 +209,14 @@ impl AccountStatus {
             .images_per_day
             .filter(|most| self.images_today.saturating_add(reserved) >= *most)
             .and_then(|_| next_day(now));
-        let last = pauses.chain(self.next_creates.get(&model).copied()).chain(day_over).max();
+        let no_money = purse.is_empty() || purse.is_empty_on(self.spent_today, limits.cost_per_day);
+        let never = |budget: Option<Micros>| budget.is_some_and(|budget| budget < purse.price);
+        if no_money && (never(purse.per_day) || never(limits.cost_per_day)) {
+            return Opens::Unknown;
+        }
+        // At the latest: tasks under way may cost less than was reserved for them.
+        let money = no_money.then(|| next_money(now)).flatten();
+        let last = pauses.chain(self.next_creates.get(&model).copied()).chain(day_over).chain(money).max();
         last.filter(|at| *at > now).map_or(Opens::Now, Opens::At)
     }
 }
@@ -216,6 +225,11 @@ fn next<T: redis::FromRedisValue>(
     replies: &mut impl Iterator<Item = redis::Value>,
 ) -> Result<T, redis::RedisError> {
     Ok(redis::from_redis_value(replies.next().unwrap_or(redis::Value::Nil))?)
+}
+
+/// When the budgets of a day begin anew: around midnight those of both days hold.
+pub fn next_money(now: Timestamp) -> Option<Timestamp> {
+    next_day(now - NEAR_MIDNIGHT).map(|day| day + NEAR_MIDNIGHT)
 }
 
 /// When the next UTC day begins.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use archive::StoreSettings;
 use dashscope::{ApiKey, BaseUrl, Model, WorkspaceId};
 use job::{AccountName, Curve, KeyTemplate, Prices, RegionName, Rules};
-use queue::{AccountLimits, Quotas, Retention, SetFigures};
+use queue::{AccountLimits, Budgets, Quotas, Retention, SetFigures};
 
 /// Everything a worker needs to know besides the queue and the bucket.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub struct WorkerConfig {
     pub rules: Rules,
     /// What images cost.
     pub prices: Prices,
+    /// What may be spent, beside each account's own budget.
+    pub budgets: Budgets,
     /// Where images go.
     pub key_template: KeyTemplate,
     /// Create calls at once. Default 64: a create answers in well under a second, and the account's rate is the real limit.
@@ -67,6 +69,7 @@ impl WorkerConfig {
             accounts,
             rules: Rules::default(),
             prices: Prices::default(),
+            budgets: Budgets::default(),
             key_template: KeyTemplate::default(),
             submit_concurrency: 64,
             poll_concurrency: 64,

@@ -5,6 +5,7 @@ pub mod adapters;
 mod alone;
 mod archive_step;
 mod backlog;
+mod budgets;
 mod chance;
 mod clock;
 mod config;

@@ -20,8 +20,8 @@ use dashscope::response::{QuotaPage, TaskPage, TaskReport};
 use dashscope::{ImageRequest, ImageUrl};
 use futures::future::BoxFuture;
 use job::{
-    AccountName, Attempt, CopyBacklog, Event, IllegalTransition, Job, JobId, JobSpec, Model, ObjectKey,
-    Outcome, StateName, StoredImage, TaskId, Timestamp,
+    AccountName, Attempt, CopyBacklog, Event, IllegalTransition, Job, JobId, JobSpec, Micros, Model,
+    ObjectKey, Outcome, Prices, StateName, StoredImage, TaskId, Timestamp,
 };
 use queue::{PlacesLeft, TaskOwner};
 pub use queue::{Recovery, Rewritten, Sweep};
@@ -146,6 +146,9 @@ pub trait Jobs: Leftovers + Listings + KnownQuotas {
 
     /// Moves what has become due to where claims look; the time until the next is due, if that is known.
     async fn promote(&self, max: usize) -> Result<Option<Duration>, JobsFault>;
+
+    /// Gives jobs their turns again whose batch has room in its budget by now; how many lanes came back.
+    async fn bring_back(&self, prices: &Prices, per_batch: Option<Micros>) -> Result<u64, JobsFault>;
 
     /// Removes a chunk of what need not be kept any longer; how much went.
     async fn retain(&self) -> Result<u64, JobsFault>;

@@ -29,7 +29,8 @@ use crate::streaks::Streaks;
 use crate::tally::{Summary, Tally};
 use crate::wire::OnTheWire;
 use crate::{
-    alone, backlog, extras, idle, poll, promote, quotas, release, rescue, restore, retention, settle, sweep,
+    alone, backlog, budgets, extras, idle, poll, promote, quotas, release, rescue, restore, retention,
+    settle, sweep,
 };
 
 /// How long a worker that is told to stop takes to give its steps back. With Redis in reach it takes milliseconds; without, the
@@ -200,6 +201,8 @@ fn start_loops(env: &Arc<Env>, lease: Duration) -> JoinSet<()> {
     loops.spawn(async move { restore::run(&of, lease).await });
     let of = env.clone();
     loops.spawn(async move { promote::run(&of).await });
+    let of = env.clone();
+    loops.spawn(async move { budgets::run(&of).await });
     let of = env.clone();
     loops.spawn(async move { retention::run(&of).await });
     let of = env.clone();

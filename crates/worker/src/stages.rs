@@ -171,6 +171,8 @@ fn next_submit(env: &Env, account: &AccountName, model: Model) -> Next<SubmitAsk
         others: others(&known.current, account, model),
         model,
         limits,
+        price: env.config.prices.per_image(model),
+        budgets: env.config.budgets,
         send_within: env.config.send_within,
         lead: env.lead(&account.name),
         probe_window: env.config.probe_window(),

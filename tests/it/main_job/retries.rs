@@ -139,6 +139,8 @@ async fn an_expired_job_is_made_again_or_its_images_are_asked_for_and_never_both
         limits: AccountLimits { create_per_second: 1e6, ..AccountLimits::default() },
         send_within: Duration::from_secs(5),
         lead: Duration::ZERO,
+        price: Micros(0),
+        budgets: queue::Budgets::default(),
         probe_window: Duration::from_secs(40),
     };
     for model in Model::ALL {

@@ -16,7 +16,7 @@ async fn a_claim_leaves_what_begin_attempt_says() {
     let job = world.claim().await.unwrap();
     let JobState::Submitting { attempt } = &job.state else { panic!("{job:?}") };
     assert_eq!(attempt.send_by.duration_since(attempt.claimed_at), jiff::SignedDuration::from_secs(5));
-    assert_eq!(job, before.begin_attempt(account(), attempt.claimed_at, attempt.send_by));
+    assert_eq!(job, before.begin_attempt(account(), attempt.claimed_at, attempt.send_by, super::PRICE));
     assert_eq!(world.queue.job(job.id).await.unwrap().unwrap(), job);
     world.check().await;
 }

@@ -1,6 +1,7 @@
 //! The queue's scripts against a real Redis.
 
 mod breakers;
+mod budgets;
 mod claims;
 mod clocks;
 mod commits;
@@ -25,9 +26,12 @@ mod waiting;
 use std::time::Duration;
 
 use dashscope::{ImageRequest, Model};
-use job::{AccountName, BatchName, Event, Job, JobSpec, JobState, Rules, SPEC_FORMAT, TaskId};
-use queue::{AccountLimits, Queue, SubmitAsk, SubmitClaim, WhyWait};
+use job::{AccountName, BatchName, Event, Job, JobSpec, JobState, Micros, Rules, SPEC_FORMAT, TaskId};
+use queue::{AccountLimits, Budgets, Queue, SubmitAsk, SubmitClaim, WhyWait};
 use tests::{RedisServer, audit};
+
+/// What an image costs here.
+const PRICE: Micros = Micros(30_000);
 
 /// A Redis and a queue on it.
 struct World {
@@ -128,6 +132,7 @@ fn fast() -> AccountLimits {
         in_flight: 1_000_000,
         queue_ahead: 0,
         images_per_day: None,
+        cost_per_day: None,
     }
 }
 
@@ -141,6 +146,8 @@ fn ask(limits: AccountLimits) -> SubmitAsk {
         limits,
         send_within: Duration::from_secs(5),
         lead: Duration::ZERO,
+        price: PRICE,
+        budgets: Budgets::default(),
         probe_window: Duration::from_secs(40),
     }
 }

@@ -122,7 +122,7 @@ async fn an_account_says_since_when_it_may_create_and_how_many_it_created_lately
     let opens = async |model| {
         let status = world.queue.account_status(&account()).await.unwrap();
         let by_hand = world.queue.hand_pauses().await.unwrap();
-        status.opens(&account(), model, &limits, &by_hand, world.queue.now())
+        status.opens(&account(), model, &limits, &by_hand, &queue::Purse::default(), world.queue.now())
     };
     assert_eq!(opens(model).await, Opens::Now);
 

@@ -52,7 +52,7 @@ impl DoubtView {
 
 #[cfg(test)]
 mod tests {
-    use job::{AccountName, Event, HeldReason, JobId, Model, Priority, Rules};
+    use job::{AccountName, Event, HeldReason, JobId, Micros, Model, Priority, Rules};
 
     use super::*;
 
@@ -66,7 +66,7 @@ mod tests {
         let queued =
             Job::queued(id, None, Model::Wan27Image, None, 1, Priority::default(), "d".into(), at(0));
         let settling = queued
-            .begin_attempt(AccountName::parse("a").unwrap(), at(0), at(5))
+            .begin_attempt(AccountName::parse("a").unwrap(), at(0), at(5), Micros(0))
             .apply(Event::Rescued, at(9), &Rules::default(), 0.5)
             .unwrap()
             .job;

@@ -9,6 +9,7 @@ use queue::{AccountLimits, FigureSources, Quotas, SetFigures};
 use super::document::{Table, Value};
 use super::layers::{Environment, Layers, Scope, Section as _, Source, Variables, problem_at, section};
 use super::problem::{Place, Problem};
+use super::rules::Money;
 use super::secret::{SecretError, SecretSource, SecretSources};
 use super::value::{Rate, Setting, Whole, Wrong, parsed, quoted};
 
@@ -38,6 +39,8 @@ section! {
         queries_per_second: Rate = Rate(AccountLimits::default().queries_per_second), env "IMAGEMILL_QUERIES_PER_SECOND";
         /// A stop: no image is created beyond this number per UTC day. Not set: no stop.
         max_images_per_day: Option<Whole<1, 1_000_000_000>> = None, env "IMAGEMILL_MAX_IMAGES_PER_DAY", example "2000";
+        /// What may be spent on it per UTC day, in the currency of `[prices]`; "0" is nothing. Not set: no budget. See `[budget]`.
+        budget_per_day: Option<Money> = None, example "25.00";
     }
 }
 
@@ -125,7 +128,13 @@ impl Account {
             in_flight: row.in_flight.value.small(),
             queue_ahead: row.queue_ahead.value.small(),
             images_per_day: self.row.max_images_per_day.value.map(|images| images.0),
+            cost_per_day: self.row.budget_per_day.value.map(|budget| budget.0),
         }
+    }
+
+    /// Whether there is a budget of its own.
+    pub(crate) fn has_budget(&self) -> bool {
+        self.row.budget_per_day.value.is_some()
     }
 
     /// Which figures of a model are set, and not those that everybody has.

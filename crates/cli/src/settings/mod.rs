@@ -4,6 +4,7 @@
 //! their own types, made here. Nothing in this module connects to anything; secrets are read when a command asks for them.
 
 mod accounts;
+mod budget;
 mod document;
 pub(crate) mod layers;
 mod log;
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 
 use self::redis::RedisSection;
 pub(crate) use accounts::{Account, KeyError};
+use budget::BudgetSection;
 use document::Document;
 use layers::{Environment, Layers, Scope, Section, Variables, table_of};
 pub(crate) use log::LogFormat;
@@ -60,6 +62,7 @@ pub(crate) struct Settings {
     copy: CopySection,
     retention: RetentionSection,
     prices: PricesSection,
+    budget: BudgetSection,
     log: LogSection,
     accounts: Vec<Account>,
     environment: Environment,
@@ -149,6 +152,7 @@ impl Settings {
             copy: section(&layers, "copy", &mut problems),
             retention: section(&layers, "retention", &mut problems),
             prices: section(&layers, "prices", &mut problems),
+            budget: section(&layers, "budget", &mut problems),
             log: section(&layers, "log", &mut problems),
             accounts: accounts::resolve(&layers, &mut problems, &mut warnings),
             environment: sources.environment.clone(),
@@ -238,6 +242,11 @@ impl Settings {
         self.prices.prices()
     }
 
+    /// What may be spent, beside the accounts' own budgets.
+    pub(crate) fn budgets(&self) -> queue::Budgets {
+        self.budget.budgets()
+    }
+
     /// The numbers that decisions depend on.
     pub(crate) fn rules(&self) -> job::Rules {
         rules::rules(&self.retry, &self.breaker, &self.poll, &self.copy, &self.worker)
@@ -274,6 +283,7 @@ impl Settings {
             name: self.worker.name.value.clone(),
             rules: self.rules(),
             prices: self.prices(),
+            budgets: self.budgets(),
             key_template: self.template().clone(),
             submit_concurrency: self.worker.submit_concurrency.value.size(),
             poll_concurrency: self.worker.poll_concurrency.value.size(),
@@ -341,7 +351,7 @@ macro_rules! sections {
     ($each:ident) => {
         $each!(redis: RedisSection, s3: S3Section, results: ResultsSection, inputs: InputsSection, worker: WorkerSection,
             settle: SettleSection, retry: RetrySection, breaker: BreakerSection, poll: PollSection, copy: CopySection,
-            retention: RetentionSection, prices: PricesSection, log: LogSection)
+            retention: RetentionSection, prices: PricesSection, budget: BudgetSection, log: LogSection)
     };
 }
 use sections;
@@ -353,7 +363,7 @@ macro_rules! known_settings {
 }
 
 /// Every section with its settings, without accounts.
-fn known_settings() -> [(&'static str, &'static [layers::Field]); 13] {
+fn known_settings() -> [(&'static str, &'static [layers::Field]); 14] {
     sections!(known_settings)
 }
 

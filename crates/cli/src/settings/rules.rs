@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use job::{Curve, ListSchedule, Micros, PollSchedule, Prices, RetryPolicy, Rules};
+use job::{Curve, InvalidAmount, ListSchedule, Micros, PollSchedule, Prices, RetryPolicy, Rules};
 
 use super::document::Value;
 use super::layers::section;
@@ -156,14 +156,13 @@ impl Setting for Money {
     const WANTED: &'static str = "an amount in quotes, such as \"0.075\"";
 
     fn from_text(text: &str) -> Result<Self, Wrong> {
-        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-        let padded = format!("{fraction:0<6}");
-        if whole.is_empty() || whole.len() > 9 || fraction.len() > 6 || !digits(whole) || !digits(fraction) {
-            return Err(Wrong::new("no amount", "it is written such as `0.075`, with at most 6 decimals"));
-        }
-        let number = |text: &str| text.parse::<i64>().unwrap_or(0);
-        Ok(Self(Micros(number(whole) * 1_000_000 + number(&padded))))
+        let refuse = |why: InvalidAmount| match why {
+            InvalidAmount::NoNumber => Wrong::new("no amount", why),
+            InvalidAmount::Negative | InvalidAmount::TooMuch | InvalidAmount::TooFine => {
+                Wrong::new(format_args!("`{text}`"), why)
+            }
+        };
+        text.parse().map(Self).map_err(refuse)
     }
 
     fn from_value(value: &Value) -> Result<Self, Wrong> {

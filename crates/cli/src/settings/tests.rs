@@ -133,7 +133,7 @@ name = "x"
     imagemill.toml:17:21: `s3.secret_access_key` holds the secret itself, and must name where it stands (write `{ env = "NAME" }` or `{ file = "path" }`)
     imagemill.toml:18:8: `s3.tags` is a table with a number, but it must hold texts only
     imagemill.toml:21:12: `results.template` cannot be used: the template must contain {id}, {custom_id} or {job_id}, or jobs overwrite each other's images
-    imagemill.toml:25:18: `prices.wan2.7-image` is no amount, but it is written such as `0.075`, with at most 6 decimals
+    imagemill.toml:25:18: `prices.wan2.7-image` is no amount, but it is written such as `0.075`
     imagemill.toml:27:2: there is no section `wroker` (did you mean `worker`?)
     --set redis.url: a password must not stand on a command line, where every user of the machine sees it (set IMAGEMILL_REDIS_URL, or `redis.url` in the settings file)
     --set worker.poll_concurency: there is no setting `worker.poll_concurency` (did you mean `worker.poll_concurrency`?)
@@ -263,19 +263,41 @@ fn the_example_holds_the_defaults_and_every_line_of_it_can_be_used() {
         settings.accounts()[0].limits_of(dashscope::Model::Wan27Image),
         read("", &Sources::default()).unwrap().accounts()[0]
             .limits_of(dashscope::Model::Wan27Image)
-            .with_stop(2_000)
+            .with_stops(2_000, job::Micros(25_000_000))
     );
 }
 
-/// The example shows a daily stop, which is off by default.
-trait WithStop {
-    fn with_stop(self, images: u64) -> Self;
+/// The example shows a daily stop and a budget, which are off by default.
+trait WithStops {
+    fn with_stops(self, images: u64, cost: job::Micros) -> Self;
 }
 
-impl WithStop for queue::AccountLimits {
-    fn with_stop(self, images: u64) -> Self {
-        Self { images_per_day: Some(images), ..self }
+impl WithStops for queue::AccountLimits {
+    fn with_stops(self, images: u64, cost: job::Micros) -> Self {
+        Self { images_per_day: Some(images), cost_per_day: Some(cost), ..self }
     }
+}
+
+#[test]
+fn budgets_are_read_exactly_and_faulty_ones_are_said_with_their_place() {
+    let file = "[budget]\nper_day = \"100.00\"\nper_batch = 0.1\n[[accounts]]\nname = \"a\"\nbudget_per_day = \"0\"\n";
+    let settings = read(file, &Sources::default()).unwrap();
+    let amount = |micros| Some(job::Micros(micros));
+    let budgets = queue::Budgets { per_day: amount(100_000_000), per_batch: amount(100_000) };
+    assert_eq!(settings.budgets(), budgets);
+    let limits = settings.accounts()[0].limits_of(dashscope::Model::Wan27Image);
+    assert_eq!(limits.cost_per_day, amount(0), "nothing may be spent, which is not the same as no budget");
+    assert_eq!(read("", &Sources::default()).unwrap().budgets(), queue::Budgets::default());
+    let file = "[budget]\nper_day = \"-1\"\nper_batch = \"1e3\"\nper_week = \"1\"\n[[accounts]]\nname = \"a\"\nbudget_per_day = \"0.0000001\"\n\
+        [[accounts]]\nname = \"b\"\nbudget_per_day = 5000000000\n[[accounts]]\nname = \"c\"\nbudget_per_day = true\n";
+    insta::assert_snapshot!(read(file, &Sources::default()).unwrap_err(), @r#"
+    imagemill.toml:2:11: `budget.per_day` is `-1`, but it must be 0 or more
+    imagemill.toml:3:13: `budget.per_batch` is no amount, but it is written such as `0.075`
+    imagemill.toml:4:1: there is no setting `budget.per_week` (known are per_day, per_batch)
+    imagemill.toml:7:18: `accounts[0].budget_per_day` is `0.0000001`, but it has more than 6 decimals, and money is counted to a millionth
+    imagemill.toml:10:18: `accounts[1].budget_per_day` is `5000000000`, but it is more than 999999999
+    imagemill.toml:13:18: `accounts[2].budget_per_day` is true or false, but it must be an amount in quotes, such as "0.075"
+    "#);
 }
 
 #[test]

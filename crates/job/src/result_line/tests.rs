@@ -11,7 +11,13 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn attempt() -> Attempt {
-    Attempt { number: 1, account: "singapore".parse().unwrap(), claimed_at: at(1), send_by: at(6) }
+    Attempt {
+        number: 1,
+        account: "singapore".parse().unwrap(),
+        claimed_at: at(1),
+        send_by: at(6),
+        cost_max: crate::Micros(0),
+    }
 }
 
 fn known(state: JobState) -> Known {

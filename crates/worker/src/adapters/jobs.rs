@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use job::{
-    AccountName, Attempt, CopyBacklog, Durations, Event, Job, JobId, JobSpec, JobState, Model, Outcome,
-    Rules, StateName, TaskId, Timestamp,
+    AccountName, Attempt, CopyBacklog, Durations, Event, Job, JobId, JobSpec, JobState, Micros, Model,
+    Outcome, Prices, Rules, StateName, TaskId, Timestamp,
 };
 use queue::claims::{Gate, Pass};
 use queue::{
@@ -276,7 +276,13 @@ impl Jobs for QueueJobs {
         let mut open: Vec<_> = jobs.into_iter().filter_map(open).collect();
         // A create that belongs to no job, and whose outcome nobody told, may have made what is found as well.
         for at in self.queue.stray_creates(account, model).await? {
-            let attempt = Attempt { number: 0, account: account.clone(), claimed_at: at, send_by: at };
+            let attempt = Attempt {
+                number: 0,
+                account: account.clone(),
+                claimed_at: at,
+                send_by: at,
+                cost_max: Micros(0),
+            };
             open.push(OpenAttempt { job: JobId::fresh(0, 0), attempt, on_the_way: false });
         }
         if !all || !unreadable.is_empty() {
@@ -284,7 +290,13 @@ impl Jobs for QueueJobs {
             // again for which one may be there. What is asked about waits, and is held in the end; where no task is without an owner
             // nothing depends on it.
             let (account, send_by) = (account.clone(), self.queue.now());
-            let attempt = Attempt { number: 0, account, claimed_at: Timestamp::UNIX_EPOCH, send_by };
+            let attempt = Attempt {
+                number: 0,
+                account,
+                claimed_at: Timestamp::UNIX_EPOCH,
+                send_by,
+                cost_max: Micros(0),
+            };
             open.push(OpenAttempt { job: JobId::fresh(0, 0), attempt, on_the_way: true });
         }
         Ok(open)
@@ -346,6 +358,10 @@ impl Jobs for QueueJobs {
             Wait::For(wait) => Some(wait),
             Wait::Unknown => None,
         })
+    }
+
+    async fn bring_back(&self, prices: &Prices, per_batch: Option<Micros>) -> Result<u64, JobsFault> {
+        Ok(self.queue.bring_back(prices, per_batch).await?)
     }
 
     async fn retain(&self) -> Result<u64, JobsFault> {

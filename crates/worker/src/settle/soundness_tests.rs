@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use dashscope::TaskStatus;
-use job::{Attempt, JobId, Rules, Timestamp};
+use job::{Attempt, JobId, Micros, Rules, Timestamp};
 use proptest::prelude::*;
 
 use super::decide::{Case, Listed, Listing, Open, Owner, Round, Verdict, Weighing};
@@ -32,6 +32,7 @@ impl Truth {
             account: "a".parse().unwrap(),
             claimed_at: at(claimed),
             send_by: at(claimed + 5_000),
+            cost_max: Micros(0),
         };
         let listed = |name: String, created: i64, owner| Listed {
             task: name.parse().unwrap(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dashscope::TaskStatus;
 use dashscope::limits::SERVICE_STOP;
-use job::{Attempt, HeldReason, Rules, Timestamp};
+use job::{Attempt, HeldReason, Micros, Rules, Timestamp};
 use proptest::prelude::*;
 
 use super::decide::{
@@ -20,7 +20,13 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn attempt() -> Attempt {
-    Attempt { number: 1, account: "a".parse().unwrap(), claimed_at: at(0), send_by: at(5) }
+    Attempt {
+        number: 1,
+        account: "a".parse().unwrap(),
+        claimed_at: at(0),
+        send_by: at(5),
+        cost_max: Micros(0),
+    }
 }
 
 fn listed(name: &str, created: Option<i64>, owner: Owner) -> Listed {

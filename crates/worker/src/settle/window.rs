@@ -138,6 +138,8 @@ pub(crate) fn windows(
 
 #[cfg(test)]
 mod tests {
+    use job::Micros;
+
     use super::*;
 
     fn at(ms: i64) -> Timestamp {
@@ -145,7 +147,13 @@ mod tests {
     }
 
     fn attempt() -> Attempt {
-        Attempt { number: 1, account: "a".parse().unwrap(), claimed_at: at(0), send_by: at(5_000) }
+        Attempt {
+            number: 1,
+            account: "a".parse().unwrap(),
+            claimed_at: at(0),
+            send_by: at(5_000),
+            cost_max: Micros(0),
+        }
     }
 
     /// Tasks claimed a second apart, created so many ms after their claims.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use dashscope::ImageInput;
 use dashscope::error::{AccountFault, ErrorClass, Throttle};
-use job::{Event, FailureClass, InputImage, Job, JobSpec, JobState, Rules, StateName};
+use job::{Event, FailureClass, InputImage, Job, JobSpec, JobState, Micros, Rules, StateName};
 
 use super::{SubmitClaim, run};
 use crate::config::InputTransport;
@@ -408,7 +408,7 @@ async fn a_job_that_one_account_refused_is_free_for_the_others_at_once() {
     assert!(matches!(&world.jobs.turns()[..], [(PausedCall::Create, None, Turn::Open { .. })]));
     // The others have refused it as well.
     world.jobs.meddle(job.id, |job| {
-        *job = job.begin_attempt("b".parse().unwrap(), start(), start() + Duration::from_secs(5));
+        *job = job.begin_attempt("b".parse().unwrap(), start(), start() + Duration::from_secs(5), Micros(0));
     });
     assert!(waits(&world, &world.jobs.job(job.id), &spec).await > long);
 

@@ -42,6 +42,7 @@ fn known() -> Known {
         account: AccountName::parse("singapore").unwrap(),
         claimed_at: at(10),
         send_by: at(15),
+        cost_max: Micros(60_000),
     };
     let state = JobState::Archiving {
         attempt,

@@ -36,6 +36,7 @@ pub fn twin_jobs() -> impl JobsBench {
         in_flight: 1_000,
         queue_ahead: 0,
         images_per_day: None,
+        cost_per_day: None,
     };
     Queue(TwinJobs {
         queue: TwinQueue::new(time, rules(), limits, Vec::new()),

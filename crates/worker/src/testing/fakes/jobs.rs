@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use job::{
-    AccountName, Attempt, CopyBacklog, Durations, Event, Job, JobId, JobSpec, Model, Outcome, Rules,
-    StateName, TaskId, Timestamp, Try,
+    AccountName, Attempt, CopyBacklog, Durations, Event, Job, JobId, JobSpec, Micros, Model, Outcome, Prices,
+    Rules, StateName, TaskId, Timestamp, Try,
 };
 use queue::{ExtraTask, Orphans, PlacesLeft, TaskOwner};
 use tokio::sync::Notify;
@@ -435,6 +435,10 @@ impl Jobs for FakeJobs {
 
     async fn promote(&self, _: usize) -> Result<Option<Duration>, JobsFault> {
         Ok(None)
+    }
+
+    async fn bring_back(&self, _: &Prices, _: Option<Micros>) -> Result<u64, JobsFault> {
+        Ok(0)
     }
 
     async fn retain(&self) -> Result<u64, JobsFault> {

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use dashscope::Model;
 use job::{
-    Attempt, BatchName, CustomId, Job, JobId, JobSpec, JobState, Priority, SPEC_FORMAT, TaskPhase, Timestamp,
+    Attempt, BatchName, CustomId, Job, JobId, JobSpec, JobState, Micros, Priority, SPEC_FORMAT, TaskPhase,
+    Timestamp,
 };
 use queue::AccountLimits;
 use queue::claims::Wake;
@@ -160,7 +161,8 @@ impl World {
             "d".into(),
             start(),
         );
-        let job = queued.begin_attempt("a".parse().unwrap(), start(), start() + Duration::from_secs(5));
+        let job =
+            queued.begin_attempt("a".parse().unwrap(), start(), start() + Duration::from_secs(5), Micros(0));
         self.jobs.put(job.clone(), spec.clone());
         (job, Arc::new(spec))
     }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use job::{
-    AccountName, Event, Job, JobId, JobSpec, JobState, Model, Outcome, Rules, StateName, TaskId, Timestamp,
+    AccountName, Event, Job, JobId, JobSpec, JobState, Model, Outcome, Prices, Rules, StateName, TaskId,
+    Timestamp,
 };
 use queue::{AHEAD_PART, AccountLimits, Allowed, Pacer, PlacesLeft};
 
@@ -272,7 +273,8 @@ impl Store {
         self.send_at.insert(nonce, send_at);
         self.replies.insert(nonce, vec![id]);
         let Some(record) = self.records.get_mut(&id) else { return SubmitClaimed::Wait(None) };
-        record.job = record.job.begin_attempt(account.clone(), now, now + ask.send_within);
+        let cost_max = Prices::default().per_image(model).times(record.job.images_max.into());
+        record.job = record.job.begin_attempt(account.clone(), now, now + ask.send_within, cost_max);
         record.nonce = nonce;
         self.leases.insert((id, record.job.fence), now + LEASE);
         self.lineage.count(nonce, self.run);

@@ -14,7 +14,7 @@ const AT: Timestamp = Timestamp::UNIX_EPOCH;
 
 fn attempt() -> Attempt {
     let account = AccountName::parse("a").expect("a letter is a name");
-    Attempt { number: 1, account, claimed_at: AT, send_by: AT }
+    Attempt { number: 1, account, claimed_at: AT, send_by: AT, cost_max: Micros(0) }
 }
 
 fn task() -> TaskId {

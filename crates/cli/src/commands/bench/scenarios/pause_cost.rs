@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use job::{AccountName, Model};
-use queue::{AccountLimits, PauseOf, ServerFigures, SubmitAsk, SubmitClaim};
+use job::{AccountName, Micros, Model};
+use queue::{AccountLimits, Budgets, PauseOf, ServerFigures, SubmitAsk, SubmitClaim};
 
 use super::{Context, Scenario};
 use crate::app::queue_failure;
@@ -58,6 +58,8 @@ async fn pause_cost(context: &Context<'_>) -> Result<Figures, Failure> {
         others: Vec::new(),
         send_within: Duration::from_secs(5),
         lead: Duration::ZERO,
+        price: Micros(0),
+        budgets: Budgets::default(),
         probe_window: Duration::from_secs(60),
     };
     let large = PauseOf::Batch(batch());
