@@ -3,6 +3,7 @@
 mod accounts;
 mod bad_input;
 mod batch_files;
+mod budgets;
 mod cancel;
 mod commands;
 mod crashes;

@@ -3,9 +3,9 @@
 use clap::{Args, Subcommand};
 use job::BatchName;
 
-use super::{BatchResults, PauseBatch, ResumeBatch, RetryBatch};
+use super::{BatchResults, BudgetBatch, PauseBatch, ResumeBatch, RetryBatch};
 
-/// List, show, pause, cancel, retry and remove batches, and get their results.
+/// List, show, pause, cancel, retry and remove batches, set their budgets, and get their results.
 #[derive(Debug, Args)]
 #[command(disable_help_subcommand = true)]
 pub(crate) struct BatchArgs {
@@ -39,6 +39,7 @@ pub(crate) enum BatchCommand {
     Resume(ResumeBatch),
     Cancel(CancelBatch),
     Retry(RetryBatch),
+    Budget(BudgetBatch),
     Rm(RemoveBatch),
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use dashscope::{Model, Size};
 use job::{AccountName, BatchName, Priority, RegionName, Timestamp};
+use queue::BatchBudget;
 
 use crate::input::rows::Format;
 use crate::input::template::Template;
@@ -86,6 +87,10 @@ pub(crate) struct EnqueueArgs {
     /// Write the lines that were left out to FILE, with the reasons
     #[arg(long, value_name = "FILE", requires = "skip_invalid")]
     pub(crate) errors: Option<PathBuf>,
+
+    /// Spend at most AMOUNT on the batch, also with jobs that it has already; what does not fit waits. `none`: no budget
+    #[arg(long, value_name = "AMOUNT", requires = "batch", value_parser = super::budget::budget, allow_negative_numbers = true)]
+    pub(crate) budget: Option<BatchBudget>,
 
     /// Only judge the input and say what it would cost
     #[arg(long, conflicts_with_all = ["watch", "wait"])]

@@ -5,7 +5,9 @@
 mod batch;
 #[cfg(feature = "demo")]
 mod bench;
+mod budget;
 mod config;
+mod cost;
 mod enqueue;
 mod generate;
 mod job;
@@ -26,7 +28,9 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use batch::{BatchArgs, BatchCommand, CancelBatch, RemoveBatch};
 #[cfg(feature = "demo")]
 pub(crate) use bench::BenchArgs;
+pub(crate) use budget::BudgetBatch;
 pub(crate) use config::{ConfigArgs, ConfigCommand, ShowConfig};
+pub(crate) use cost::{CostArgs, CostBy, CostFormat};
 pub(crate) use enqueue::{EnqueueArgs, RequestFlags};
 pub(crate) use generate::GenerateArgs;
 pub(crate) use job::{CancelJobs, JobArgs, JobCommand, ListJobs, ResolveJob, ShowJob};
@@ -132,6 +136,7 @@ pub(crate) enum Command {
     Watch(WatchArgs),
     Batch(BatchArgs),
     Job(JobArgs),
+    Cost(CostArgs),
     Pause(PauseArgs),
     Resume(ResumeArgs),
     Generate(Box<GenerateArgs>),

@@ -43,8 +43,9 @@ fn help_says_what_there_is() {
       worker       Do the work: create tasks, follow them, copy images into the bucket
       status       Show what is going on: jobs by state, accounts, pauses
       watch        Follow batches, or everything, until they are done
-      batch        List, show, pause, cancel, retry and remove batches, and get their results
+      batch        List, show, pause, cancel, retry and remove batches, set their budgets, and get their results
       job          List, show, cancel, retry and resolve jobs
+      cost         Say what was billed: images and cost by day, batch, model and account
       pause        Hold new tasks back: of an account, of a model, or of everything
       resume       Let go on what was paused
       generate     Make images from one prompt right here, without the queue
@@ -157,6 +158,9 @@ fn help_of_enqueue_shows_a_line_and_examples() {
 
           --errors <FILE>
               Write the lines that were left out to FILE, with the reasons
+
+          --budget <AMOUNT>
+              Spend at most AMOUNT on the batch, also with jobs that it has already; what does not fit waits. `none`: no budget
 
           --dry-run
               Only judge the input and say what it would cost

@@ -44,8 +44,10 @@ pub(super) async fn show(app: &App, name: BatchName) -> Result<u8, Failure> {
     let summary = summary.ok_or_else(|| no_batch(&name))?;
     let failed = |error| queue_failure(error, "read the batch");
     let view = BatchView::new(&summary, &settings.prices().currency);
-    let eta = eta_of_batch(&queue, &settings, &name, &view).await.map_err(failed)?;
+    let view = view.with_budget(&summary, settings.budgets().per_batch);
+    let (eta, waits) = eta_of_batch(&queue, &settings, &name, &view).await.map_err(failed)?;
     let mut view = view.with_eta(eta.as_ref(), queue.now());
+    view.waits_for.extend(waits);
     if summary.paused {
         let pause = queue.hand_pause(PauseOf::Batch(name)).await.map_err(failed)?;
         view.pause = pause.as_ref().map(HandPauseView::from);

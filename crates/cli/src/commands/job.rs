@@ -6,6 +6,7 @@ use job::{BatchName, CustomId, Job, JobId, StateName};
 use queue::{JobFilter, Queue, QueueError};
 
 use super::batch::parse_cursor;
+use super::outlook::waits_of_job;
 use crate::app::{App, queue_failure};
 use crate::args::{ListJobs, ShowJob};
 use crate::exit_code;
@@ -84,7 +85,8 @@ pub(super) async fn show(app: &App, args: ShowJob) -> Result<u8, Failure> {
     let now = queue.now();
     let lens =
         Lens { rules: &rules, template: settings.template(), prices: &prices, prompt: args.prompt, now };
-    let view = JobView::new(&known, &lens);
+    let mut view = JobView::new(&known, &lens);
+    view.waits_for = waits_of_job(&queue, &settings, &known.job).await.map_err(failed)?;
     if app.out.json {
         app.out.print_json(&view)?
     } else {

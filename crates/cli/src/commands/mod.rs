@@ -4,8 +4,10 @@ mod agree;
 mod batch;
 #[cfg(feature = "demo")]
 pub(crate) mod bench;
+mod budget;
 mod cancel;
 mod config;
+mod cost;
 #[cfg(feature = "demo")]
 pub(crate) mod demo;
 mod enqueue;
@@ -50,6 +52,7 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<u8, Failure> {
             BatchCommand::Pause(args) => pause::pause_batch(app, args).await,
             BatchCommand::Resume(args) => pause::resume_batch(app, args).await,
             BatchCommand::Retry(args) => retry::batch(app, args).await,
+            BatchCommand::Budget(args) => budget::batch(app, args).await,
             BatchCommand::Cancel(args) => cancel::batch(app, args).await,
             BatchCommand::Rm(args) => remove::batch(app, args).await,
         },
@@ -60,6 +63,7 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<u8, Failure> {
             JobCommand::Retry(args) => retry::jobs(app, args).await,
             JobCommand::Resolve(args) => resolve::resolve(app, args).await,
         },
+        Command::Cost(args) => cost::run(app, args).await,
         Command::Pause(args) => pause::pause(app, args).await,
         Command::Resume(args) => pause::resume(app, args).await,
         Command::Generate(args) => generate::run(app, *args).await,

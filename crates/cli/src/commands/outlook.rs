@@ -4,11 +4,16 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use job::{
-    BatchName, CreatingAccount, Eta, Model, PinnedTo, TaskKind, Timestamp, WaitingFor, eta_by_ends, etas,
+    AccountName, BatchName, CreatingAccount, Eta, Job, JobState, Micros, Model, PinnedTo, Prices, TaskKind,
+    Timestamp, WaitingFor, eta_by_ends, etas,
 };
-use queue::{AccountStatus, BatchLanes, HandPause, Queue, QueueError, USED_SHARE, Waiting, WaitingJobs};
+use queue::{
+    AccountStatus, BatchLanes, Budgets, HandPause, Queue, QueueError, Spent, USED_SHARE, Waiting,
+    WaitingJobs, next_money,
+};
 
 use crate::output::batch::{BatchState, BatchView, JobCounts};
+use crate::output::budget::{Money, WaitsFor};
 use crate::output::eta::BatchEta;
 use crate::settings::Settings;
 
@@ -25,7 +30,11 @@ pub(super) struct Outlook {
     pub(super) by_hand: Vec<HandPause>,
     /// What is known of each account of the settings, in their order.
     pub(super) accounts: Vec<AccountStatus>,
+    /// What is spent today, on everything.
+    pub(super) spent_today: Spent,
     abilities: Vec<Ability>,
+    prices: Prices,
+    budgets: Budgets,
 }
 
 /// What can be done for one model.
@@ -35,6 +44,8 @@ struct Ability {
     /// How long a task runs, where that is known.
     mean: Option<Duration>,
     accounts: Vec<CreatingAccount>,
+    /// Of each of these: its budget of the day.
+    budgets: Vec<Option<Micros>>,
 }
 
 impl Outlook {
@@ -56,8 +67,11 @@ impl Outlook {
         for account in known {
             accounts.push(queue.account_status(account.name()).await?);
         }
+        let spent_today = queue.spent_today().await?;
         let waiting = queue.waiting(&places).await?;
         let now = queue.now();
+        let (prices, budgets) = (settings.prices(), settings.budgets());
+        let money = Money { prices: &prices, budgets, spent_today };
         let ability = |model: Model| {
             let creating = known.iter().zip(&accounts).map(|(account, status)| {
                 let (limits, _) = account.limits_under(model, status.quotas.as_ref());
@@ -69,14 +83,84 @@ impl Outlook {
                     per_second: limits.create_per_second * USED_SHARE,
                     at_once,
                     ahead: status.slots.get(&model).copied().unwrap_or(0).saturating_sub(at_once),
-                    opens: status.opens(account.name(), model, &limits, &by_hand, now),
+                    opens: status.opens(account.name(), model, &limits, &by_hand, &money.purse(model), now),
                 }
             });
             let mean = durations.likely(TaskKind { model, shape: None }).map(|likely| likely.mean);
-            Ability { model, mean, accounts: creating.collect() }
+            let budgets = known.iter().map(|account| account.limits_of(model).cost_per_day).collect();
+            Ability { model, mean, accounts: creating.collect(), budgets }
         };
         let abilities = Model::ALL.into_iter().map(ability).collect();
-        Ok(Self { now, waiting, delayed, by_hand, accounts, abilities })
+        Ok(Self { now, waiting, delayed, by_hand, accounts, spent_today, abilities, prices, budgets })
+    }
+
+    /// What is said of days and accounts.
+    pub(super) fn money(&self) -> Money<'_> {
+        Money { prices: &self.prices, budgets: self.budgets, spent_today: self.spent_today }
+    }
+
+    /// The accounts that may take jobs for this place: what each has left of its budget of the day.
+    fn left_on<'a>(
+        &'a self,
+        ability: &'a Ability,
+        pinned_to: Option<&'a PinnedTo>,
+    ) -> impl Iterator<Item = (&'a AccountName, Option<Micros>)> {
+        let accounts = ability.accounts.iter().zip(&ability.budgets).zip(&self.accounts);
+        let takes = move |account: &CreatingAccount| {
+            pinned_to.is_none_or(|only| only.allows(&account.name, account.region.as_ref()))
+        };
+        accounts
+            .filter(move |((account, _), _)| takes(account))
+            .map(|((account, budget), status)| (&account.name, status.spent_today.left_of(*budget)))
+    }
+
+    /// Budgets of the day that jobs of these models and places wait for.
+    fn day_waits<'a>(&self, places: impl Iterator<Item = &'a (Model, Option<PinnedTo>)>) -> Vec<WaitsFor> {
+        let (money, until) = (self.money(), next_money(self.now));
+        let mut waits = Vec::new();
+        let mut add = |wait: WaitsFor| {
+            if !waits.contains(&wait) {
+                waits.push(wait);
+            }
+        };
+        for (model, pinned_to) in places {
+            let purse = money.purse(*model);
+            if purse.is_empty() {
+                add(WaitsFor::of_day(None, until));
+                continue;
+            }
+            let Some(ability) = self.abilities.iter().find(|ability| ability.model == *model) else {
+                continue;
+            };
+            let on: Vec<_> = self.left_on(ability, pinned_to.as_ref()).collect();
+            // As long as one has room, nobody waits for the others.
+            if on.iter().all(|(_, left)| left.is_some_and(|left| left < purse.price)) {
+                on.into_iter().for_each(|(account, _)| add(WaitsFor::of_day(Some(account.clone()), until)));
+            }
+        }
+        waits
+    }
+
+    /// Budgets of the day that anything waits for.
+    pub(super) fn waits_for(&self) -> Vec<WaitsFor> {
+        let places: Vec<_> = self.waiting.jobs.iter().filter(|of| of.jobs > 0).collect();
+        let places: Vec<_> = places.iter().map(|of| (of.model, of.pinned_to.clone())).collect();
+        self.day_waits(places.iter())
+    }
+
+    /// Whether the budgets of the day have no room for so many jobs of each, each with an image at least.
+    fn is_short(&self, of: &WaitingJobs, jobs: &impl Fn(&WaitingJobs) -> u64) -> bool {
+        let cost = |of: &WaitingJobs| self.prices.per_image(of.model).times(jobs(of)).0;
+        let all = self.waiting.jobs.iter().map(cost).fold(0, i64::saturating_add);
+        if self.spent_today.left_of(self.budgets.per_day).is_some_and(|left| left.0 < all) {
+            return true;
+        }
+        let Some(ability) = self.abilities.iter().find(|ability| ability.model == of.model) else {
+            return false;
+        };
+        let left: Option<Vec<_>> =
+            self.left_on(ability, of.pinned_to.as_ref()).map(|(_, left)| left).collect();
+        left.is_some_and(|left| left.iter().map(|left| left.0).fold(0, i64::saturating_add) < cost(of))
     }
 
     /// What may be claimed, and when it will be over.
@@ -94,7 +178,11 @@ impl Outlook {
                 .map(|of| WaitingFor { pinned_to: of.pinned_to.clone(), jobs: jobs(of) })
                 .collect();
             let etas = etas(self.now, ability.mean, &ability.accounts, &asked);
-            here.into_iter().zip(etas).collect::<Vec<_>>()
+            let within = |(of, eta): (WaitingJobs, Eta)| match eta {
+                Eta::At(_) | Eta::FewEnds if jobs(&of) > 0 && self.is_short(&of, &jobs) => (of, Eta::Budget),
+                eta => (of, eta),
+            };
+            here.into_iter().zip(etas).map(within).collect::<Vec<_>>()
         };
         self.abilities.iter().flat_map(of_model).collect()
     }
@@ -157,7 +245,30 @@ pub(super) async fn eta_of_all(
     Ok(latest.map(|(eta, pinned_to)| BatchEta::of(eta, pinned_to, outlook.delayed)))
 }
 
-/// When a batch will be over; `None` where nothing of it goes on by itself.
+/// Budgets that a queued job waits for, or the others of its batch before it.
+///
+/// # Errors
+///
+/// Redis is away or refuses.
+pub(super) async fn waits_of_job(
+    queue: &Queue,
+    settings: &Settings,
+    job: &Job,
+) -> Result<Vec<WaitsFor>, QueueError> {
+    let outlook = Outlook::look(queue, settings).await?;
+    if !matches!(job.state, JobState::Queued { due, .. } if due <= outlook.now) {
+        return Ok(Vec::new());
+    }
+    let batch = match &job.batch {
+        Some(name) => queue.batch(Some(name)).await?,
+        None => None,
+    };
+    let of_batch = batch.filter(|batch| !batch.paused).and_then(|batch| batch.waits_since);
+    let of_days = outlook.day_waits(std::iter::once(&(job.model, job.pinned_to.clone())));
+    Ok(of_batch.map(WaitsFor::of_batch).into_iter().chain(of_days).collect())
+}
+
+/// When a batch will be over; `None` where nothing of it goes on by itself. And the budgets of the day that jobs of it wait for.
 ///
 /// # Errors
 ///
@@ -167,16 +278,32 @@ pub(super) async fn eta_of_batch(
     settings: &Settings,
     name: &BatchName,
     batch: &BatchView,
-) -> Result<Option<BatchEta>, QueueError> {
-    let left = batch.jobs.left();
-    if batch.state != BatchState::Running || left == 0 {
-        return Ok(None);
+) -> Result<(Option<BatchEta>, Vec<WaitsFor>), QueueError> {
+    if batch.state != BatchState::Running || batch.jobs.left() == 0 {
+        return Ok((None, Vec::new()));
     }
     let outlook = Outlook::look(queue, settings).await?;
     let lanes = queue.lanes_of_batch(Some(name)).await?;
-    let latest = outlook.of_batch(&lanes, batch.jobs.queued);
-    if let Some((Eta::Stopped, pinned_to)) = latest {
-        return Ok(Some(BatchEta::Unknown(Eta::Stopped, pinned_to)));
+    let ready = lanes.ready.iter().filter(|(_, jobs)| **jobs > 0).map(|(place, _)| place);
+    let waits = outlook.day_waits(ready);
+    let least = Model::ALL.into_iter().map(|model| outlook.prices.per_image(model)).min().unwrap_or_default();
+    if batch.is_short(least) {
+        return Ok((Some(BatchEta::Unknown(Eta::Budget, None)), waits));
+    }
+    Ok((eta_by_lanes(queue, name, batch, &outlook, &lanes).await?, waits))
+}
+
+async fn eta_by_lanes(
+    queue: &Queue,
+    name: &BatchName,
+    batch: &BatchView,
+    outlook: &Outlook,
+    lanes: &BatchLanes,
+) -> Result<Option<BatchEta>, QueueError> {
+    let left = batch.jobs.left();
+    let latest = outlook.of_batch(lanes, batch.jobs.queued);
+    if let Some((eta @ (Eta::Stopped | Eta::Budget), pinned_to)) = latest {
+        return Ok(Some(BatchEta::Unknown(eta, pinned_to)));
     }
     let ends = queue.ended_lately(name).await?;
     if let Some(at) = eta_by_ends(outlook.now, &ends, left) {

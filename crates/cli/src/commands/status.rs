@@ -6,6 +6,7 @@ use crate::exit_code;
 use crate::failure::Failure;
 use crate::output::account::AccountView;
 use crate::output::batch::JobCounts;
+use crate::output::budget::WaitingBatchView;
 use crate::output::copies::{CopiesView, LostView};
 use crate::output::leftovers::LeftoversView;
 use crate::output::pauses::HandPauseView;
@@ -27,13 +28,25 @@ pub(super) async fn run(app: &App) -> Result<u8, Failure> {
     let now = outlook.now;
     let waiting = WaitingView::of(&outlook.etas(), now);
     let mut accounts = Vec::with_capacity(settings.accounts().len());
-    for (account, status) in settings.accounts().iter().zip(outlook.accounts) {
+    let per_batch = settings.budgets().per_batch;
+    let currency = settings.prices().currency;
+    let waiting_batches = queue.waiting_batches().await.map_err(failed)?;
+    for (account, status) in settings.accounts().iter().zip(&outlook.accounts) {
         let extras = queue.extras(account.name()).await.map_err(failed)?;
         let orphans = queue.orphans(account.name()).await.map_err(failed)?;
-        let leftovers = LeftoversView::new(&extras, orphans, &settings.prices().currency);
+        let leftovers = LeftoversView::new(&extras, orphans, &currency);
         let quotas = status.quotas.clone();
         let limits = |model| account.limits_under(model, quotas.as_ref());
-        accounts.push(AccountView::new(account.name(), status, leftovers, limits, &outlook.by_hand, now));
+        let (status, money) = (status.clone(), outlook.money());
+        accounts.push(AccountView::new(
+            account.name(),
+            status,
+            leftovers,
+            limits,
+            &outlook.by_hand,
+            &money,
+            now,
+        ));
     }
     let view = StatusView {
         now,
@@ -43,9 +56,15 @@ pub(super) async fn run(app: &App) -> Result<u8, Failure> {
         quarantined,
         first_link_dies_at: backlog.first_link_dies_at,
         copies: CopiesView::new(&backlog),
-        lost: LostView::new(losses, &settings.prices().currency),
+        lost: LostView::new(losses, &currency),
         redis_went_back,
         repairs,
+        budget_today: outlook.money().of_day(),
+        waits_for: outlook.waits_for(),
+        waiting_for_budget: waiting_batches
+            .iter()
+            .map(|batch| WaitingBatchView::new(batch, per_batch, &currency))
+            .collect(),
         paused: outlook.by_hand.iter().map(HandPauseView::from).collect(),
         waiting,
         no_turn: outlook.waiting.no_turn,

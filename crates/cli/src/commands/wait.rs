@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures::future;
 use indicatif::{MultiProgress, ProgressDrawTarget};
-use job::{BatchName, JobId, JobState, StateName, Timestamp};
-use queue::{Queue, QueueError};
+use job::{BatchName, Eta, JobId, JobState, StateName, Timestamp};
+use queue::{Budgets, Queue, QueueError};
 use serde::Serialize;
 
 use super::outlook::{eta_of_all, eta_of_batch};
@@ -114,7 +114,10 @@ async fn follow(
     settings: &Settings,
 ) -> Result<JobCounts, Failure> {
     let Shown { show, bars, name, is_first } = shown;
-    let currency = &settings.prices().currency;
+    let (prices, budgets) = (settings.prices(), settings.budgets());
+    let least = prices.pro.min(prices.standard);
+    // The pace of late says nothing about what a day has room for: the forecast does.
+    let by_day = budgets.per_day.is_some() || settings.accounts().iter().any(|account| account.has_budget());
     let json = app.out.json && show == Show::Progress;
     let mut progress = JobProgress::among(app.out, name, json || show == Show::Nothing, bars);
     let mut printed: Option<JobCounts> = None;
@@ -122,15 +125,18 @@ async fn follow(
     let mut since = Since::default();
     let mut forecast = Forecast::default();
     loop {
-        match look(queue, target, &mut since, currency).await {
+        match look(queue, target, &mut since, &prices.currency, budgets).await {
             Ok(Some(seen)) => {
                 away = false;
                 let (at, now) = (app.clock.elapsed(), queue.now());
                 let eta = match progress.pace(at, &seen.jobs) {
                     _ if seen.jobs.left() == 0 => None,
-                    Some(left) => now.checked_add(left).ok().map(BatchEta::AtPace),
-                    None if show == Show::Progress => forecast.look(at, queue, settings, target, &seen).await,
-                    None => None,
+                    _ if seen.batch.as_ref().is_some_and(|batch| batch.is_short(least)) => {
+                        Some(BatchEta::Unknown(Eta::Budget, None))
+                    }
+                    Some(left) if !by_day => now.checked_add(left).ok().map(BatchEta::AtPace),
+                    _ if show == Show::Progress => forecast.look(at, queue, settings, target, &seen).await,
+                    _ => None,
                 };
                 progress.show(at, &seen.jobs, eta.as_ref().and_then(|eta| eta.left(now)).as_deref());
                 if json && printed != Some(seen.jobs) {
@@ -200,7 +206,9 @@ impl Forecast {
             self.asked_at = Some(at);
             // Where Redis is away, the next look at the jobs says so.
             self.eta = match (target, &seen.batch) {
-                (Target::Batch(name), Some(batch)) => eta_of_batch(queue, settings, name, batch).await,
+                (Target::Batch(name), Some(batch)) => {
+                    eta_of_batch(queue, settings, name, batch).await.map(|(eta, _)| eta)
+                }
                 (Target::Everything, _) => eta_of_all(queue, settings, &seen.jobs).await,
                 _ => Ok(None),
             }
@@ -228,10 +236,11 @@ async fn look(
     target: &Target,
     since: &mut Since,
     currency: &str,
+    budgets: Budgets,
 ) -> Result<Option<Seen>, QueueError> {
     Ok(match target {
         Target::Batch(name) => queue.batch(Some(name)).await?.map(|summary| {
-            let batch = BatchView::new(&summary, currency);
+            let batch = BatchView::new(&summary, currency).with_budget(&summary, budgets.per_batch);
             let over = batch.jobs.left() == 0 && batch.sealed;
             Seen { jobs: batch.jobs, batch: Some(batch), over }
         }),

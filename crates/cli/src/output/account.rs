@@ -6,6 +6,7 @@ use job::{AccountName, Model, Opens, Timestamp};
 use queue::{AccountLimits, AccountStatus, FigureSources, HandPause};
 use serde::Serialize;
 
+use super::budget::{BudgetView, Money};
 use super::leftovers::LeftoversView;
 use super::limits::LimitsView;
 use super::table::{Column, table};
@@ -39,6 +40,9 @@ pub(crate) struct AccountView {
     pub(crate) images_reserved: i64,
     /// The stop for one UTC day, where one is set.
     pub(crate) images_per_day_max: Option<u64>,
+    /// What may be spent on it on this UTC day, where that is bounded, and what is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) budget_today: Option<BudgetView>,
     /// Tasks that no job accounts for.
     #[serde(flatten)]
     pub(crate) leftovers: LeftoversView,
@@ -131,6 +135,7 @@ impl AccountView {
         leftovers: LeftoversView,
         limits: impl Fn(Model) -> (AccountLimits, FigureSources),
         by_hand: &[HandPause],
+        money: &Money<'_>,
         now: Timestamp,
     ) -> Self {
         let model = |model: Model| {
@@ -139,11 +144,12 @@ impl AccountView {
             let slots_allowed = status.places.get(&model).map_or(slots, |places| slots.min(*places));
             let next_create_at = status.next_creates.get(&model).copied();
             let slots_used = status.slots.get(&model).copied().unwrap_or(0);
-            let (creates, creates_from) = match status.opens(name, model, &limits, by_hand, now) {
-                Opens::Now => ("now", None),
-                Opens::At(at) => ("later", Some(at)),
-                Opens::Unknown => ("stopped", None),
-            };
+            let (creates, creates_from) =
+                match status.opens(name, model, &limits, by_hand, &money.purse(model), now) {
+                    Opens::Now => ("now", None),
+                    Opens::At(at) => ("later", Some(at)),
+                    Opens::Unknown => ("stopped", None),
+                };
             let limits = LimitsView::new(limits, sources);
             ModelView {
                 model,
@@ -165,6 +171,7 @@ impl AccountView {
             images_today: status.images_today,
             images_reserved: status.reserved,
             images_per_day_max: limits(Model::Wan27Image).0.images_per_day,
+            budget_today: money.of_account(&status, &limits(Model::Wan27Image).0),
             leftovers,
             pauses: status
                 .pauses
@@ -210,6 +217,11 @@ impl AccountView {
     pub(crate) fn lines(&self, now: Timestamp) -> Vec<String> {
         let account = &self.account;
         let mut lines = self.leftovers.lines(account, now);
+        lines.extend(
+            self.budget_today
+                .as_ref()
+                .map(|budget| format!("budget of {account} today: {}", budget.in_words())),
+        );
         lines.extend(self.breakers.iter().map(|breaker| breaker.line(account, now)));
         let left = |until: Timestamp| span(until.duration_since(now).unsigned_abs());
         lines.extend(self.workers_at_rest.iter().map(|rest| {

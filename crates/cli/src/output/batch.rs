@@ -4,6 +4,7 @@ use job::{Micros, StateName, Timestamp};
 use queue::{BatchSummary, Losses};
 use serde::Serialize;
 
+use super::budget::{BudgetView, WaitsFor, waits_in_words};
 use super::copies::LostView;
 use super::eta::BatchEta;
 use super::pauses::HandPauseView;
@@ -43,6 +44,12 @@ pub(crate) struct BatchView {
     pub(crate) images: ImageCounts,
     /// What the billed images cost.
     pub(crate) cost: Cost,
+    /// What may be spent on it, where that is bounded, and what is spent. Only `batch show` says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) budget: Option<BudgetView>,
+    /// Budgets that jobs of it wait for: its own, and in `batch show` those of the day.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) waits_for: Vec<WaitsFor>,
     /// What is lost of both: billed, and not in the bucket, by jobs that are over.
     pub(crate) lost: LostView,
     /// When its first job was enqueued.
@@ -205,12 +212,36 @@ impl BatchView {
                 stored: summary.stored,
             },
             cost: Cost::new(summary.cost, currency),
+            budget: None,
+            waits_for: summary
+                .waits_since
+                .filter(|_| jobs.queued > 0 && !summary.paused)
+                .map(WaitsFor::of_batch)
+                .into_iter()
+                .collect(),
             lost: LostView::new(Losses { images: summary.lost, cost: summary.lost_cost }, currency),
             created_at: summary.created_at,
             ended_at: summary.ended_at,
             eta: None,
             eta_in_words: None,
         }
+    }
+
+    /// The same with what may be spent on it, where the settings have `per_batch` for a batch without a budget of its own.
+    pub(crate) fn with_budget(self, summary: &BatchSummary, per_batch: Option<Micros>) -> Self {
+        let limit = summary.budget.under(per_batch).filter(|_| summary.name.is_some());
+        let budget = limit.map(|limit| BudgetView::new(Some(limit), summary.spent(), &self.cost.currency));
+        Self { budget, ..self }
+    }
+
+    /// Whether jobs wait for its budget, or will: it has no room for all that are queued, at `least` for an image of each.
+    pub(crate) fn is_short(&self, least: Micros) -> bool {
+        let room = |budget: &BudgetView| {
+            let limit = budget.limit.as_ref()?.micros;
+            Some(limit.saturating_sub(budget.booked.micros).saturating_sub(budget.reserved.micros))
+        };
+        let cost = least.times(self.jobs.queued).0;
+        !self.waits_for.is_empty() || self.budget.as_ref().and_then(room).is_some_and(|room| room < cost)
     }
 
     /// The same with a forecast.
@@ -250,16 +281,27 @@ impl BatchView {
             }),
             ("cost", money(Micros(self.cost.micros), &self.cost.currency)),
         ]);
+        rows.extend(self.budget.as_ref().map(|budget| ("budget", budget.in_words())));
         if self.lost.images > 0 {
             rows.push(("lost", self.lost.render()));
         }
         pairs(&rows)
     }
 
+    /// What is amiss, in words; empty if nothing is.
+    fn amiss(&self) -> String {
+        let jobs = Some(self.jobs.amiss()).filter(|amiss| !amiss.is_empty());
+        let waits = (!self.waits_for.is_empty()).then(|| "waits for its budget".to_owned());
+        jobs.into_iter().chain(waits).collect::<Vec<_>>().join(", ")
+    }
+
     fn state_in_words(&self, now: Timestamp) -> String {
         match self.state {
             BatchState::Running if !self.sealed && self.batch.is_some() => {
                 "running; enqueueing is not over (if it was cut short, run the same `imagemill enqueue` again)".to_owned()
+            }
+            BatchState::Running if !self.waits_for.is_empty() => {
+                format!("running; {}", waits_in_words(&self.waits_for, now))
             }
             BatchState::Running => "running".to_owned(),
             BatchState::Paused => match &self.pause {
@@ -307,7 +349,7 @@ pub(crate) fn list(batches: &[BatchView], now: Timestamp) -> String {
             count(batch.jobs.left()),
             count(batch.images.stored),
             money(Micros(batch.cost.micros), &batch.cost.currency),
-            batch.jobs.amiss(),
+            batch.amiss(),
             relative(batch.created_at, now),
         ]
     };
@@ -317,6 +359,8 @@ pub(crate) fn list(batches: &[BatchView], now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+
+    use queue::BatchBudget;
 
     use super::*;
 
@@ -333,6 +377,9 @@ mod tests {
             cost: Micros(225_000),
             lost: 0,
             lost_cost: Micros(0),
+            reserved: Micros(0),
+            budget: BatchBudget::OfSettings,
+            waits_since: None,
             sealed: true,
             paused: false,
             created_at: Timestamp::from_second(0).unwrap(),
@@ -423,6 +470,42 @@ mod tests {
         BATCH   STATE    JOBS  LEFT  STORED       COST  AMISS     ENQUEUED
         spring  running    12     8       3  0.225 USD  1 failed  1m 30s ago
         ");
+    }
+
+    #[test]
+    fn a_batch_that_waits_for_its_budget_says_so_and_one_that_does_not_is_silent_about_it() {
+        let poor = BatchSummary {
+            budget: BatchBudget::Own(Micros(300_000)),
+            reserved: Micros(75_000),
+            waits_since: Some(Timestamp::from_second(30).unwrap()),
+            ..summary(&MIXED)
+        };
+        let now = Timestamp::from_second(90).unwrap();
+        let shown = BatchView::new(&poor, "USD").with_budget(&poor, None);
+        let lines = |of: &BatchView| {
+            let text = of.render(now);
+            let lines: Vec<_> =
+                text.lines().filter(|line| line.starts_with("state") || line.starts_with("budget")).collect();
+            lines.join("\n")
+        };
+        insta::assert_snapshot!(lines(&shown), @r"
+        state        running; jobs wait for the budget of the batch (since 1m 00s ago)
+        budget       0.225 of 0.30 USD spent, 0.075 reserved
+        ");
+        insta::assert_snapshot!(list(std::slice::from_ref(&shown), now), @r"
+        BATCH   STATE    JOBS  LEFT  STORED       COST  AMISS                           ENQUEUED
+        spring  running    12     8       3  0.225 USD  1 failed, waits for its budget  1m 30s ago
+        ");
+        let json = serde_json::to_value(&shown).unwrap();
+        insta::assert_snapshot!(serde_json::json!({ "budget": json["budget"], "waits_for": json["waits_for"] }).to_string(), @r#"{"budget":{"booked":{"amount":0.225,"currency":"USD","micros":225000},"limit":{"amount":0.3,"currency":"USD","micros":300000},"reserved":{"amount":0.075,"currency":"USD","micros":75000}},"waits_for":[{"budget":"batch","since":"1970-01-01T00:00:30Z"}]}"#);
+        let paused = BatchSummary { paused: true, ..poor.clone() };
+        assert!(BatchView::new(&paused, "USD").waits_for.is_empty(), "it waits for the person first");
+        // By the settings, and without any.
+        let of_settings = BatchSummary { budget: BatchBudget::OfSettings, ..poor };
+        let limit =
+            |per_batch| BatchView::new(&of_settings, "USD").with_budget(&of_settings, per_batch).budget;
+        assert_eq!(limit(Some(Micros(5))).unwrap().limit.unwrap().micros, 5);
+        assert!(limit(None).is_none());
     }
 
     #[test]

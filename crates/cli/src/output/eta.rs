@@ -13,7 +13,7 @@ pub(crate) struct EtaView {
     /// When it will be over, if workers run and nothing else comes. Not there where nobody can say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) eta: Option<Timestamp>,
-    /// `few_ends`: not enough tasks have ended to know how long they run; `stopped`: no account that they wait for may create tasks.
+    /// `few_ends`: not enough tasks have ended to know how long they run; `budget`: a budget has no room for all of it; `stopped`: no account that they wait for may create tasks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) no_eta: Option<&'static str>,
 }
@@ -23,6 +23,7 @@ impl From<Eta> for EtaView {
         match eta {
             Eta::At(at) => Self { eta: Some(to_the_second(at)), no_eta: None },
             Eta::FewEnds => Self { eta: None, no_eta: Some("few_ends") },
+            Eta::Budget => Self { eta: None, no_eta: Some("budget") },
             Eta::Stopped => Self { eta: None, no_eta: Some("stopped") },
         }
     }
@@ -38,6 +39,7 @@ pub(crate) fn in_words(eta: Eta, pinned_to: Option<&PinnedTo>, now: Timestamp) -
     match (eta, pinned_to) {
         (Eta::At(at), _) => relative(at, now),
         (Eta::FewEnds, _) => "not known: not enough tasks have ended yet".to_owned(),
+        (Eta::Budget, _) => "not known: a budget has no room for all of it".to_owned(),
         (Eta::Stopped, None) => "never while no account may create".to_owned(),
         (Eta::Stopped, Some(PinnedTo::Account(account))) => format!("never while {account} may not create"),
         (Eta::Stopped, Some(PinnedTo::Region(region))) => {
@@ -67,7 +69,7 @@ impl BatchEta {
     pub(crate) fn of(eta: Eta, pinned_to: Option<PinnedTo>, delayed: u64) -> Self {
         match eta {
             Eta::At(at) => Self::AtTheLatest { at, delayed },
-            Eta::FewEnds | Eta::Stopped => Self::Unknown(eta, pinned_to),
+            Eta::FewEnds | Eta::Budget | Eta::Stopped => Self::Unknown(eta, pinned_to),
         }
     }
 
@@ -100,6 +102,7 @@ impl BatchEta {
             Self::AtPace(at) => Some(format!("{} left", until(*at))),
             Self::AtTheLatest { at, delayed: 0 } => Some(format!("at most {} left", until(*at))),
             Self::AtTheLatest { .. } => None,
+            Self::Unknown(Eta::Budget, _) => Some("a budget has no room for all of it".to_owned()),
             Self::Unknown(Eta::Stopped, pinned_to) => Some(in_words(Eta::Stopped, pinned_to.as_ref(), now)),
             Self::Unknown(..) => None,
         }
@@ -138,6 +141,10 @@ mod tests {
         assert_eq!(
             left(BatchEta::of(Eta::Stopped, None, 0)).as_deref(),
             Some("never while no account may create")
+        );
+        assert_eq!(
+            left(BatchEta::of(Eta::Budget, None, 0)).as_deref(),
+            Some("a budget has no room for all of it")
         );
         // Nobody knows of these: a bound would be none.
         assert_eq!(left(BatchEta::of(Eta::At(at(100)), None, 3)), None);

@@ -9,6 +9,7 @@ use queue::Losses;
 use serde::Serialize;
 
 use super::batch::Cost;
+use super::budget::{WaitsFor, waits_in_words};
 use super::copies::LostView;
 use super::doubt::DoubtView;
 use super::table::{Column, pairs, table};
@@ -51,6 +52,9 @@ pub(crate) struct JobView {
     pub(crate) row: JobRow,
     /// What happens next, in words.
     pub(crate) next: String,
+    /// Budgets that it waits for, where it is queued.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) waits_for: Vec<WaitsFor>,
     /// When the next step is due.
     pub(crate) due_at: Option<Timestamp>,
     /// The account that runs or ran it.
@@ -232,6 +236,7 @@ impl JobView {
         Self {
             row: JobRow::new(job, spec.as_ref(), tries),
             next: next_in_words(job, lens.now),
+            waits_for: Vec::new(),
             due_at: job.state.due(),
             account: job.state.attempt().map(|attempt| attempt.account.clone()).or_else(|| {
                 match &job.pinned_to {
@@ -274,7 +279,13 @@ impl JobView {
             ("batch", or_none(row.batch.as_deref())),
             ("custom_id", or_none(row.custom_id.as_deref())),
             ("state", state),
-            ("next", self.next.clone()),
+            (
+                "next",
+                match self.waits_for[..] {
+                    [] => self.next.clone(),
+                    _ => waits_in_words(&self.waits_for, now),
+                },
+            ),
             ("enqueued", format!("{} ({})", relative(row.enqueued_at, now), time(row.enqueued_at))),
             ("model", row.model.to_string()),
         ];

@@ -2,7 +2,9 @@
 
 pub(crate) mod account;
 pub(crate) mod batch;
+pub(crate) mod budget;
 pub(crate) mod copies;
+pub(crate) mod cost;
 pub(crate) mod doubt;
 pub(crate) mod eta;
 pub(crate) mod job;

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::account::{self, AccountView};
 use super::batch::JobCounts;
+use super::budget::{BudgetView, WaitingBatchView, WaitsFor, waits_in_words};
 use super::copies::{CopiesView, LostView};
 use super::pauses::HandPauseView;
 use super::table::pairs;
@@ -43,6 +44,15 @@ pub(crate) struct StatusView {
     pub(crate) repairs: BTreeMap<String, u64>,
     /// What people have paused.
     pub(crate) paused: Vec<HandPauseView>,
+    /// What may be spent on everything on this UTC day, where that is bounded, and what is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) budget_today: Option<BudgetView>,
+    /// Batches of which jobs wait for their budget, a hundred at most.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) waiting_for_budget: Vec<WaitingBatchView>,
+    /// Budgets of the day that jobs wait for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) waits_for: Vec<WaitsFor>,
     /// What waits for a claim, by model.
     pub(crate) waiting: Vec<WaitingView>,
     /// Queued jobs that have no turn and wait for no time: in paused batches, for accounts that these settings do not name, to be run
@@ -137,6 +147,9 @@ impl StatusView {
                 ),
             ));
         }
+        if let Some(budget) = &self.budget_today {
+            rows.push(("money today", budget.in_words()));
+        }
         if !self.repairs.is_empty() {
             let kinds: Vec<String> =
                 self.repairs.iter().map(|(kind, number)| format!("{kind} {number}")).collect();
@@ -152,6 +165,12 @@ impl StatusView {
         }
         for pause in &self.paused {
             line(&pause.line(self.now));
+        }
+        if !self.waits_for.is_empty() {
+            line(&format!("budget: {}", waits_in_words(&self.waits_for, self.now)));
+        }
+        for batch in &self.waiting_for_budget {
+            line(&batch.line(self.now));
         }
         if let Some(table) = waiting::list(&self.waiting, self.now) {
             text.push_str(&format!("\n{table}"));
@@ -177,9 +196,10 @@ pub(crate) fn at_most(images: u64, cost: Micros, currency: &str) -> String {
 mod tests {
     use std::collections::HashMap;
 
-    use job::{AccountName, Eta, Model};
-    use queue::{AccountLimits, AccountStatus, WaitingJobs};
+    use job::{AccountName, Eta, Model, Prices};
+    use queue::{AccountLimits, AccountStatus, BatchBudget, Budgets, Spent, WaitingBatch, WaitingJobs};
 
+    use super::super::budget::Money;
     use super::super::leftovers::LeftoversView;
     use super::*;
 
@@ -215,17 +235,32 @@ mod tests {
             polls: 7,
             first_poll_due: Some(at(98)),
             images_today: 1_200,
+            spent_today: Spent { booked: Micros(21_000_000), reserved: Micros(150_000) },
             ..AccountStatus::default()
         };
         let name = AccountName::parse("singapore").unwrap();
         let limits = |model| {
-            let limits = AccountLimits { images_per_day: Some(2_000), ..AccountLimits::default() };
+            let limits = AccountLimits {
+                images_per_day: Some(2_000),
+                cost_per_day: Some(Micros(25_000_000)),
+                ..AccountLimits::default()
+            };
             let set = queue::SetFigures { queue_ahead: true, ..Default::default() };
             let quota = queue::Quota { create_per_second: Some(2.5), ..Default::default() };
             limits.under(set, (model == Model::Wan27Image).then_some(&quota))
         };
         let leftovers = LeftoversView::new(&[], None, "USD");
-        let account = AccountView::new(&name, status, leftovers, limits, &[], at(100));
+        let prices = Prices::default();
+        let budgets = Budgets { per_day: Some(Micros(100_000_000)), per_batch: Some(Micros(50_000_000)) };
+        let spent_today = Spent { booked: Micros(99_900_000), reserved: Micros(75_000) };
+        let money = Money { prices: &prices, budgets, spent_today };
+        let account = AccountView::new(&name, status, leftovers, limits, &[], &money, at(100));
+        let spring = WaitingBatch {
+            name: "spring".parse().unwrap(),
+            since: at(40),
+            budget: BatchBudget::OfSettings,
+            spent: Spent { booked: Micros(49_950_000), reserved: Micros(0) },
+        };
         let waiting = WaitingJobs {
             model: Model::Wan27ImagePro,
             pinned_to: None,
@@ -250,6 +285,9 @@ mod tests {
                 tasks_taken: 11,
                 tasks_extra: 1,
             }),
+            budget_today: money.of_day(),
+            waiting_for_budget: vec![WaitingBatchView::new(&spring, budgets.per_batch, "USD")],
+            waits_for: vec![WaitsFor::of_day(None, Some(at(4_000)))],
             repairs: BTreeMap::from([("extra_slot".to_owned(), 1), ("lease".to_owned(), 2)]),
             paused: vec![HandPauseView {
                 of: "model wan2.7-image".into(),
@@ -273,21 +311,29 @@ mod tests {
         quarantine   1 job that lost worker after worker, to be run alone
         redis        went back in time 1m 00s ago: 12 tasks written down again, 11 taken by their jobs, 1
                      extra
+        money today  99.90 of 100.00 USD spent, 0.075 reserved
         repairs      index entries that were lost, or too many, were put right: extra_slot 1, lease 2
 
         paused: model wan2.7-image, 1m 00s ago by kim: too dear today
 
+        budget: jobs wait for the budget of the day (it begins anew in 1h 05m)
+
+        budget: jobs of batch spring wait for its budget since 1m 00s ago: 49.95 of 50.00 USD spent
+          (`imagemill batch budget spring AMOUNT`)
+
         WAITING FOR  MODEL              JOBS  OLDEST  ETA
         any account  wan2.7-image-pro  1,490  1m 20s  in 1h 55m
 
-        ACCOUNT    MODEL                 SLOTS  CREATES    /MIN  TO POLL  NEXT POLL    IMAGES TODAY
-        singapore  wan2.7-image-pro  7/8 of 10  in 1m 00s    57        7  2s ago     1,200 of 2,000
+        ACCOUNT    MODEL                 SLOTS  CREATES     /MIN  TO POLL  NEXT POLL    IMAGES TODAY
+        singapore  wan2.7-image-pro  7/8 of 10  in 23h 59m    57        7  2s ago     1,200 of 2,000
                    wan2.7-image           0/10  stopped
 
         limits of singapore, wan2.7-image-pro: 5 creates/s (documented), 5 at once (documented), 5 behind
           them (settings)
         limits of singapore, wan2.7-image: 2.5 creates/s (quotas), 5 at once (documented), 5 behind them
           (settings)
+
+        budget of singapore today: 21.00 of 25.00 USD spent, 0.15 reserved
 
         open: create:wan2.7-image of singapore since 1m 00s ago (Model.AccessDenied): HTTP 403
           Model.AccessDenied: not opened; its jobs stay queued, next probe in 30s

@@ -66,6 +66,7 @@ pub(super) async fn run(app: &App, args: EnqueueArgs) -> Result<u8, Failure> {
     }
 
     let queue = app.queue(&settings).await?;
+    super::budget::before_enqueue(&queue, args.batch.as_ref(), args.budget).await?;
     if let Err(unsafe_redis) = queue.check_safety().await {
         app.out.note(&format!("warning: {unsafe_redis} (hint: {})", unsafe_redis.hint()));
     }
