@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use job::StateName;
+use job::{BatchName, CustomId, JobId, StateName};
 use queue::{JobFilter, Queue};
 use serde_json::json;
 use tests::{Imagemill, RedisServer, eventually};
@@ -97,17 +97,17 @@ async fn queued(queue: &Queue) -> u64 {
 /// Each line is one job, in the order of the file.
 async fn check(queue: &Queue, lines: usize) -> anyhow::Result<()> {
     ensure!(queued(queue).await == lines as u64, "{} jobs for {lines} lines", queued(queue).await);
-    let filter = JobFilter { batch: Some(Some("b".parse()?)), states: Vec::new() };
+    let batch: BatchName = "b".parse()?;
+    let filter = JobFilter { batch: Some(Some(batch.clone())), states: Vec::new() };
     let (mut cursor, mut next) = (None, 0);
     loop {
         let page = queue.jobs(&filter, cursor.as_ref(), 500).await?;
-        let first = page.items.first().map(|job| job.id);
-        if let Some(id) = first {
-            let spec = queue.spec(id).await?.context("a job has a spec")?;
-            let custom_id = spec.custom_id.context("each line has one")?;
-            ensure!(custom_id.as_str() == format!("sku-{next:07}"), "job {next} of the batch is {custom_id}");
+        for job in &page.items {
+            let custom_id = CustomId::parse(&format!("sku-{next:07}"))?;
+            let expected = JobId::of_custom_id(queue.keys().namespace(), Some(&batch), &custom_id);
+            ensure!(job.id == expected, "job {next} of the batch is not that of line {next}");
+            next += 1;
         }
-        next += page.items.len();
         cursor = page.next;
         if cursor.is_none() {
             break;

@@ -181,6 +181,30 @@ impl Queue {
         Ok(note.and_then(|json| HandPause::read(of, &json)))
     }
 
+    /// Holds a batch back for as long as a command works on it, until [`Self::let_go_batch`]. A person's pause takes the place of this.
+    ///
+    /// # Errors
+    ///
+    /// Redis is away or refuses.
+    pub async fn hold_batch(
+        &self,
+        batch: &BatchName,
+        by: &str,
+        why: &str,
+    ) -> Result<PauseChange, QueueError> {
+        self.pause_batch(batch, "hold", &Note::json(by, why, None)).await
+    }
+
+    /// Lets a batch go on that a command held, also one that was cut short. Says [`PauseChange::Same`] where it was not held; a person's
+    /// pause stays.
+    ///
+    /// # Errors
+    ///
+    /// Redis is away or refuses.
+    pub async fn let_go_batch(&self, batch: &BatchName) -> Result<PauseChange, QueueError> {
+        self.pause_batch(batch, "let_go", "").await
+    }
+
     async fn pause_batch(
         &self,
         batch: &BatchName,

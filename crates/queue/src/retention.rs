@@ -74,12 +74,12 @@ impl Queue {
     }
 
     /// Removes a batch that has ended, now. With `forget` its jobs leave no tombstones: enqueued again, they are made and paid for again.
-    /// Returns how many jobs went; a batch that has work again meanwhile is left as it is.
+    /// Returns how many jobs went, and whether the batch is gone: one that has work again meanwhile is left as it is.
     ///
     /// # Errors
     ///
     /// Redis is away or refuses; the call may be repeated.
-    pub async fn remove_batch(&self, batch: &BatchName, forget: bool) -> Result<u64, QueueError> {
+    pub async fn remove_batch(&self, batch: &BatchName, forget: bool) -> Result<(u64, bool), QueueError> {
         let member = format!("batch:{batch}");
         let mut removed = 0;
         loop {
@@ -87,7 +87,7 @@ impl Queue {
             removed += went;
             // Nothing more goes where records are in the way that are not over.
             if done || went == 0 {
-                return Ok(removed);
+                return Ok((removed, self.batch(Some(batch)).await?.is_none()));
             }
         }
     }

@@ -25,7 +25,7 @@ idle_control = "6s"
 clock_margin = "500ms"
 first = "500ms"
 cap = "1s"
-give_up_after = "15s"
+give_up_after = "60s"
 
 [retry]
 first = "60s"

@@ -223,3 +223,26 @@ async fn paused_jobs_cost_the_claims_of_others_nothing() {
     }
     assert_eq!(ten_claims().await, alone);
 }
+
+#[tokio::test]
+async fn a_persons_pause_takes_the_place_of_a_commands_hold_and_outlives_it() {
+    let world = World::new().await;
+    world.enqueue("a", 4).await;
+    let (queue, a) = (&world.queue, name("a"));
+    assert_eq!(queue.hold_batch(&name("none"), "kim", "busy").await.unwrap(), PauseChange::NoBatch);
+    assert_eq!(queue.hold_batch(&a, "kim", "busy").await.unwrap(), PauseChange::Done);
+    assert_eq!(queue.hold_batch(&a, "kim", "busy").await.unwrap(), PauseChange::Same);
+    assert!(world.batches_of_claims(10).await.is_empty());
+    assert_eq!(world.pause(&batch("a")).await, PauseChange::Done);
+    assert_eq!(queue.let_go_batch(&a).await.unwrap(), PauseChange::Same);
+    assert_eq!(queue.hand_pause(batch("a")).await.unwrap().unwrap().why, "too dear");
+    assert!(world.batches_of_claims(10).await.is_empty(), "the person has not resumed it");
+    // The other way round: a hold is none where a person has paused.
+    assert_eq!(queue.hold_batch(&a, "kim", "busy").await.unwrap(), PauseChange::Same);
+    assert_eq!(queue.let_go_batch(&a).await.unwrap(), PauseChange::Same);
+    assert_eq!(world.resume(&batch("a")).await, PauseChange::Done);
+    queue.hold_batch(&a, "kim", "busy").await.unwrap();
+    assert_eq!(queue.let_go_batch(&a).await.unwrap(), PauseChange::Done);
+    assert_eq!(world.batches_of_claims(10).await, BTreeMap::from([("a".to_owned(), 4)]));
+    world.check().await;
+}

@@ -32,6 +32,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// What is waited beyond the time in which a create is answered. Source: ours; for the commit of the answer.
 const ANSWERED: Duration = Duration::from_secs(1);
 
+/// After a failure: until then the batch is held back.
+const AGAIN: &str = "run the same command again: until then the batch is held back";
+
 /// Why a batch is held back meanwhile.
 const CANCELING: &str = "it is being canceled";
 
@@ -121,32 +124,26 @@ pub(super) async fn batch(app: &App, args: CancelBatch) -> Result<u8, Failure> {
     let settings = app.settings()?;
     let queue = app.queue(&settings).await?;
     let name = &args.name;
-    let failed = |error| queue_failure(error, "cancel the batch").hint("run the same command again");
-    let of = PauseOf::Batch(name.clone());
-    let ours_to_resume = match queue.pause(&of, who(app), CANCELING).await.map_err(failed)? {
-        PauseChange::Done => true,
-        PauseChange::NoBatch => return Err(no_batch(name)),
-        // An earlier command of this kind may have been cut short.
-        PauseChange::Same => {
-            queue.hand_pause(of.clone()).await.map_err(failed)?.is_some_and(|pause| pause.why == CANCELING)
-        }
-    };
+    let failed = |error| queue_failure(error, "cancel the batch").hint(AGAIN);
+    if queue.hold_batch(name, who(app), CANCELING).await.map_err(failed)? == PauseChange::NoBatch {
+        return Err(no_batch(name));
+    }
     let rules = settings.rules();
     let mut view = CancelView { batch: Some(name.to_string()), ..CancelView::default() };
-    let sent_by = each_of_batch(&queue, name, &rules, &mut view).await?;
+    let sent_by =
+        each_of_batch(&queue, name, &rules, &mut view).await.map_err(|failure| failure.hint(AGAIN))?;
     let answered_by = sent_by.and_then(|by| by.checked_add(rules.create_timeout + ANSWERED).ok());
-    let summary = until_answered(&queue, name, answered_by).await?;
-    if ours_to_resume {
-        queue.resume(&of).await.map_err(failed)?;
-    }
+    let summary = until_answered(&queue, name, answered_by).await.map_err(|failure| failure.hint(AGAIN))?;
+    queue.let_go_batch(name).await.map_err(failed)?;
+    let paused = queue.hand_pause(PauseOf::Batch(name.clone())).await.map_err(failed)?.is_some();
     view.held = summary.as_ref().map(|summary| summary.count(StateName::Held));
     say(app, &view)?;
     if !app.out.json {
         if summary.is_some_and(|summary| !summary.sealed) {
             app.out.note("Its enqueueing is not over: what is enqueued into it from now on will be made.");
         }
-        if !ours_to_resume {
-            app.out.note("It was paused before and stays so.");
+        if paused {
+            app.out.note("It is paused and stays so.");
         }
     }
     Ok(exit_code::DONE)

@@ -47,7 +47,11 @@ pub(super) async fn batch(app: &App, args: RemoveBatch) -> Result<u8, Failure> {
         return Ok(exit_code::FAILED);
     }
     let failed = |error| queue_failure(error, "remove the batch").hint("run the same command again");
-    let removed = queue.remove_batch(name, args.forget).await.map_err(failed)?;
+    let (removed, gone) = queue.remove_batch(name, args.forget).await.map_err(failed)?;
+    if !gone {
+        let again = format!("batch {name} has work again: {} removed", counted(removed, "job"));
+        return Err(Failure::message(again).hint("look with `imagemill batch show`"));
+    }
     if app.out.json {
         app.out.print_json(
             &serde_json::json!({ "batch": name, "removed": removed, "forgotten": args.forget }),

@@ -1,5 +1,6 @@
 //! Waiting for jobs to end, for `watch`, `enqueue --watch` and `enqueue --wait`.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use futures::future;
@@ -80,11 +81,11 @@ pub(super) async fn until_all_over(
     show: Show,
     settings: &Settings,
 ) -> Result<u8, Failure> {
+    let away = Cell::new(false);
     let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
     let widest = targets.iter().map(|target| target.name().len()).max().unwrap_or(0);
-    let all = targets.iter().enumerate().map(|(at, target)| {
-        let shown =
-            Shown { show, bars: &bars, name: format!("{:widest$}", target.name()), is_first: at == 0 };
+    let all = targets.iter().map(|target| {
+        let shown = Shown { show, bars: &bars, name: format!("{:widest$}", target.name()), away: &away };
         follow(app, queue, target, shown, settings)
     });
     tokio::select! {
@@ -102,8 +103,8 @@ struct Shown<'a> {
     show: Show,
     bars: &'a MultiProgress,
     name: String,
-    /// What concerns all of them is said once.
-    is_first: bool,
+    /// Whether Redis is away: it is said once for all of them.
+    away: &'a Cell<bool>,
 }
 
 async fn follow(
@@ -113,7 +114,7 @@ async fn follow(
     shown: Shown<'_>,
     settings: &Settings,
 ) -> Result<JobCounts, Failure> {
-    let Shown { show, bars, name, is_first } = shown;
+    let Shown { show, bars, name, away } = shown;
     let (prices, budgets) = (settings.prices(), settings.budgets());
     let least = prices.pro.min(prices.standard);
     // The pace of late says nothing about what a day has room for: the forecast does.
@@ -121,13 +122,12 @@ async fn follow(
     let json = app.out.json && show == Show::Progress;
     let mut progress = JobProgress::among(app.out, name, json || show == Show::Nothing, bars);
     let mut printed: Option<JobCounts> = None;
-    let mut away = false;
     let mut since = Since::default();
     let mut forecast = Forecast::default();
     loop {
         match look(queue, target, &mut since, &prices.currency, budgets).await {
             Ok(Some(seen)) => {
-                away = false;
+                away.set(false);
                 let (at, now) = (app.clock.elapsed(), queue.now());
                 let eta = match progress.pace(at, &seen.jobs) {
                     _ if seen.jobs.left() == 0 => None,
@@ -153,10 +153,9 @@ async fn follow(
                 return Err(Failure::message(text).hint("`imagemill batch ls` lists the batches"));
             }
             Err(error) if error.is_retryable() => {
-                if !away && is_first {
+                if !away.replace(true) {
                     app.out.note("Redis is away; waiting for it");
                 }
-                away = true;
             }
             Err(error) => return Err(queue_failure(error, "look at the jobs")),
         }
