@@ -241,7 +241,7 @@ async fn batches(
                 ("stored", number("st")),
                 ("cost", number("co")),
                 ("reserved_cost", reserved_cost),
-                ("lost", if left == 0 { (number("bi") - number("st")).max(0) } else { 0 }),
+                ("lost", if left == 0 { (number("bi") - number("st") - number("sb")).max(0) } else { 0 }),
             ] {
                 *sums.entry(field.to_owned()).or_default() += by;
             }

@@ -42,6 +42,7 @@ impl Job {
             }
             Event::CancelRequested => step.cancel_requested().ok_or(illegal),
             Event::RetryRequested => step.retry_requested().ok_or(illegal),
+            Event::Replaced(asked) => step.replaced(asked).ok_or(illegal),
             Event::MissingRequested { job, images } => step.missing_requested(job, images).ok_or(illegal),
             Event::TaskTakenBack { task } => step.task_taken_back(&task).ok_or(illegal),
             Event::GivenBack => step.given_back().ok_or(illegal),

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::{Attempt, Doubt, Failure, HeldReason, JobId, Micros, Refusal, TaskId, TaskPhase, Timestamp};
+use crate::{
+    AskedFor, Attempt, Doubt, Failure, HeldReason, JobId, Micros, Refusal, TaskId, TaskPhase, Timestamp,
+};
 
 /// Something that happened to a job. [`crate::Job::apply`] says what follows from it.
 #[derive(Debug, Clone, PartialEq)]
@@ -130,6 +132,8 @@ pub enum Event {
     CancelRequested,
     /// Somebody wants an ended job to run again.
     RetryRequested,
+    /// Somebody wants the job to be another one: what it asks for is replaced.
+    Replaced(AskedFor),
     /// Somebody asked for the images that an ended job did not deliver, as a job of their own.
     MissingRequested {
         /// The new job.
@@ -186,6 +190,7 @@ impl Event {
             Self::SlotReleased => "SlotReleased",
             Self::CancelRequested => "CancelRequested",
             Self::RetryRequested => "RetryRequested",
+            Self::Replaced(_) => "Replaced",
             Self::MissingRequested { .. } => "MissingRequested",
             Self::ResolvedAdopt { .. } => "ResolvedAdopt",
             Self::ResolvedDeliver { .. } => "ResolvedDeliver",

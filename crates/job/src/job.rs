@@ -94,6 +94,10 @@ pub struct Job {
     pub stored: u8,
     /// What the billed images cost.
     pub cost: Micros,
+    /// Attempts up to this number asked for something else: the spec was replaced after them. 0: never.
+    pub replaced_after: u32,
+    /// Images that were in the bucket when the spec was replaced, over all replacements.
+    pub stored_before: u16,
 
     /// Whether a worker holds it.
     pub claimed: bool,
@@ -162,6 +166,8 @@ impl Job {
             billed: 0,
             stored: 0,
             cost: Micros(0),
+            replaced_after: 0,
+            stored_before: 0,
             claimed: false,
             fence: 0,
             version: 1,
@@ -229,7 +235,8 @@ impl Job {
 
     /// Images that were billed and are not in the bucket, once the job is over.
     pub fn lost_images(&self) -> u16 {
-        if self.state_name().is_final() { self.billed.saturating_sub(self.stored.into()) } else { 0 }
+        let delivered = self.stored_before.saturating_add(self.stored.into());
+        if self.state_name().is_final() { self.billed.saturating_sub(delivered) } else { 0 }
     }
 
     /// What these images cost: their share of all that the job cost.

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod apply;
+mod asked;
 mod batch_template;
 mod copies;
 mod curve;
@@ -26,6 +27,7 @@ mod spec;
 mod state;
 mod transition;
 
+pub use asked::AskedFor;
 pub use batch_template::{BatchTemplate, DEFAULT_BATCH_TEMPLATE, InvalidBatchTemplate};
 pub use copies::{CopyBacklog, CopyTrouble, HORIZONS, PACE_STEP, PACE_WINDOW};
 pub use curve::Curve;

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use job::{
-    AccountName, Attempt, CanceledBy, Doubt, Event, Failure, FailureClass, HeldReason, Job, JobId, JobState,
-    Micros, Model, Priority, Refusal, Rules, TaskPhase, Timestamp,
+    AccountName, AskedFor, Attempt, CanceledBy, Doubt, Event, Failure, FailureClass, HeldReason, Job, JobId,
+    JobState, Micros, Model, Priority, Refusal, Rules, TaskPhase, Timestamp,
 };
 use proptest::prelude::*;
 
@@ -86,6 +86,18 @@ fn state() -> impl Strategy<Value = JobState> {
     ]
 }
 
+fn asked() -> AskedFor {
+    AskedFor {
+        model: Model::Wan27ImagePro,
+        pinned_to: None,
+        images_max: 2,
+        shape: "2k".parse().unwrap(),
+        priority: Priority::default(),
+        not_before: Some(at(5)),
+        digest: "another".to_owned(),
+    }
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let failure =
         || Failure { class: FailureClass::Service, code: "C".into(), message: "m".into(), request_id: None };
@@ -123,6 +135,7 @@ fn event() -> impl Strategy<Value = Event> {
             Event::SlotReleased,
             Event::CancelRequested,
             Event::RetryRequested,
+            Event::Replaced(asked()),
             Event::MissingRequested { job: JobId::fresh(0, 2), images: 1 },
             Event::ResolvedResubmit,
             Event::ResolvedFail,
@@ -148,7 +161,7 @@ proptest! {
             prop_assert_eq!(illegal.to_string(), format!("a {} job cannot receive {name}", before.state_name()));
         } else if before.state_name().is_final() {
             // What is over is moved by a person's wish, and by nothing else.
-            prop_assert!(["TaskCreated", "RetryRequested", "MissingRequested"].contains(&name), "{name}");
+            prop_assert!(["TaskCreated", "RetryRequested", "Replaced", "MissingRequested"].contains(&name), "{name}");
         }
         prop_assert_eq!(job, before);
     }

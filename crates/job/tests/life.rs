@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use job::{
-    AccountName, Doubt, Event, Failure, FailureClass, HeldReason, Job, JobId, JobState, Micros, Model,
-    Priority, Refusal, Rules, StateName, TaskPhase, Timestamp,
+    AccountName, AskedFor, Doubt, Event, Failure, FailureClass, HeldReason, Job, JobId, JobState, Micros,
+    Model, Priority, Refusal, Rules, StateName, TaskPhase, Timestamp,
 };
 use proptest::prelude::*;
 
@@ -80,6 +80,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         Just(Event::Rescued),
         Just(Event::CancelRequested),
         Just(Event::RetryRequested),
+        (1u8..5).prop_map(|images_max| Event::Replaced(asked(images_max))),
         (1u8..5).prop_map(|images| Event::MissingRequested { job: JobId::fresh(0, 2), images }),
         task.clone().prop_map(|task| Event::ResolvedAdopt { task: task.parse().unwrap() }),
         Just(Event::ResolvedResubmit),
@@ -91,6 +92,18 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => task.prop_map(Happening::Answered),
         1 => secs(0..4_000).prop_map(Happening::TimePasses),
     ]
+}
+
+fn asked(images_max: u8) -> AskedFor {
+    AskedFor {
+        model: Model::Wan27Image,
+        pinned_to: None,
+        images_max,
+        shape: "2k".parse().unwrap(),
+        priority: Priority::default(),
+        not_before: None,
+        digest: format!("another-{images_max}"),
+    }
 }
 
 fn new_job() -> Job {

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use job::{
-    AccountName, Action, Attempt, CanceledBy, Doubt, Event, Failure, FailureClass, HeldReason, Job, JobId,
-    JobState, Micros, Model, Priority, Refusal, Rules, StateName, TaskPhase, Timestamp,
+    AccountName, Action, AskedFor, Attempt, CanceledBy, Doubt, Event, Failure, FailureClass, HeldReason, Job,
+    JobId, JobState, Micros, Model, PinnedTo, Priority, Refusal, Rules, StateName, TaskPhase, Timestamp,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -317,6 +317,65 @@ fn a_retried_job_keeps_what_it_has_cost_and_gets_its_retries_back() {
     let again = apply(&expired, Event::RetryRequested, 90_001);
     assert_eq!((again.state_name(), again.billed, again.cost), (StateName::Queued, 2, Micros(60_000)));
     assert_eq!((again.retries, again.refusals, again.tasks), (Default::default(), 0, 1));
+}
+
+#[test]
+fn a_replaced_job_runs_for_its_new_spec_and_keeps_what_it_has_cost() {
+    let asked = AskedFor {
+        model: Model::Wan27ImagePro,
+        pinned_to: Some(PinnedTo::Account("b".parse().unwrap())),
+        images_max: 3,
+        shape: "4k+".parse().unwrap(),
+        priority: Priority::try_from(1).unwrap(),
+        not_before: Some(at(500)),
+        digest: "new".into(),
+    };
+    let copied = |stored| Event::Copied { stored, lost: 2 - stored, retry_after: None };
+    let partial = apply(&archiving(2), copied(1), 100);
+    assert_eq!((partial.state_name(), partial.lost_images()), (StateName::Succeeded, 1));
+    let replaced = apply(&partial, Event::Replaced(asked.clone()), 200);
+    assert!(matches!(replaced.state, JobState::Queued { due, .. } if due == at(500)));
+    assert_eq!(AskedFor { digest: replaced.digest.clone(), ..asked.clone() }, asked);
+    assert_eq!((replaced.model, replaced.images_max, replaced.priority), (asked.model, 3, asked.priority));
+    assert_eq!((replaced.billed, replaced.cost, replaced.tasks), (2, Micros(60_000), 1));
+    // What was lost before stays lost, what was delivered was delivered.
+    let claimed = replaced.begin_attempt(AccountName::parse("b").unwrap(), at(600), at(605), Micros(225_000));
+    let created =
+        Event::TaskCreated { attempt: attempt(&claimed), task: "t2".parse().unwrap(), request_id: None };
+    let cost = Micros(75_000).times(3);
+    let brought = Event::TaskSucceeded { images: 3, billed: 3, cost, deadline: at(86_400) };
+    let again = apply(&apply(&claimed, created, 601), brought, 620);
+    let over = apply(&again, Event::Copied { stored: 3, lost: 0, retry_after: None }, 700);
+    assert_eq!((over.billed, over.stored, over.lost_images(), over.tasks), (5, 3, 1, 2));
+    // The same again changes nothing, so that nothing is paid for twice.
+    let same = over.apply(Event::Replaced(asked.clone()), at(800), &Rules::default(), 0.5).unwrap();
+    assert_eq!((same.job, same.note), (over, None));
+    for busy in [submitting(), polling(), archiving(2)] {
+        assert!(busy.apply(Event::Replaced(asked.clone()), at(9), &Rules::default(), 0.5).is_err());
+    }
+}
+
+#[test]
+fn a_task_of_the_spec_before_is_none_of_the_new_one() {
+    let late = |job: &Job, number| {
+        let attempt = Attempt { number, ..attempt(&submitting()) };
+        let event = Event::TaskCreated { attempt, task: "late".parse().unwrap(), request_id: None };
+        job.apply(event, at(900), &Rules::default(), 0.5).unwrap()
+    };
+    let given_back = apply(&submitting(), Event::NotSent, 10);
+    assert_eq!(late(&given_back, 1).extra_task, None);
+    let asked = AskedFor {
+        model: Model::Wan27Image,
+        pinned_to: None,
+        images_max: 1,
+        shape: "1k".parse().unwrap(),
+        priority: Priority::default(),
+        not_before: None,
+        digest: "new".into(),
+    };
+    let replaced = apply(&given_back, Event::Replaced(asked), 20);
+    let extra = late(&replaced, 1);
+    assert_eq!((extra.extra_task.is_some(), extra.job), (true, replaced));
 }
 
 #[test]

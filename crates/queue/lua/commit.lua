@@ -20,6 +20,7 @@
 --             note   {key, line, folds}             append to the history; folds = 1: count it into the last line if that says
 --                                                   the same, so that a refusal that comes back does not flush the history
 --             blob   {key, value}                   replace the outcome
+--             spec   {spec key, json, outcome key}  replace the spec, and drop the outcome of the old one
 --             task   {tasks key, tasks_at key, task, owner, ms, how, taken key}
 --                    how: "found" in the provider's list: refused if another job owns it;
 --                    "answered" by a create: its owner whoever found it before, and that one stands in `taken` to be told
@@ -83,6 +84,10 @@ if repeated then
 elseif note then
   redis.call('RPUSH', KEYS[plan.note[1]], note)
   redis.call('LTRIM', KEYS[plan.note[1]], -100, -1)
+end
+if plan.spec then
+  redis.call('SET', KEYS[plan.spec[1]], plan.spec[2])
+  redis.call('DEL', KEYS[plan.spec[3]])
 end
 if plan.blob then redis.call('SET', KEYS[plan.blob[1]], plan.blob[2]) end
 if task and (anothers or not owner) then

@@ -1,6 +1,6 @@
 //! The one way to write a record.
 
-use job::{Event, IllegalTransition, Job, JobId, Outcome, Rules, TaskId, Transition};
+use job::{AskedFor, Event, IllegalTransition, Job, JobId, JobSpec, Outcome, Rules, TaskId, Transition};
 use tracing::debug;
 
 use crate::Queue;
@@ -19,6 +19,13 @@ pub struct Committed {
     pub job: Job,
     /// A task that exists and that the job could not take: cancel it while PENDING.
     pub extra_task: Option<TaskId>,
+}
+
+/// What stands beside the record and changes with it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Documents<'a> {
+    outcome: Option<&'a Outcome>,
+    spec: Option<&'a str>,
 }
 
 /// Nothing was written.
@@ -72,7 +79,8 @@ impl Queue {
         rules: &Rules,
         outcome: Option<&Outcome>,
     ) -> Result<Committed, CommitError> {
-        self.write(job.clone(), Some(job.fence), event, rules, outcome).await
+        let documents = Documents { outcome, spec: None };
+        self.write(job.clone(), Some(job.fence), event, rules, documents).await
     }
 
     /// Writes down what happened to a job that nobody here has claimed: a person's request, or a task id that came late.
@@ -104,7 +112,33 @@ impl Queue {
         event: Event,
         rules: &Rules,
     ) -> Result<Committed, CommitError> {
-        self.write(job, None, event, rules, None).await
+        self.write(job, None, event, rules, Documents::default()).await
+    }
+
+    /// Replaces what a job asks for, if it waits or is over; then it runs (again) for the new spec, under the same id and in the same
+    /// place of its batch. What its earlier tasks cost stays counted. Returns the job as it was before, or `None` if it asks for that already.
+    ///
+    /// Waits for as long as Redis is away.
+    ///
+    /// # Errors
+    ///
+    /// There is no such job, it is under way ([`CommitError::Illegal`]), or Redis answers nonsense.
+    pub async fn replace(
+        &self,
+        id: JobId,
+        spec: &JobSpec,
+        rules: &Rules,
+    ) -> Result<Option<Job>, CommitError> {
+        let job =
+            self.link().persist("reading a job", || self.job(id)).await?.ok_or(CommitError::Missing(id))?;
+        let asked = AskedFor::of(spec);
+        if job.digest == asked.digest {
+            return Ok(None);
+        }
+        let json = serde_json::to_string(spec).expect("a spec is plain data and always serializes");
+        let documents = Documents { outcome: None, spec: Some(&json) };
+        self.write(job.clone(), None, Event::Replaced(asked), rules, documents).await?;
+        Ok(Some(job))
     }
 
     async fn write(
@@ -113,7 +147,7 @@ impl Queue {
         fence: Option<u64>,
         event: Event,
         rules: &Rules,
-        outcome: Option<&Outcome>,
+        documents: Documents<'_>,
     ) -> Result<Committed, CommitError> {
         let chance = self.link().chance();
         let nonce = self.nonce();
@@ -124,7 +158,10 @@ impl Queue {
             if transition.job == before && transition.note.is_none() && transition.extra_task.is_none() {
                 return Ok(Committed { job: before, extra_task: None });
             }
-            let plan = Plan::new(self.keys(), &before, &transition, outcome, now);
+            let mut plan = Plan::new(self.keys(), &before, &transition, documents.outcome, now);
+            if let Some(spec) = documents.spec {
+                plan = plan.with_spec(self.keys(), &before, &transition.job, spec);
+            }
             let mut reply = self
                 .link()
                 .persist("a commit", || self.send_commit(&before, &transition, &plan, &nonce))

@@ -54,7 +54,7 @@ impl Keys {
         format!("{}{rest}", self.prefix)
     }
 
-    /// STRING. What a job asks for: immutable JSON. Lives as long as the job.
+    /// STRING. What a job asks for: JSON, replaced only while nobody works on the job. Lives as long as the job.
     pub fn spec(&self, id: JobId) -> String {
         self.key(&format!("spec:{id}"))
     }

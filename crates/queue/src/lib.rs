@@ -45,6 +45,7 @@ mod room;
 mod safety;
 mod schedules;
 mod scripts;
+mod standing;
 mod strays;
 mod waiting;
 mod wake;
@@ -94,6 +95,7 @@ pub use retention::Retention;
 pub use room::Room;
 pub use safety::ServerFacts;
 pub use schedules::{BegunTick, ClaimedTick, ItemJob, RunNote, SchedulePause, ScheduleState, TickClaim};
+pub use standing::Standing;
 pub use strays::StrayCreate;
 pub use waiting::{BatchLanes, Waiting, WaitingJobs, next_money};
 

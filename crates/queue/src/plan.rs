@@ -35,6 +35,8 @@ pub(crate) struct Plan {
     #[serde(skip_serializing_if = "Option::is_none")]
     blob: Option<(usize, String)>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    spec: Option<(usize, String, usize)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     task: Option<Ownership>,
     #[serde(skip_serializing_if = "Option::is_none")]
     extra: Option<(usize, String, String)>,
@@ -96,6 +98,15 @@ impl Plan {
         }
         plan.ownership(keys, before, transition, now);
         plan
+    }
+
+    /// The same, with another spec for the job. What its task brought is the old one's, and goes.
+    pub(crate) fn with_spec(mut self, keys: &Keys, before: &Job, after: &Job, spec: &str) -> Self {
+        let (spec_key, outcome) = (self.key(keys.spec(after.id)), self.key(keys.outcome(after.id)));
+        self.spec = Some((spec_key, spec.to_owned(), outcome));
+        let images = i64::from(after.images_max) - i64::from(before.images_max);
+        self.incr(keys.batch(after.batch.as_ref()), "expected", images);
+        self
     }
 
     /// Only the fields that differ; the version is the script's business.

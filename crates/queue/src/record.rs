@@ -58,6 +58,8 @@ pub(crate) fn to_fields(job: &Job) -> Fields {
     fields.put_unless_zero("bi", job.billed.into());
     fields.put_unless_zero("st", job.stored.into());
     fields.put_unless_zero("co", u64::try_from(job.cost.0).unwrap_or(0));
+    fields.put_unless_zero("ra", job.replaced_after.into());
+    fields.put_unless_zero("sb", job.stored_before.into());
     if job.retries != RetriesSpent::default() {
         let RetriesSpent { transport, service, service_timeout, input_download } = job.retries;
         fields.put("rt", format_args!("{transport},{service},{service_timeout},{input_download}"));
@@ -169,6 +171,8 @@ pub(crate) fn from_fields(id: JobId, fields: &Fields) -> Result<Job, UnreadableR
         billed: read.or_zero("bi")?,
         stored: read.or_zero("st")?,
         cost: Micros(read.or_zero("co")?),
+        replaced_after: read.or_zero("ra")?,
+        stored_before: read.or_zero("sb")?,
         claimed: read.flag("c"),
         fence: read.or_zero("f")?,
         version: read.required("v")?,

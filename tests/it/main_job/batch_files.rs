@@ -86,3 +86,66 @@ async fn a_table_and_a_template_become_prompts_and_the_same_table_adds_nothing()
     let again = world.imagemill.run_with_input(&piped, table).await.unwrap().expect_code(0).json();
     assert_eq!((&again["enqueued"], &again["duplicates"]), (&0.into(), &2.into()), "{again}");
 }
+
+/// A file of jobs by `custom_id` and prompt.
+fn lines(jobs: &[(&str, &str)]) -> String {
+    jobs.iter().fold(String::new(), |mut text, (custom_id, prompt)| {
+        writeln!(text, "{}", serde_json::json!({"custom_id": custom_id, "prompt": prompt})).unwrap();
+        text
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_line_is_reported_and_replaced_only_when_asked_and_its_new_image_takes_the_old_ones_place()
+{
+    let world = World::quick().await.unwrap();
+    let queue = world.redis.queue(7).await.unwrap();
+    let batch: BatchName = "shoes".parse().unwrap();
+    world.write("first.jsonl", &lines(&[("a", "a red shoe"), ("b", "a hat")])).unwrap();
+    world.imagemill.run(&["enqueue", "first.jsonl", "--batch", "shoes"]).await.unwrap().expect_code(0);
+    world.imagemill.run(&["worker", "--until-idle"]).await.unwrap().expect_code(0);
+    world.write("more.jsonl", &lines(&[("c", "a sock")])).unwrap();
+    world.imagemill.run(&["enqueue", "more.jsonl", "--batch", "shoes"]).await.unwrap().expect_code(0);
+
+    let changed = lines(&[("a", "a blue shoe"), ("b", "a hat"), ("c", "two socks"), ("d", "a belt")]);
+    world.write("changed.jsonl", &changed).unwrap();
+    let arguments = ["enqueue", "changed.jsonl", "--batch", "shoes", "--json"];
+    let dry =
+        world.imagemill.run(&[&arguments[..], &["--dry-run"]].concat()).await.unwrap().expect_code(0).json();
+    let there = serde_json::json!({"new": 1, "same": 1, "changed_waiting": 1, "changed_ended": 1, "changed_busy": 0, "removed": 0});
+    assert_eq!(dry["there"], there, "{dry}");
+    let said = world.imagemill.run(&arguments).await.unwrap().expect_code(65);
+    assert!(
+        said.stderr.contains("2 jobs (lines 1, 3)") && said.stderr.contains("--replace"),
+        "{}",
+        said.stderr
+    );
+    assert_eq!(said.json()["changed"], 2);
+    let replace = [&arguments[..], &["--replace"]].concat();
+    let said = world.imagemill.run(&replace).await.unwrap().expect_code(2);
+    assert!(said.stderr.contains("would be replaced: at most 2 images for 0.06 USD"), "{}", said.stderr);
+    let dear = [&replace[..], &["--yes", "--max-cost", "0.05"]].concat();
+    let said = world.imagemill.run(&dear).await.unwrap().expect_code(65);
+    assert!(
+        said.stderr.contains("could cost 0.06 USD") && said.stderr.contains("allows 0.05 USD"),
+        "{}",
+        said.stderr
+    );
+    assert_eq!(world.simulator.totals().totals.tasks_created, 2, "nothing runs again unasked");
+
+    let yes = [&replace[..], &["--yes", "--max-cost", "0.06"]].concat();
+    let replaced = world.imagemill.run(&yes).await.unwrap().expect_code(0).json();
+    assert_eq!((&replaced["replaced"], &replaced["duplicates"]), (&2.into(), &2.into()), "{replaced}");
+    world.imagemill.run(&["worker", "--until-idle"]).await.unwrap().expect_code(0);
+    let ledger = world.simulator.ledger();
+    assert_eq!((ledger.totals.tasks_created, ledger.totals.images_billed), (5, 5));
+    let id = job::JobId::of_custom_id("imagemill", Some(&batch), &"a".parse().unwrap());
+    let outcome = queue.outcome(id).await.unwrap().unwrap();
+    let job::ImageState::Stored(stored) = &outcome.images[0].state else { panic!("{outcome:?}") };
+    assert_eq!(stored.key.as_str(), "shoes/a/0.png");
+    let body = world.store.store().await.unwrap().get(&stored.key, u64::MAX).await.unwrap().unwrap();
+    let task = ledger.tasks.iter().find(|task| task.task_id == outcome.task.as_str()).unwrap();
+    assert_eq!(Some(archive::Sha256Digest::of(&body).to_string()), task.served_sha256[0].clone());
+    let summary = queue.batch(Some(&batch)).await.unwrap().unwrap();
+    assert_eq!((summary.total, summary.left, summary.lost, summary.expected), (4, 0, 0, 4), "{summary:?}");
+}

@@ -15,6 +15,7 @@ mod pauses;
 mod permits;
 mod quarantine;
 mod repair;
+mod replace;
 mod rescue;
 mod restore;
 mod schedules;

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use dashscope::{Model, Size};
-use job::{AccountName, BatchName, Priority, RegionName, Timestamp};
+use job::{AccountName, BatchName, Micros, Priority, RegionName, Timestamp};
 use queue::BatchBudget;
 
 use crate::input::rows::Format;
 use crate::input::template::Template;
+use crate::settings::{Money, Setting as _};
 
 /// Put jobs into the queue: from a file of JSONL or CSV, from stdin, or single prompts.
 ///
@@ -92,7 +93,19 @@ pub(crate) struct EnqueueArgs {
     #[arg(long, value_name = "AMOUNT", requires = "batch", value_parser = super::budget::budget, allow_negative_numbers = true)]
     pub(crate) budget: Option<BatchBudget>,
 
-    /// Only judge the input and say what it would cost
+    /// Replace jobs of the same custom_id that ask for something else: those that wait, and those that have ended, which run again
+    #[arg(long, requires = "batch")]
+    pub(crate) replace: bool,
+
+    /// Do not ask what replaced jobs may cost
+    #[arg(long, short, requires = "replace")]
+    pub(crate) yes: bool,
+
+    /// Enqueue nothing if what is new could cost more than this, such as 10.00
+    #[arg(long, value_name = "AMOUNT", value_parser = amount)]
+    pub(crate) max_cost: Option<Micros>,
+
+    /// Only judge the input, and say what it would cost on which accounts, how long it would take, and what of it is there already
     #[arg(long, conflicts_with_all = ["watch", "wait"])]
     pub(crate) dry_run: bool,
 
@@ -123,6 +136,10 @@ pub(crate) struct RequestFlags {
     /// Similar images for equal seeds, 0 to 2147483647
     #[arg(long, value_name = "SEED")]
     pub(crate) seed: Option<u32>,
+}
+
+fn amount(text: &str) -> Result<Micros, String> {
+    Money::from_text(text).map(|money| money.0).map_err(|wrong| wrong.what)
 }
 
 fn priority(text: &str) -> Result<Priority, String> {

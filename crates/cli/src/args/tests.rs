@@ -162,8 +162,17 @@ fn help_of_enqueue_shows_a_line_and_examples() {
           --budget <AMOUNT>
               Spend at most AMOUNT on the batch, also with jobs that it has already; what does not fit waits. `none`: no budget
 
+          --replace
+              Replace jobs of the same custom_id that ask for something else: those that wait, and those that have ended, which run again
+
+      -y, --yes
+              Do not ask what replaced jobs may cost
+
+          --max-cost <AMOUNT>
+              Enqueue nothing if what is new could cost more than this, such as 10.00
+
           --dry-run
-              Only judge the input and say what it would cost
+              Only judge the input, and say what it would cost on which accounts, how long it would take, and what of it is there already
 
           --watch
               Show progress until the jobs are done; the exit code says how they ended

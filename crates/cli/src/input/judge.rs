@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use dashscope::Model;
-use job::{JobSpec, Micros, Prices};
+use job::{JobSpec, Micros, PinnedTo, Prices};
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -43,6 +43,8 @@ pub(crate) struct Judged {
     pub(crate) warnings_shown: Vec<String>,
     /// The most images that the jobs can bring, by model.
     pub(crate) images: BTreeMap<Model, u64>,
+    /// Jobs by model and by where alone they may run.
+    pub(crate) shares: BTreeMap<(Model, Option<PinnedTo>), Share>,
     /// Jobs by kind of work.
     pub(crate) scenarios: BTreeMap<&'static str, u64>,
     /// Whether images have to be uploaded.
@@ -53,6 +55,17 @@ pub(crate) struct Judged {
     pub(crate) lines: u64,
     /// The digest of all that was read.
     pub(crate) digest: String,
+}
+
+/// Jobs that wait for the same accounts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Share {
+    /// How many.
+    pub(crate) jobs: u64,
+    /// The most images that they can bring.
+    pub(crate) images: u64,
+    /// Those of them that ask for several images.
+    pub(crate) several: u64,
 }
 
 /// What [`judge`] tells while it reads.
@@ -129,7 +142,12 @@ pub(crate) fn judge(
                 judged.good.insert(number);
                 seen(Seen::Good(number, &prepared.spec));
                 let request = &prepared.spec.request;
-                *judged.images.entry(request.model).or_default() += u64::from(prepared.spec.images_max());
+                let images = u64::from(prepared.spec.images_max());
+                *judged.images.entry(request.model).or_default() += images;
+                let share = judged.shares.entry((request.model, prepared.spec.pinned_to())).or_default();
+                share.jobs += 1;
+                share.images += images;
+                share.several += u64::from(images > 1);
                 *judged.scenarios.entry(scenario(&prepared.spec).as_str()).or_default() += 1;
                 judged.has_uploads |= !prepared.uploads.is_empty();
                 for warning in prepared.warnings {

@@ -34,11 +34,13 @@ use log::LogSection;
 use problem::Place;
 pub(crate) use problem::Problem;
 use results::{InputsSection, ResultsSection, Transport};
+pub(crate) use rules::Money;
 use rules::{BreakerSection, CopySection, PollSection, PricesSection, RetrySection};
 pub(crate) use show::{changed_settings, effective, effective_json, example};
 use store::S3Section;
 pub(crate) use store::StoreProblem;
 use url::Host;
+pub(crate) use value::Setting;
 use work::{RetentionSection, SettleSection, WorkerSection};
 
 /// The file that is read where no other is named, if it is there.

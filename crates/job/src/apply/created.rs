@@ -16,7 +16,8 @@ impl Step<'_> {
             return Transition { job: self.job.clone(), note: None, extra_task: None };
         }
         let takes = match &self.job.state {
-            JobState::Queued { .. } => true,
+            // An attempt from before its spec was replaced made images that nobody asks for any more.
+            JobState::Queued { .. } => attempt.number > self.job.replaced_after,
             // A later attempt than the one in the record: the record is of an older Redis, and that attempt was over by then.
             JobState::Submitting { attempt: current } | JobState::Settling { attempt: current, .. } => {
                 current.number <= attempt.number

@@ -1,7 +1,9 @@
 //! What people ask of a job: cancel, retry, the missing images, and their word on a held one.
 
 use super::{CODE_BY_PERSON, Step};
-use crate::{Attempt, CanceledBy, Event, FailureClass, Job, JobId, JobState, TaskPhase, Transition};
+use crate::{
+    AskedFor, Attempt, CanceledBy, Event, FailureClass, Job, JobId, JobState, TaskPhase, Transition,
+};
 
 impl Step<'_> {
     pub(super) fn cancel_requested(&self) -> Option<Transition> {
@@ -55,6 +57,32 @@ impl Step<'_> {
             }
             _ => None,
         }
+    }
+
+    /// A job that waits, or is over, asks for something else from now on, and runs for it. One under way is left alone: what it has paid
+    /// for, or may have, is of the spec that it was claimed with.
+    pub(super) fn replaced(&self, asked: AskedFor) -> Option<Transition> {
+        if self.job.digest == asked.digest {
+            return Some(Transition { job: self.job.clone(), note: None, extra_task: None });
+        }
+        let over = self.job.state_name().is_final();
+        if !over && !matches!(self.job.state, JobState::Queued { .. }) {
+            return None;
+        }
+        let due = asked.not_before.unwrap_or(self.now).max(self.now);
+        let mut transition = self.moved(JobState::Queued { due, cause: None });
+        let job = &mut transition.job;
+        (job.model, job.pinned_to, job.images_max) = (asked.model, asked.pinned_to, asked.images_max);
+        (job.shape, job.priority, job.digest) = (Some(asked.shape), asked.priority, asked.digest);
+        job.cancel_requested = false;
+        job.adopted = false;
+        job.retries = Default::default();
+        job.refusals = 0;
+        // The images that it has brought were delivered; those of the new spec are counted from nothing.
+        job.replaced_after = job.attempts;
+        job.stored_before = job.stored_before.saturating_add(job.stored.into());
+        job.stored = 0;
+        Some(self.noted(transition, "replaced", None))
     }
 
     /// The job stays what it is: what is missing is another job's business, under keys of its own.

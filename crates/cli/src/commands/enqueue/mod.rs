@@ -3,35 +3,39 @@
 mod errors_file;
 #[cfg(test)]
 mod faults_tests;
+mod forecast;
+pub(crate) mod judging;
+mod look;
 mod patience;
 pub(crate) mod send;
 mod view;
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use job::{BatchName, PinnedTo};
+use job::{BatchName, Micros, PinnedTo, Prices, TaskKind};
 use queue::Queue;
 use rand::RngExt as _;
 
-use self::errors_file::ErrorsFile;
+use self::forecast::Forecast;
+use self::judging::{bad_input, blocking, judge_all};
+use self::look::{Stand, look};
 use self::patience::patiently;
 use self::send::{Load, Sent, send};
 use self::view::EnqueueView;
+use super::agree::agree;
 use super::wait::{Show, Target, until_over};
 use crate::app::{App, queue_failure};
 use crate::args::EnqueueArgs;
 use crate::exit_code;
 use crate::failure::{Failure, OrFail as _};
 use crate::input::images::Images;
-use crate::input::judge::{Judged, Seen, judge};
+use crate::input::judge::Judged;
 use crate::input::line::Defaults;
 use crate::input::prepare::Rules;
-use crate::input::rows::Format;
 use crate::input::source::{PromptFlags, Source};
 use crate::output::progress::ReadProgress;
-use crate::output::words::{count, counted};
+use crate::output::status::at_most;
+use crate::output::words::{count, counted, money};
 use crate::settings::{Account, Settings};
 
 /// Puts jobs into the queue.
@@ -49,20 +53,18 @@ pub(super) async fn run(app: &App, args: EnqueueArgs) -> Result<u8, Failure> {
     {
         app.out.note(&format!("warning: {} more like these", count(more)));
     }
-    let mut view = EnqueueView::judged(args.batch.as_ref(), &judged, &settings.prices(), args.dry_run);
+    let prices = settings.prices();
+    let mut view = EnqueueView::judged(args.batch.as_ref(), &judged, &prices, args.dry_run);
     if judged.jobs == 0 || (judged.faulty_lines > 0 && !args.skip_invalid) {
         if app.out.json {
             app.out.print_json(&view)?;
         }
-        return Err(bad_input(&source, &judged, &args));
+        let single = args.file.is_none().then_some(args.prompt.len() == 1);
+        return Err(bad_input(&source, &judged, single));
     }
+    let judged = Arc::new(judged);
     if args.dry_run {
-        if app.out.json {
-            app.out.print_json(&view)?
-        } else {
-            app.out.print(&view.render_dry(&judged))?
-        }
-        return Ok(exit_code::DONE);
+        return dry_run(app, &args, &settings, Input { source, rules, judged, images }, view).await;
     }
 
     let queue = app.queue(&settings).await?;
@@ -70,16 +72,27 @@ pub(super) async fn run(app: &App, args: EnqueueArgs) -> Result<u8, Failure> {
     if let Err(unsafe_redis) = queue.check_safety().await {
         app.out.note(&format!("warning: {unsafe_redis} (hint: {})", unsafe_redis.hint()));
     }
+    let mut images = images;
+    if args.replace || args.max_cost.is_some() {
+        let (stand, looked) = look(&queue, &source, &rules, &judged, images).await?;
+        images = looked;
+        too_dear(args.max_cost, &prices, stand.cost_max(&prices, args.replace))?;
+        if stand.replaced() > 0 && args.replace && !agree(app.out, args.yes, &question(&stand, &prices))? {
+            app.out.note("Nothing was enqueued.");
+            return Ok(exit_code::FAILED);
+        }
+    }
     let store = if judged.has_uploads { Some(app.store(&settings).await?) } else { None };
     let progress = ReadProgress::new(app.out, "enqueueing", judged.jobs);
-    let load = Load { source, rules, images, judged: Arc::new(judged), choose: Box::new(|_, job| Some(job)) };
+    let replace = args.replace.then(|| Arc::new(settings.rules()));
+    let load = Load { source, rules, images, judged, choose: Box::new(|_, job| Some(job)), replace };
     let sent = send(app, &queue, store, load, &progress).await;
     progress.clear();
     let sent = sent?;
     if let Some(batch) = &args.batch {
         seal(app, &queue, batch).await?;
     }
-    view.sent(&sent, &settings.prices(), args.file.is_none());
+    view.sent(&sent, &prices, args.file.is_none());
     if app.out.json {
         app.out.print_json(&view)?;
     } else {
@@ -96,7 +109,7 @@ async fn finish(
     settings: &Settings,
     sent: &Sent,
 ) -> Result<u8, Failure> {
-    let changed = if sent.changed > 0 { exit_code::BAD_INPUT } else { exit_code::DONE };
+    let changed = if sent.changed + sent.under_way > 0 { exit_code::BAD_INPUT } else { exit_code::DONE };
     if !args.watch && !args.wait {
         if let (Some(batch), true) = (&args.batch, app.out.stdout_is_terminal && !app.out.json) {
             app.out.note(&format!("Follow them with `imagemill watch {batch}`."));
@@ -174,80 +187,6 @@ async fn open(args: &EnqueueArgs) -> Result<Source, Failure> {
     })
 }
 
-async fn judge_all(
-    app: &App,
-    source: &Arc<Source>,
-    rules: &Arc<Rules>,
-    errors: Option<PathBuf>,
-) -> Result<(Judged, Images), Failure> {
-    let progress = ReadProgress::new(app.out, "judging", source.bytes());
-    let (source, rules) = (source.clone(), rules.clone());
-    blocking(move || {
-        let mut images = Images::new(source.folder());
-        let begin = |path: &Path| ErrorsFile::begin(path, &source);
-        let mut faulty = errors.as_deref().map(begin).transpose()?;
-        let writer = faulty.as_mut().map(|file| file as &mut dyn Write);
-        let judged = judge(&source, &rules, &mut images, writer, |seen| {
-            if let Seen::Bytes(bytes) = seen {
-                progress.at(bytes);
-            }
-        });
-        progress.clear();
-        let judged = judged.or_fail(format!("failed to read {}; nothing was enqueued", source.shown()));
-        let judged = judged.map_err(|failure| failure.exit(exit_code::BAD_INPUT))?;
-        if let Some(file) = faulty {
-            file.end().or_fail("failed to write the faulty lines")?;
-        }
-        Ok((judged, images))
-    })
-    .await?
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
-    tokio::task::spawn_blocking(work).await.or_fail("a part of this command panicked")
-}
-
-fn bad_input(source: &Source, judged: &Judged, args: &EnqueueArgs) -> Failure {
-    let shown = source.shown();
-    if judged.jobs == 0 && judged.faulty_lines == 0 {
-        let failure = Failure::message(format!("there are no jobs in {shown}"));
-        let hint = match source.format() {
-            Format::Jsonl => "each line is one job, such as {\"prompt\": \"a lighthouse\"}",
-            Format::Csv => "a header names the columns, and each line below it is one job",
-        };
-        return failure.exit(exit_code::BAD_INPUT).hint(hint);
-    }
-    let from_flags = args.file.is_none();
-    let mut details: Vec<String> = judged
-        .shown
-        .iter()
-        .map(
-            |fault| {
-                if from_flags && args.prompt.len() == 1 { fault.without_place() } else { fault.to_string() }
-            },
-        )
-        .collect();
-    let more = judged.faults - details.len() as u64;
-    if more > 0 {
-        details.push(format!("… and {} more", counted(more, "fault")));
-    }
-    let text = if from_flags {
-        "the prompt cannot be enqueued".to_owned()
-    } else if judged.is_header_faulty {
-        format!("the header of {shown} cannot be used; nothing was enqueued")
-    } else {
-        let lines = judged.faulty_lines + judged.jobs;
-        let of =
-            format!("{} of {} in {shown} cannot be used", count(judged.faulty_lines), counted(lines, "line"));
-        format!("{of}; nothing was enqueued")
-    };
-    let failure = Failure::message(text).details(details).exit(exit_code::BAD_INPUT);
-    if from_flags || judged.jobs == 0 {
-        return failure;
-    }
-    failure.hint("mend them, or enqueue the others with --skip-invalid --errors faulty.jsonl")
-}
-
 async fn seal(app: &App, queue: &Queue, batch: &BatchName) -> Result<(), Failure> {
     let sealed = patiently(app.rng().random(), || queue.seal(batch), queue::QueueError::is_retryable).await;
     sealed.map_err(|error| queue_failure(error, "end the batch").hint(send::AGAIN))?;
@@ -255,15 +194,153 @@ async fn seal(app: &App, queue: &Queue, batch: &BatchName) -> Result<(), Failure
 }
 
 fn warn_of_changes(app: &App, sent: &Sent) {
-    if sent.changed == 0 {
-        return;
+    for warning in warnings(sent) {
+        app.out.note(&warning);
     }
-    let lines: Vec<String> = sent.changed_lines.iter().map(u64::to_string).collect();
-    let more = if sent.changed > lines.len() as u64 { ", …" } else { "" };
-    app.out.note(&format!(
-        "warning: {} (line {}{more}) asks for something else than the job of the same custom_id that is there already; the \
-         one that is there stands. For new images take another custom_id or batch.",
-        counted(sent.changed, "job"),
-        lines.join(", "),
-    ));
+}
+
+/// What a person should know of jobs that were there already.
+fn warnings(sent: &Sent) -> Vec<String> {
+    let of = |jobs: u64, lines: &[u64], verbs: [&str; 2], what: &str| {
+        let shown: Vec<String> = lines.iter().map(u64::to_string).collect();
+        let (shown, more) = (shown.join(", "), if jobs > lines.len() as u64 { ", …" } else { "" });
+        let (noun, verb) = if jobs == 1 { ("line", verbs[0]) } else { ("lines", verbs[1]) };
+        (jobs > 0).then(|| format!("warning: {} ({noun} {shown}{more}) {verb} {what}", counted(jobs, "job")))
+    };
+    let changed = "for something else than the job of the same custom_id that is there already; the one that is there stands. For \
+                   new images say --replace, or take another custom_id or batch.";
+    let under_way = "under way or held, and not replaced: run the same command again when that is over.";
+    let removed = (sent.removed > 0).then(|| {
+        format!(
+            "note: {} of the jobs had been made before, and removed since; for new images take another custom_id or batch.",
+            count(sent.removed)
+        )
+    });
+    let changed = of(sent.changed, &sent.changed_lines, ["asks", "ask"], changed);
+    let under_way = of(sent.under_way, &sent.under_way_lines, ["is", "are"], under_way);
+    [changed, under_way, removed].into_iter().flatten().collect()
+}
+
+/// An input that was judged good.
+struct Input {
+    source: Arc<Source>,
+    rules: Arc<Rules>,
+    judged: Arc<Judged>,
+    images: Images,
+}
+
+/// Says what would be done, and does nothing. Redis is only read, and not needed.
+async fn dry_run(
+    app: &App,
+    args: &EnqueueArgs,
+    settings: &Settings,
+    input: Input,
+    mut view: EnqueueView,
+) -> Result<u8, Failure> {
+    let Input { source, rules, judged, images } = input;
+    let prices = settings.prices();
+    let mut cost = judged.cost_max(&prices);
+    let mut durations = None;
+    match Queue::connect(&settings.redis(), app.rng()).await {
+        Ok(queue) => {
+            durations = queue.durations().await.ok();
+            if args.batch.is_some() {
+                let (stand, _) = look(&queue, &source, &rules, &judged, images).await?;
+                cost = stand.cost_max(&prices, args.replace);
+                view.there = Some(stand);
+            }
+        }
+        Err(error) => app.out.note(&format!("note: what is there already is not known: {error}")),
+    }
+    let learned = |model| {
+        let kind = TaskKind { model, shape: None };
+        durations.as_ref()?.likely(kind).map(|likely| likely.mean)
+    };
+    view.forecast = Some(Forecast::new(&judged.shares, &prices, settings.accounts(), learned));
+    if app.out.json {
+        app.out.print_json(&view)?
+    } else {
+        app.out.print(&view.render_dry(&judged, &prices))?
+    }
+    too_dear(args.max_cost, &prices, cost)?;
+    Ok(exit_code::DONE)
+}
+
+/// `--max-cost`: whether what would be sent could cost more.
+fn too_dear(most: Option<Micros>, prices: &Prices, cost: Micros) -> Result<(), Failure> {
+    let Some(most) = most.filter(|most| cost > *most) else { return Ok(()) };
+    let text = format!(
+        "what is new could cost {}, and --max-cost allows {}; nothing was enqueued",
+        money(cost, &prices.currency),
+        money(most, &prices.currency)
+    );
+    let hint = "--dry-run says what costs how much; jobs that are there already are not counted";
+    Err(Failure::message(text).exit(exit_code::BAD_INPUT).hint(hint))
+}
+
+/// What is asked before jobs are replaced.
+fn question(stand: &Stand, prices: &Prices) -> String {
+    let parts: Vec<String> =
+        [(stand.changed_waiting, "waiting"), (stand.changed_ended, "ended, which would run again")]
+            .iter()
+            .filter(|(jobs, _)| *jobs > 0)
+            .map(|(jobs, what)| format!("{} {what}", count(*jobs)))
+            .collect();
+    let images: u64 = stand.images_replaced.values().sum();
+    let cost = Stand { images_new: Default::default(), ..stand.clone() }.cost_max(prices, true);
+    format!(
+        "{} ({}) would be replaced: {}.",
+        counted(stand.replaced(), "job"),
+        parts.join(", "),
+        at_most(images, cost, &prices.currency)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_there_already_is_said_with_its_lines() {
+        let sent = Sent {
+            changed: 12,
+            changed_lines: (1..=10).collect(),
+            under_way: 1,
+            under_way_lines: vec![7],
+            duplicates: 3,
+            removed: 2,
+            ..Sent::default()
+        };
+        insta::assert_snapshot!(warnings(&sent).join("\n"), @r"
+        warning: 12 jobs (lines 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, …) ask for something else than the job of the same custom_id that is there already; the one that is there stands. For new images say --replace, or take another custom_id or batch.
+        warning: 1 job (line 7) is under way or held, and not replaced: run the same command again when that is over.
+        note: 2 of the jobs had been made before, and removed since; for new images take another custom_id or batch.
+        ");
+        assert!(warnings(&Sent { duplicates: 3, ..Sent::default() }).is_empty());
+    }
+
+    #[test]
+    fn what_replacing_may_cost_is_asked_and_what_is_too_dear_is_refused_with_both_figures() {
+        let images = |standard| std::collections::BTreeMap::from([(dashscope::Model::Wan27Image, standard)]);
+        let stand = Stand {
+            new: 2,
+            changed_waiting: 1,
+            changed_ended: 3,
+            images_new: images(100),
+            images_replaced: images(5),
+            ..Stand::default()
+        };
+        let prices = Prices::default();
+        assert_eq!(stand.cost_max(&prices, false), Micros(3_000_000));
+        assert_eq!(stand.cost_max(&prices, true), Micros(3_150_000));
+        insta::assert_snapshot!(question(&stand, &prices), @"4 jobs (1 waiting, 3 ended, which would run again) would be replaced: at most 5 images for 0.15 USD.");
+        let too_dear = too_dear(Some(Micros(3_149_999)), &prices, Micros(3_150_000)).unwrap_err();
+        insta::assert_snapshot!(crate::report::render(&too_dear), @r"
+        error: what is new could cost 3.15 USD, and --max-cost allows 3.149999 USD; nothing was enqueued
+
+        hint: --dry-run says what costs how much; jobs that are there already are not counted
+        ");
+        assert!(too_dear.exit_code == exit_code::BAD_INPUT);
+        assert!(super::too_dear(Some(Micros(3_150_000)), &prices, Micros(3_150_000)).is_ok());
+    }
 }

@@ -11,14 +11,15 @@ use std::sync::Arc;
 use archive::{ByteBudget, Reservation, Sha256Digest, Store};
 use bytes::Bytes;
 use dashscope::Model;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use job::{BatchName, JobId};
-use queue::{CHUNK_MAX, EnqueueError, Enqueued, NewJob, Queue, SourceFile};
+use queue::{CHUNK_MAX, CommitError, EnqueueError, Enqueued, NewJob, Queue, SourceFile};
 use rand::RngExt as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::patience::patiently;
-use crate::app::App;
+use crate::app::{App, queue_failure};
 use crate::exit_code;
 use crate::failure::{Failure, OrFail as _};
 use crate::input::again::again;
@@ -42,7 +43,10 @@ const UPLOAD_BYTES: u64 = 128 * 1024 * 1024;
 const LINES_AHEAD: usize = 256;
 
 /// Lines that are named where a job differs from the one that is there.
-const CHANGED_SHOWN_MAX: usize = 10;
+const LINES_SHOWN_MAX: usize = 10;
+
+/// Jobs of a chunk that are replaced at once: each takes two round trips.
+const REPLACED_AT_ONCE: usize = 32;
 
 /// What to do after a failure, where the jobs have no name of their own.
 const LOOK_FIRST: &str = "look with `imagemill job show ID` first: a job that is there must not be enqueued again, or it is made and paid for twice";
@@ -64,7 +68,15 @@ pub(crate) struct Sent {
     pub(crate) changed: u64,
     /// The first lines of those.
     pub(crate) changed_lines: Vec<u64>,
-    /// The most images that the new ones can bring, by model.
+    /// Those that were there, and ask for something else now.
+    pub(crate) replaced: u64,
+    /// Those that were to be replaced, and are under way or held.
+    pub(crate) under_way: u64,
+    /// The first lines of those.
+    pub(crate) under_way_lines: Vec<u64>,
+    /// Those among the duplicates that were there once, and are removed.
+    pub(crate) removed: u64,
+    /// The most images that the new ones and those that were replaced can bring, by model.
     pub(crate) images: BTreeMap<Model, u64>,
     /// The first job ids, in the order of the input: enough for prompts given by flag.
     pub(crate) jobs: Vec<JobId>,
@@ -88,6 +100,8 @@ pub(crate) struct Load {
     pub(crate) judged: Arc<Judged>,
     /// Which of the good lines go.
     pub(crate) choose: Choose,
+    /// Whether jobs that are there and ask for something else are replaced, and by which rules.
+    pub(crate) replace: Option<Arc<job::Rules>>,
 }
 
 /// A line on its way.
@@ -109,7 +123,7 @@ pub(crate) async fn send(
     load: Load,
     progress: &ReadProgress,
 ) -> Result<Sent, Failure> {
-    let (batch, judged) = (load.rules.batch.clone(), load.judged.clone());
+    let (batch, judged, replace) = (load.rules.batch.clone(), load.judged.clone(), load.replace.clone());
     // One chunk is one step, in the order of its lines. Several must know their places beforehand.
     let source = (judged.jobs > CHUNK_MAX as u64)
         .then(|| Arc::new(SourceFile { digest: judged.digest.clone(), lines: judged.lines }));
@@ -121,6 +135,7 @@ pub(crate) async fn send(
         store,
         batch,
         source,
+        replace,
         rng: app.rng(),
         uploads: JoinSet::new(),
         chunks: JoinSet::new(),
@@ -161,7 +176,7 @@ pub(crate) async fn send(
 
 /// Reads the input a second time and hands on what goes. Returns whether it is still what was judged.
 fn read(queue: &Queue, load: Load, lines: &mpsc::Sender<Ready>) -> std::io::Result<bool> {
-    let Load { source, rules, mut images, judged, mut choose } = load;
+    let Load { source, rules, mut images, judged, mut choose, .. } = load;
     let runtime = tokio::runtime::Handle::current();
     let budget = ByteBudget::new(UPLOAD_BYTES);
     let mut uploaded: HashSet<Sha256Digest> = HashSet::new();
@@ -184,6 +199,7 @@ struct Sender {
     store: Option<Store>,
     batch: Option<BatchName>,
     source: Option<Arc<SourceFile>>,
+    replace: Option<Arc<job::Rules>>,
     rng: Box<rand::rngs::StdRng>,
     uploads: JoinSet<Result<(), Failure>>,
     chunks: JoinSet<Result<Vec<Answered>, Failure>>,
@@ -192,13 +208,26 @@ struct Sender {
     unnamed: Vec<JobId>,
 }
 
-/// A line's job and what Redis said of it.
-type Answered = (u64, NewJob, Enqueued);
+/// A line's job and what became of it.
+type Answered = (u64, NewJob, Became);
+
+/// What became of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Became {
+    New,
+    Same,
+    RemovedBefore,
+    Changed,
+    Replaced,
+    UnderWay,
+    Busy,
+}
 
 impl Sender {
     /// Jobs that are done.
     fn count(&self) -> u64 {
-        self.sent.enqueued + self.sent.duplicates + self.sent.busy + self.sent.changed
+        let Sent { enqueued, duplicates, busy, changed, replaced, under_way, .. } = &self.sent;
+        enqueued + duplicates + busy + changed + replaced + under_way
     }
 
     /// Begins an upload, once there is room for it.
@@ -246,7 +275,7 @@ impl Sender {
         let unnamed = chunk.iter().filter(|(_, job)| job.spec.custom_id.is_none()).map(|(_, job)| job.id);
         self.unnamed.extend(unnamed.take(IDS_MAX - self.unnamed.len()));
         let (queue, batch, source) = (self.queue.clone(), self.batch.clone(), self.source.clone());
-        let chance: f64 = self.rng.random();
+        let (chance, replace): (f64, _) = (self.rng.random(), self.replace.clone());
         self.chunks.spawn(async move {
             let (lines, jobs): (Vec<u64>, Vec<NewJob>) = chunk.into_iter().unzip();
             let retryable =
@@ -255,12 +284,17 @@ impl Sender {
                 patiently(chance, || queue.enqueue_from(batch.as_ref(), source.as_deref(), &jobs), retryable)
                     .await
                     .map_err(refused)?;
-            Ok(lines
-                .into_iter()
-                .zip(jobs)
-                .zip(answers)
-                .map(|((line, job), answer)| (line, job, answer))
-                .collect())
+            let jobs = stream::iter(lines.into_iter().zip(jobs).zip(answers)).map(|((line, job), answer)| {
+                let (queue, replace) = (&queue, replace.as_deref());
+                async move {
+                    let became = match (answer, replace) {
+                        (Enqueued::Changed, Some(rules)) => replaced(queue, &job, rules).await?,
+                        (answer, _) => became(answer),
+                    };
+                    Ok((line, job, became))
+                }
+            });
+            jobs.buffered(REPLACED_AT_ONCE).try_collect().await
         });
         Ok(())
     }
@@ -276,22 +310,61 @@ impl Sender {
         Ok(())
     }
 
-    fn note(&mut self, line: u64, job: &NewJob, answer: Enqueued) {
-        match answer {
-            Enqueued::New => {
-                self.sent.enqueued += 1;
-                *self.sent.images.entry(job.spec.request.model).or_default() +=
-                    u64::from(job.spec.images_max());
-            }
-            Enqueued::Same | Enqueued::RemovedBefore => self.sent.duplicates += 1,
-            Enqueued::Busy => self.sent.busy += 1,
-            Enqueued::Changed => {
-                self.sent.changed += 1;
-                if self.sent.changed_lines.len() < CHANGED_SHOWN_MAX {
-                    self.sent.changed_lines.push(line);
+    fn note(&mut self, line: u64, job: &NewJob, became: Became) {
+        let sent = &mut self.sent;
+        match became {
+            Became::New | Became::Replaced => {
+                if became == Became::New {
+                    sent.enqueued += 1
+                } else {
+                    sent.replaced += 1
                 }
+                *sent.images.entry(job.spec.request.model).or_default() += u64::from(job.spec.images_max());
             }
+            Became::Same => sent.duplicates += 1,
+            Became::RemovedBefore => {
+                sent.duplicates += 1;
+                sent.removed += 1;
+            }
+            Became::Changed => {
+                sent.changed += 1;
+                show(&mut sent.changed_lines, line);
+            }
+            Became::UnderWay => {
+                sent.under_way += 1;
+                show(&mut sent.under_way_lines, line);
+            }
+            Became::Busy => sent.busy += 1,
         }
+    }
+}
+
+fn show(lines: &mut Vec<u64>, line: u64) {
+    if lines.len() < LINES_SHOWN_MAX {
+        lines.push(line);
+    }
+}
+
+fn became(answer: Enqueued) -> Became {
+    match answer {
+        Enqueued::New => Became::New,
+        Enqueued::Same => Became::Same,
+        Enqueued::Changed => Became::Changed,
+        Enqueued::RemovedBefore => Became::RemovedBefore,
+        Enqueued::Busy => Became::Busy,
+    }
+}
+
+/// Replaces a job that is there, unless it is under way.
+async fn replaced(queue: &Queue, job: &NewJob, rules: &job::Rules) -> Result<Became, Failure> {
+    match queue.replace(job.id, &job.spec, rules).await {
+        Ok(Some(_)) => Ok(Became::Replaced),
+        Ok(None) => Ok(Became::Same),
+        Err(CommitError::Illegal(_)) => Ok(Became::UnderWay),
+        // Retention took it away just now.
+        Err(CommitError::Missing(_)) => Ok(Became::RemovedBefore),
+        Err(CommitError::Queue(error)) => Err(queue_failure(error, "replace a job")),
+        Err(error) => Err(Failure::new(error).context("failed to replace a job")),
     }
 }
 

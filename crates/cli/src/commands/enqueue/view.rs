@@ -3,12 +3,14 @@
 use job::{BatchName, Micros, Prices};
 use serde::Serialize;
 
+use super::forecast::Forecast;
+use super::look::Stand;
 use super::send::Sent;
 use crate::input::fault::Fault;
 use crate::input::judge::Judged;
 use crate::output::batch::Cost;
 use crate::output::status::at_most;
-use crate::output::words::{count, counted};
+use crate::output::words::{count, counted, money};
 
 /// What `enqueue --json` prints. The shape is stable: fields are added, never changed.
 #[derive(Debug, Serialize)]
@@ -21,14 +23,24 @@ pub(super) struct EnqueueView {
     duplicates: u64,
     /// Jobs of which another one with the same `custom_id` is there. That one stands.
     changed: u64,
+    /// Jobs that were there and were replaced, with `--replace`.
+    replaced: u64,
+    /// Jobs that were to be replaced, and are under way or held.
+    under_way: u64,
     /// Lines that are no jobs.
     invalid: u64,
-    /// The most images that the new jobs can bring; with `--dry-run` of all.
+    /// The most images that the new jobs and the replaced ones can bring; with `--dry-run` of all.
     images_max: u64,
     /// What those cost.
     cost_max: Cost,
     /// Whether nothing was sent.
     dry_run: bool,
+    /// What of it is there already, with `--dry-run` and a batch where Redis can be reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) there: Option<Stand>,
+    /// Where it would be made, what it would cost there and how long it would take, with `--dry-run`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) forecast: Option<Forecast>,
     /// The job ids, of prompts that were given by flag.
     #[serde(skip_serializing_if = "Option::is_none")]
     jobs: Option<Vec<String>>,
@@ -44,10 +56,14 @@ impl EnqueueView {
             enqueued: 0,
             duplicates: 0,
             changed: 0,
+            replaced: 0,
+            under_way: 0,
             invalid: judged.faulty_lines,
             images_max: judged.images_max(),
             cost_max: Cost::new(judged.cost_max(prices), &prices.currency),
             dry_run,
+            there: None,
+            forecast: None,
             jobs: None,
             faults: judged.shown.clone(),
         }
@@ -58,6 +74,7 @@ impl EnqueueView {
         self.enqueued = sent.enqueued;
         self.duplicates = sent.duplicates;
         self.changed = sent.changed;
+        (self.replaced, self.under_way) = (sent.replaced, sent.under_way);
         self.images_max = sent.images.values().sum();
         let cost = sent.images.iter().map(|(model, images)| prices.per_image(*model).times(*images).0).sum();
         self.cost_max = Cost::new(Micros(cost), &prices.currency);
@@ -77,6 +94,8 @@ impl EnqueueView {
         let also: Vec<String> = [
             (self.duplicates, "there already"),
             (self.changed, "there already and different"),
+            (self.replaced, "replaced"),
+            (self.under_way, "under way and not replaced"),
             (self.invalid, "invalid and left out"),
         ]
         .into_iter()
@@ -94,17 +113,40 @@ impl EnqueueView {
     }
 
     /// For people, with `--dry-run`.
-    pub(super) fn render_dry(&self, judged: &Judged) -> String {
+    pub(super) fn render_dry(&self, judged: &Judged, prices: &Prices) -> String {
         let mut text =
             format!("{}: {}. Nothing was enqueued.\n", counted(judged.jobs, "job"), self.at_most());
         for (model, images) in &judged.images {
-            text.push_str(&format!("  {} of {model}\n", counted(*images, "image")));
+            let cost = money(prices.per_image(*model).times(*images), &prices.currency);
+            text.push_str(&format!("  {} of {model} for {cost}\n", counted(*images, "image")));
         }
         for (scenario, jobs) in &judged.scenarios {
             text.push_str(&format!("  {} of {scenario}\n", counted(*jobs, "job")));
         }
+        text.push_str(&self.forecast.as_ref().map(Forecast::render).unwrap_or_default());
+        if let (Some(there), Some(batch)) = (&self.there, &self.batch) {
+            text.push_str(&format!("In batch {batch}: {}.\n", stand_in_words(there)));
+        }
         text
     }
+}
+
+/// Such as `2 new, 1 there already`.
+pub(super) fn stand_in_words(there: &Stand) -> String {
+    let all = [
+        (there.new, "new"),
+        (there.same, "there already"),
+        (there.changed_waiting, "there, different and waiting"),
+        (there.changed_ended, "there, different and ended"),
+        (there.changed_busy, "there, different and under way"),
+        (there.removed, "made and removed before"),
+    ];
+    let words: Vec<String> = all
+        .iter()
+        .filter(|(jobs, _)| *jobs > 0)
+        .map(|(jobs, what)| format!("{} {what}", count(*jobs)))
+        .collect();
+    words.join(", ")
 }
 
 #[cfg(test)]
@@ -130,10 +172,10 @@ mod tests {
         let batch = BatchName::parse("spring").unwrap();
         let prices = Prices::default();
         let mut view = EnqueueView::judged(Some(&batch), &judged(), &prices, false);
-        insta::assert_snapshot!(view.render_dry(&judged()), @r"
+        insta::assert_snapshot!(view.render_dry(&judged(), &prices), @r"
         2 jobs: at most 5 images for 0.195 USD. Nothing was enqueued.
-          1 image of wan2.7-image-pro
-          4 images of wan2.7-image
+          1 image of wan2.7-image-pro for 0.075 USD
+          4 images of wan2.7-image for 0.12 USD
           2 jobs of text_to_image
         ");
         let sent = Sent {
@@ -144,6 +186,6 @@ mod tests {
         };
         view.sent(&sent, &prices, false);
         insta::assert_snapshot!(view.render(), @"Enqueued 1 job into batch spring (1 there already, 1 invalid and left out): at most 4 images for 0.12 USD.");
-        insta::assert_snapshot!(serde_json::to_string(&view).unwrap(), @r#"{"batch":"spring","enqueued":1,"duplicates":1,"changed":0,"invalid":1,"images_max":4,"cost_max":{"amount":0.12,"micros":120000,"currency":"USD"},"dry_run":false,"faults":[]}"#);
+        insta::assert_snapshot!(serde_json::to_string(&view).unwrap(), @r#"{"batch":"spring","enqueued":1,"duplicates":1,"changed":0,"replaced":0,"under_way":0,"invalid":1,"images_max":4,"cost_max":{"amount":0.12,"micros":120000,"currency":"USD"},"dry_run":false,"faults":[]}"#);
     }
 }
