@@ -113,6 +113,16 @@ impl Imagemill {
         more
     }
 
+    /// Its environment, beside `PATH` and `HOME`.
+    pub fn environment(&self) -> &[(String, String)] {
+        &self.environment
+    }
+
+    /// The binary itself, built like this one.
+    pub fn binary(&self) -> anyhow::Result<PathBuf> {
+        binary("imagemill")
+    }
+
     fn command(&self, arguments: &[&str]) -> anyhow::Result<Command> {
         let mut command = Command::new(binary("imagemill")?);
         command.env_clear();

@@ -31,7 +31,7 @@ pub use asked::AskedFor;
 pub use batch_template::{BatchTemplate, DEFAULT_BATCH_TEMPLATE, InvalidBatchTemplate};
 pub use copies::{CopyBacklog, CopyTrouble, HORIZONS, PACE_STEP, PACE_WINDOW};
 pub use curve::Curve;
-pub use dashscope::{Model, TaskId};
+pub use dashscope::{Model, TaskId, Violations, Warning};
 pub use doubt::{Candidate, Doubt};
 pub use durations::{Durations, Likely, TaskKind};
 pub use eta::{CreatingAccount, Eta, Opens, WaitingFor, eta_by_ends, etas};

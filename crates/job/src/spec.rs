@@ -1,6 +1,7 @@
-//! What a user asked for: written once at enqueue, never changed.
+//! What a user asked for: written at enqueue, and changed only by the user, while nobody works on the job.
 
-use dashscope::{ImageInput, ImageRequest};
+use dashscope::request::OssUri;
+use dashscope::{ImageInput, ImageRequest, Violations, Warning};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -74,6 +75,33 @@ pub enum InputImage {
 }
 
 impl JobSpec {
+    /// A job of this name, with nothing but its request.
+    pub fn named(custom_id: CustomId, request: ImageRequest) -> Self {
+        Self {
+            format: SPEC_FORMAT,
+            batch: None,
+            custom_id: Some(custom_id),
+            request,
+            images: Vec::new(),
+            priority: Priority::default(),
+            account: None,
+            region: None,
+            not_before: None,
+            refresh: None,
+        }
+    }
+
+    /// Checks what can be known of the request without its images' bytes.
+    ///
+    /// # Errors
+    ///
+    /// Everything that the service would refuse.
+    pub fn check(&self) -> Result<Vec<Warning>, Violations> {
+        let stand_in = OssUri::new("oss://checked/apart".to_owned()).map(ImageInput::Temporary);
+        let images = self.images.iter().filter_map(|_| stand_in.clone().ok()).collect();
+        self.request_with(images).check()
+    }
+
     /// Where alone it may run.
     pub fn pinned_to(&self) -> Option<PinnedTo> {
         let account = self.account.clone().map(PinnedTo::Account);

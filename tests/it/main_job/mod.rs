@@ -12,6 +12,7 @@ mod expiry;
 mod failures;
 mod namespaces;
 mod poison;
+mod programs;
 mod redis_faults;
 mod reload;
 mod replicas;

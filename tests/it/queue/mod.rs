@@ -13,6 +13,7 @@ mod lists;
 mod outages;
 mod pauses;
 mod permits;
+mod producer;
 mod quarantine;
 mod repair;
 mod replace;

@@ -1,0 +1,57 @@
+//! The producer that programs use.
+
+use dashscope::{ImageRequest, Model};
+use job::JobSpec;
+use queue::{Producer, PushError};
+
+use super::{World, name, spec};
+
+fn named(n: usize) -> JobSpec {
+    JobSpec::named(
+        format!("sku-{n}").parse().unwrap(),
+        ImageRequest::new(Model::Wan27Image, format!("article {n}")),
+    )
+}
+
+#[tokio::test]
+async fn a_producer_sends_chunks_in_order_ends_the_batch_and_adds_nothing_when_it_runs_again() {
+    const JOBS: usize = 2 * queue::CHUNK_MAX + 7;
+    let world = World::new().await;
+    let produce = async |last: usize| {
+        let mut producer = Producer::new(&world.queue, name("b"));
+        for n in 0..last {
+            producer.push(named(n)).await.unwrap();
+        }
+        producer
+    };
+    // One that is dropped, as by a crash, has sent its whole chunks.
+    drop(produce(queue::CHUNK_MAX + 3).await);
+    let summary = async || world.queue.batch(Some(&name("b"))).await.unwrap().unwrap();
+    assert_eq!((summary().await.total, summary().await.sealed), (queue::CHUNK_MAX as u64, false));
+    let tally = produce(JOBS).await.finish().await.unwrap();
+    assert_eq!((tally.new, tally.same), ((JOBS - queue::CHUNK_MAX) as u64, queue::CHUNK_MAX as u64));
+    assert_eq!((summary().await.total, summary().await.sealed), (JOBS as u64, true));
+
+    let mut producer = Producer::new(&world.queue, name("b"));
+    let mut changed = named(3);
+    changed.request.n = 2;
+    producer.push(changed).await.unwrap();
+    let tally = producer.finish().await.unwrap();
+    assert_eq!((tally.changed, tally.changed_ids[0].as_str()), (1, "sku-3"));
+    world.check().await;
+}
+
+#[tokio::test]
+async fn what_could_be_paid_for_twice_or_be_refused_is_not_taken() {
+    let world = World::new().await;
+    let mut producer = Producer::new(&world.queue, name("b"));
+    let unnamed = JobSpec { custom_id: None, ..named(1) };
+    assert!(matches!(producer.push(unnamed).await, Err(PushError::Unnamed)));
+    assert!(matches!(producer.push(spec("other", "x")).await, Err(PushError::OtherBatch(_))));
+    let mut invalid = named(1);
+    invalid.request.n = 9;
+    let refused = producer.push(invalid).await.unwrap_err();
+    assert!(matches!(refused, PushError::Invalid { .. }), "{refused}");
+    assert_eq!(producer.finish().await.unwrap(), queue::Tally::default());
+    assert!(world.queue.batch(Some(&name("b"))).await.unwrap().is_none());
+}
