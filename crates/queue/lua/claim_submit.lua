@@ -308,6 +308,7 @@ local day_max = tonumber(ARGV[9])
 if day_max > 0 then
   local billed = tonumber(redis.call('HGET', KEYS[9], 'images:' .. account) or 0)
   if billed + tonumber(paused[2] or 0) + images > day_max then
+    take_away()
     -- Nobody is to leave a job to an account that has none left today.
     if seen_ms and seen_ms > 0 then redis.call('HDEL', KEYS[3], 'seen:' .. model) end
     return wait('day', 86400000 - now_ms % 86400000)

@@ -133,6 +133,11 @@ pub struct WaitingBatch {
     pub spent: Spent,
 }
 
+/// The UTC days on which a commit may book at about this time: twice the same, but around midnight.
+pub(crate) fn days_that_hold(now: Timestamp) -> [String; 2] {
+    [now - NEAR_MIDNIGHT, now + NEAR_MIDNIGHT].map(|time| time.strftime("%Y-%m-%d").to_string())
+}
+
 /// An amount for a script; none is negative.
 pub(crate) fn in_micros(budget: Option<Micros>) -> String {
     budget.map_or_else(|| "-1".to_owned(), |amount| amount.0.max(0).to_string())
@@ -229,6 +234,19 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_days_hold_around_midnight_and_else_one() {
+        let days = |time: &str| days_that_hold(time.parse().unwrap());
+        assert_eq!(days("2026-11-26T12:00:00Z"), ["2026-11-26", "2026-11-26"]);
+        assert_eq!(days("2026-11-26T23:59:30Z"), ["2026-11-26", "2026-11-27"]);
+        assert_eq!(days("2026-11-27T00:00:30Z"), ["2026-11-26", "2026-11-27"]);
+        assert_eq!(days("2026-11-27T00:01:00Z"), ["2026-11-27", "2026-11-27"]);
+        let next = |time: &str| crate::waiting::next_money(time.parse().unwrap()).unwrap().to_string();
+        assert_eq!(next("2026-11-26T12:00:00Z"), "2026-11-27T00:01:00Z");
+        assert_eq!(next("2026-11-27T00:00:30Z"), "2026-11-27T00:01:00Z");
+        assert_eq!(next("2026-11-27T00:01:30Z"), "2026-11-28T00:01:00Z");
+    }
 
     #[test]
     fn a_batch_goes_by_its_own_budget_and_else_by_that_of_the_settings() {

@@ -7,7 +7,7 @@ use job::{AccountName, Job, JobId, JobSpec, Micros, Model, Outcome, PinnedTo, Re
 use crate::Queue;
 use crate::allowed::{QUIET, QUIET_MAX};
 use crate::breaker::QUERY_PROBE_WINDOW;
-use crate::budgets::{Budgets, NEAR_MIDNIGHT, in_micros};
+use crate::budgets::{Budgets, days_that_hold, in_micros};
 use crate::error::QueueError;
 use crate::limits::{AccountLimits, Call, Pace};
 use crate::link::TimeAt;
@@ -193,7 +193,8 @@ impl Queue {
     pub async fn claim_submit(&self, ask: &SubmitAsk, nonce: &str) -> Result<SubmitClaim, QueueError> {
         let keys = self.keys();
         let now = self.now();
-        let ledger_of = |time: Timestamp| keys.ledger(&time.strftime("%Y-%m-%d").to_string());
+        let today = now.strftime("%Y-%m-%d").to_string();
+        let [before, after] = days_that_hold(now);
         let region = ask.region.clone().map(PinnedTo::Region);
         let key_names = [
             keys.permits(&ask.account, &Call::Create(Some(ask.model)).name()),
@@ -204,14 +205,14 @@ impl Queue {
             keys.leases(),
             keys.counts(),
             keys.reply(nonce),
-            ledger_of(now),
+            keys.ledger(&today),
             keys.virtual_time(ask.model),
             keys.claims(),
             keys.incarnation(),
             keys.paused(),
             keys.turns(ask.model, region.as_ref()),
-            ledger_of(now - NEAR_MIDNIGHT),
-            ledger_of(now + NEAR_MIDNIGHT),
+            keys.ledger(&before),
+            keys.ledger(&after),
             keys.waiting_batches(),
         ];
         let mut key_names = Vec::from(key_names);

@@ -114,6 +114,10 @@ impl Queue {
             .hincr(&ledger, format!("images:{line}"), images)
             .ignore()
             .hincr(&ledger, format!("cost:{line}"), cost.0)
+            .ignore()
+            .hincr(&ledger, format!("cost:{account}"), cost.0)
+            .ignore()
+            .hincr(&ledger, "cost", cost.0)
             .ignore();
         self.link().pipeline(&pipeline).await
     }

@@ -262,6 +262,104 @@ async fn the_budgets_of_a_day_hold_over_all_accounts_and_for_each() {
 }
 
 #[tokio::test]
+async fn a_create_that_nobody_could_settle_keeps_its_money_until_a_person_decides() {
+    let world = World::new().await;
+    world.enqueue("b", 2).await;
+    world.own_budget("b", 1).await;
+    let job = world.claim().await.unwrap();
+    let commit =
+        async |event: Event| world.queue.commit_unfenced(job.id, event, &world.rules).await.unwrap().job;
+    commit(Event::NoAnswer { cause: "timeout".to_owned() }).await;
+    let doubt = job::Doubt { why: "it may be one of these".to_owned(), candidates: Vec::new() };
+    let held =
+        commit(Event::Undecidable { reason: job::HeldReason::CannotTell, slot_free: true, doubt }).await;
+    assert_eq!(held.state_name(), StateName::Held);
+    let status = world.queue.account_status(&account()).await.unwrap();
+    assert_eq!(
+        (status.reserved, status.spent_today.reserved),
+        (0, PRICE),
+        "its place is free, its bill is open"
+    );
+    assert!(world.claim().await.is_none());
+    assert_eq!(world.bring_back().await, 0);
+    commit(Event::ResolvedFail).await;
+    assert_eq!(world.spent_of("b").await, Spent::default());
+    assert_eq!(world.bring_back().await, 1);
+    assert!(world.claim().await.is_some());
+    world.check().await;
+}
+
+/// The claim script itself, as a worker sends it that takes these for the days of a minute ago and in a minute.
+async fn claim_between(world: &World, before: &str, after: &str, per_day: Micros) -> String {
+    let (keys, model, nonce) = (world.queue.keys(), Model::Wan27Image, world.queue.nonce());
+    let now_ms = world.queue.now().as_millisecond();
+    let script = redis::Script::new(include_str!("../../../crates/queue/lua/claim_submit.lua"));
+    let mut call = script.prepare_invoke();
+    for key in [
+        keys.permits(&account(), &format!("create:{model}")),
+        keys.slots(&account(), model),
+        keys.account(&account()),
+        keys.turns(model, Some(&job::PinnedTo::Account(account()))),
+        keys.turns(model, None),
+        keys.leases(),
+        keys.counts(),
+        keys.reply(&nonce),
+        keys.ledger(before),
+        keys.virtual_time(model),
+        keys.claims(),
+        keys.incarnation(),
+        keys.paused(),
+        keys.turns(model, None),
+        keys.ledger(before),
+        keys.ledger(after),
+        keys.waiting_batches(),
+    ] {
+        call.key(key);
+    }
+    call.arg(keys.prefix())
+        .arg(account().as_str())
+        .arg(model.as_str())
+        .arg(1)
+        .arg(0)
+        .arg(100)
+        .arg(10_000)
+        .arg(5_000);
+    call.arg(0)
+        .arg(nonce)
+        .arg(1_000)
+        .arg(0)
+        .arg("")
+        .arg(1)
+        .arg(r#"{"region":"","at_once":100,"weight":1,"others":[]}"#);
+    call.arg(120_000).arg(60_000).arg(600_000).arg(PRICE.0).arg(per_day.0).arg(-1).arg(-1);
+    let mut redis = world.redis.connection().await.unwrap();
+    let reply: Vec<redis::Value> = call.invoke_async(&mut redis).await.unwrap();
+    let text = |at: usize| redis::from_redis_value::<String>(reply[at].clone()).unwrap();
+    if text(0) != "wait" {
+        return text(0);
+    }
+    let wait_ms: i64 = redis::from_redis_value(reply[5].clone()).unwrap();
+    // Until a minute after the next midnight.
+    let left_ms = 86_400_000 - (now_ms - 60_000).rem_euclid(86_400_000);
+    assert!((left_ms - 10_000..=left_ms).contains(&wait_ms), "{wait_ms} of {left_ms}");
+    text(4)
+}
+
+#[tokio::test]
+async fn around_midnight_the_budgets_of_both_days_hold() {
+    let world = World::new().await;
+    world.enqueue("b", 3).await;
+    let mut redis = world.redis.connection().await.unwrap();
+    let full = world.queue.keys().ledger("2026-11-26");
+    let _: i64 = redis::AsyncCommands::hincr(&mut redis, full, "cost", images(5).0).await.unwrap();
+    // The worker's clock is just behind midnight, or just before it: another one's books on the full day all the same.
+    assert_eq!(claim_between(&world, "2026-11-26", "2026-11-27", images(5)).await, "budget_day");
+    assert_eq!(claim_between(&world, "2026-11-25", "2026-11-26", images(5)).await, "budget_day");
+    assert_eq!(claim_between(&world, "2026-11-26", "2026-11-26", images(5)).await, "budget_day");
+    assert_eq!(claim_between(&world, "2026-11-27", "2026-11-27", images(5)).await, "claimed");
+}
+
+#[tokio::test]
 async fn a_price_that_changes_between_claim_and_end_leaves_nothing_reserved() {
     let world = World::new().await;
     world.enqueue("b", 2).await;

@@ -103,7 +103,17 @@ async fn an_extra_task_is_written_down_with_the_commit_and_booked_once() {
     assert!(world.queue.close_extra(&account(), extra, &paid).await.unwrap());
     assert!(!world.queue.close_extra(&account(), extra, &paid).await.unwrap(), "another worker's same news");
     assert_eq!(world.queue.extras(&account()).await.unwrap(), [paid]);
-    assert_eq!(world.queue.account_status(&account()).await.unwrap().images_today, 2);
+    let status = world.queue.account_status(&account()).await.unwrap();
+    assert_eq!((status.images_today, status.spent_today.booked), (2, Micros(60_000)));
+    assert_eq!(
+        world.queue.spent_today().await.unwrap().booked,
+        Micros(60_000),
+        "the budget of the day knows"
+    );
+    let today = world.queue.now().strftime("%Y-%m-%d").to_string().parse().unwrap();
+    let lines = world.queue.ledger(today, today).await.unwrap();
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!((line.images, line.extra_images, line.extra_cost), (2, 2, Micros(60_000)));
 
     world.queue.forget_extras(&account(), &[task("second")]).await.unwrap();
     assert!(world.queue.extras(&account()).await.unwrap().is_empty());

@@ -9,6 +9,7 @@ use queue::BatchBudget;
 #[command(after_help = "\
 The most that a job can cost is reserved before its task is created, and what is billed takes its place. Jobs that do not fit wait, and
 go on when money is given back or the budget is raised. The next job of each model and priority decides whether there is room.
+`worker --until-idle`, `watch` and `--wait` do not end while jobs wait for a budget.
 
 Examples:
   imagemill batch budget spring             # what is spent, of what

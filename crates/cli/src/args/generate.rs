@@ -10,8 +10,8 @@ use super::RequestFlags;
 /// Make images from one prompt right here, without the queue.
 ///
 /// The task is created, followed and fetched by this command, and its images are saved as checked PNG files. It needs a key
-/// and nothing else. Where Redis is set, it keeps the account's limits together with the workers, `max_images_per_day` among
-/// them; without Redis nothing is known of what others send, and no limit is kept. If it is ended early, the task is made and
+/// and nothing else. Where Redis is set, it keeps the account's limits together with the workers, `max_images_per_day` and
+/// the budgets of the day among them; without Redis nothing is known of what others send, and no limit is kept. If it is ended early, the task is made and
 /// billed all the same: its id is printed.
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -124,6 +124,7 @@ async fn follow(
     let mut printed: Option<JobCounts> = None;
     let mut since = Since::default();
     let mut forecast = Forecast::default();
+    let mut told = false;
     loop {
         match look(queue, target, &mut since, &prices.currency, budgets).await {
             Ok(Some(seen)) => {
@@ -139,6 +140,14 @@ async fn follow(
                     _ => None,
                 };
                 progress.show(at, &seen.jobs, eta.as_ref().and_then(|eta| eta.left(now)).as_deref());
+                let waits = seen.batch.as_ref().is_some_and(|batch| !batch.waits_for.is_empty());
+                if waits && seen.jobs.in_flight == 0 && !told {
+                    told = true;
+                    let name = target.name();
+                    app.out.note(&format!(
+                        "jobs of {name} wait for its budget; `imagemill batch budget` raises it"
+                    ));
+                }
                 if json && printed != Some(seen.jobs) {
                     printed = Some(seen.jobs);
                     print_line(app, seen.batch.clone(), &seen.jobs, eta.as_ref(), now)?;

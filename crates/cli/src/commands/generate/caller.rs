@@ -8,7 +8,7 @@ use std::time::Duration;
 use dashscope::client::{Client, CreateTaskError, NotSent, PreparedCreate};
 use dashscope::{Model, TaskId};
 use job::{AccountName, Micros};
-use queue::{AccountLimits, AccountStatus, CREATE_LATE_MAX, CreateTime, Permit, Queue};
+use queue::{AccountLimits, AccountStatus, CREATE_LATE_MAX, CreateTime, Permit, Queue, Spent};
 
 use super::advice::{hint_of, with_hint};
 use super::reached::{LOOK_FIRST, Reached};
@@ -47,6 +47,31 @@ impl Caller<'_> {
         let status = queue.account_status(self.account).await;
         let status = status.map_err(|error| queue_failure(error, "ask how many images were made today"))?;
         within_daily_stop(self.account, most, &status, images)
+    }
+
+    /// Refuses what the budgets of the day have no room for. Without Redis nobody knows what was spent today.
+    ///
+    /// # Errors
+    ///
+    /// Too dear, or Redis cannot be asked.
+    pub(super) async fn keep_budgets(
+        &self,
+        cost_max: Micros,
+        per_day: Option<Micros>,
+        currency: &str,
+    ) -> Result<(), Failure> {
+        let Some(queue) = &self.queue else { return Ok(()) };
+        let failed = |error| queue_failure(error, "ask what was spent today");
+        if per_day.is_some() {
+            let spent = queue.spent_today().await.map_err(failed)?;
+            within_budget("the budget of the day", per_day, spent, cost_max, currency)?;
+        }
+        if self.limits.cost_per_day.is_some() {
+            let status = queue.account_status(self.account).await.map_err(failed)?;
+            let whose = format!("the day's budget of account `{}`", self.account);
+            within_budget(&whose, self.limits.cost_per_day, status.spent_today, cost_max, currency)?;
+        }
+        Ok(())
     }
 
     /// Makes the paid call, once, at a moment that is its own where limits are shared. What misses its moment was not sent, and takes
@@ -222,6 +247,27 @@ fn within_daily_stop(
     Err(Failure::message(text).exit(exit_code::FAILED).hint(hint))
 }
 
+fn within_budget(
+    whose: &str,
+    budget: Option<Micros>,
+    spent: Spent,
+    cost_max: Micros,
+    currency: &str,
+) -> Result<(), Failure> {
+    match (budget, spent.left_of(budget)) {
+        (Some(budget), Some(left)) if left < cost_max => {
+            let Spent { booked, reserved } = spent;
+            let text = format!(
+                "{whose} is {budget} {currency}: {booked} is spent, {reserved} may come of jobs under way, and this may cost {cost_max}"
+            );
+            let hint =
+                "wait for the next UTC day, ask for fewer with -n, or raise the budget in the settings";
+            Err(Failure::message(text).exit(exit_code::FAILED).hint(hint))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn create_failure(error: CreateTaskError) -> Failure {
     let code = match &error {
         CreateTaskError::Connect { .. } | CreateTaskError::Unsent { .. } => exit_code::UNAVAILABLE,
@@ -234,6 +280,21 @@ fn create_failure(error: CreateTaskError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_budget_of_the_day_has_room_for_what_is_not_spent_and_not_reserved() {
+        let spent = Spent { booked: Micros(9_700_000), reserved: Micros(150_000) };
+        let judge = |budget, cost| within_budget("the budget of the day", budget, spent, Micros(cost), "USD");
+        let ten = Some(Micros(10_000_000));
+        assert!(judge(ten, 150_000).is_ok() && judge(None, i64::MAX).is_ok());
+        let failure = judge(ten, 150_001).unwrap_err();
+        assert_eq!(failure.exit_code, exit_code::FAILED);
+        insta::assert_snapshot!(crate::report::render(&failure), @r"
+        error: the budget of the day is 10.00 USD: 9.70 is spent, 0.15 may come of jobs under way, and this may cost 0.150001
+
+        hint: wait for the next UTC day, ask for fewer with -n, or raise the budget in the settings
+        ");
+    }
 
     #[test]
     fn the_daily_stop_counts_what_is_billed_and_what_may_still_come() {

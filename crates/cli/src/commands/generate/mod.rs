@@ -53,6 +53,7 @@ struct Plan<'a> {
     downloader: Downloader,
     rules: Rules,
     prices: Prices,
+    budget_of_day: Option<Micros>,
 }
 
 /// Makes images from one prompt.
@@ -81,6 +82,7 @@ pub(super) async fn run(app: &App, args: GenerateArgs) -> Result<u8, Failure> {
         downloader: app.downloader(&settings)?,
         rules: settings.rules(),
         prices: settings.prices(),
+        budget_of_day: settings.budgets().per_day,
         request,
     };
     let reached = Reached::default();
@@ -94,6 +96,8 @@ impl Plan<'_> {
     async fn carry_out(&self, app: &App, reached: &Reached) -> Result<u8, Failure> {
         let model = self.request.model;
         self.caller.keep_daily_stop(self.request.n).await?;
+        let cost_max = self.prices.per_image(model).times(self.request.n.into());
+        self.caller.keep_budgets(cost_max, self.budget_of_day, &self.prices.currency).await?;
         let task = self.caller.create(app, &self.prepared, model, reached).await?;
         app.out.note(&format!("task {task}"));
         let report = follow(app, &self.caller, &task, &self.rules).await?;
