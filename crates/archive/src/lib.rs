@@ -25,9 +25,9 @@ pub use self::{
     inputs::{INPUT_LINK_LIFE, input_key},
     store::{
         ChecksumMode, ConditionalPut, ConnectError, Credentials, Existing, METADATA_BYTES_MAX,
-        MULTIPART_ABOVE_BYTES, ObjectFacts, ObjectSummary, Operation, PRESIGN_MAX, PutOptions, PutOutcome,
-        SHA256_METADATA, SecretText, Sse, Store, StoreError, StoreErrorKind, StoreSettings, StoreTimeouts,
-        Verify,
+        MULTIPART_ABOVE_BYTES, ObjectFacts, ObjectSummary, Operation, PRESIGN_MAX, PieceUpload, PutOptions,
+        PutOutcome, SHA256_METADATA, SecretText, Sse, Store, StoreError, StoreErrorKind, StoreSettings,
+        StoreTimeouts, Verify,
     },
     tls::CaFileError,
 };

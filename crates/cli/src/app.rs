@@ -13,7 +13,7 @@ use worker::Clock;
 use crate::exit_code;
 use crate::failure::{Failure, OrFail as _};
 use crate::output::Output;
-use crate::settings::{KeyError, Settings, SettingsError, Sources, StoreProblem};
+use crate::settings::{KeyError, Settings, SettingsError, Sources, StoreProblem, WebhookError};
 
 /// What every command is given.
 pub(crate) struct App {
@@ -145,6 +145,19 @@ pub(crate) fn key_failure(error: KeyError) -> Failure {
         }
         KeyError::Refused { .. } => {
             "a key of Model Studio begins with `sk-`, and belongs to the region of the base URL"
+        }
+    };
+    Failure::new(error).exit(exit_code::SETTINGS).hint(hint)
+}
+
+/// A webhook whose secret cannot be had or used.
+pub(crate) fn webhook_failure(error: WebhookError) -> Failure {
+    let hint = match &error {
+        WebhookError::Unreadable { .. } => {
+            "`secret` of the webhook in the settings file says where it stands"
+        }
+        WebhookError::Refused { .. } => {
+            "`openssl rand -base64 32` makes one; the receiver is given the same text"
         }
     };
     Failure::new(error).exit(exit_code::SETTINGS).hint(hint)

@@ -175,6 +175,14 @@ name!(
 );
 
 name!(
+    /// The name of a webhook in the settings: somebody who is told when a batch has ended.
+    WebhookName,
+    "webhook name",
+    |text| is_plain(text, 32),
+    "1 to 32 letters, digits, `.`, `_` or `-`, beginning with a letter or digit, without `..`"
+);
+
+name!(
     /// The name of a region that accounts stand in.
     RegionName,
     "region",

@@ -37,7 +37,9 @@ pub use durations::{Durations, Likely, TaskKind};
 pub use eta::{CreatingAccount, Eta, Opens, WaitingFor, eta_by_ends, etas};
 pub use event::Event;
 pub use failure::{Failure, FailureClass, Refusal, RetriesSpent, RetryPolicy, UnknownClass};
-pub use ids::{AccountName, BatchName, CustomId, InvalidName, JobId, PinnedTo, RegionName, ScheduleName};
+pub use ids::{
+    AccountName, BatchName, CustomId, InvalidName, JobId, PinnedTo, RegionName, ScheduleName, WebhookName,
+};
 pub use job::{Action, InvalidPriority, Job, Priority};
 pub use list_schedule::{InFlight, ListSchedule, Look};
 pub use missing::{images_missing, missing_spec};

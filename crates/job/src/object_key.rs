@@ -284,6 +284,29 @@ impl KeyTemplate {
         }
     }
 
+    /// The key of the manifest of a whole batch: in the batch's own folder, where the template has one; else beside the folders of its
+    /// jobs, with the batch in its name.
+    pub fn batch_manifest_key(&self, batch: &BatchName) -> Result<ObjectKey, InvalidKey> {
+        let mut folder = String::new();
+        let mut parts = self.parts.iter();
+        for part in parts.by_ref() {
+            match part {
+                Part::Text(text) => folder.push_str(text),
+                Part::Batch => {
+                    folder.push_str(batch.as_str());
+                    // What else stands in the name of the folder.
+                    if let Some(Part::Text(text)) = parts.next() {
+                        folder.push_str(text.split('/').next().unwrap_or_default());
+                    }
+                    return ObjectKey::parse(&format!("{folder}/manifest.jsonl"));
+                }
+                Part::Id | Part::JobId | Part::Index => break,
+            }
+        }
+        let folder = folder.rfind('/').map_or("", |slash| &folder[..=slash]);
+        ObjectKey::parse(&format!("{folder}{batch}.manifest.jsonl"))
+    }
+
     /// The name of a folder of its own for each job of a batch, as the default template has it: for files beside the bucket. A name that
     /// is too long for a file system is the job id's.
     pub fn folder_name(custom_id: Option<&CustomId>, job_id: JobId) -> String {
@@ -391,5 +414,32 @@ mod tests {
             let key = key(Some("b"), Some(&id), 0);
             prop_assert_eq!(key.split('/').count(), 3, "{}", key);
         }
+    }
+
+    #[test]
+    fn the_manifest_of_a_batch_stands_in_its_folder_and_meets_no_image() {
+        let batch = BatchName::parse("spring.v2").unwrap();
+        let key = |template: &str| {
+            KeyTemplate::parse(template).unwrap().batch_manifest_key(&batch).unwrap().to_string()
+        };
+        assert_eq!(key(DEFAULT_TEMPLATE), "spring.v2/manifest.jsonl");
+        assert_eq!(key("shop/img-{batch}-x/{id}/{index}.png"), "shop/img-spring.v2-x/manifest.jsonl");
+        assert_eq!(key("{job_id}/{index}.png"), "spring.v2.manifest.jsonl");
+        assert_eq!(key("shop/a-{job_id}/{batch}/{index}.png"), "shop/spring.v2.manifest.jsonl");
+        // A job of that name has its dots encoded.
+        let custom_id = CustomId::parse("manifest.jsonl").unwrap();
+        let image =
+            KeyTemplate::default().key(Some(&batch), Some(&custom_id), JobId::fresh(1, 2), 0).unwrap();
+        assert!(!image.as_str().starts_with("spring.v2/manifest.jsonl"), "{image}");
+    }
+
+    #[test]
+    fn a_folder_of_a_job_has_a_name_that_every_file_system_takes() {
+        let name =
+            |text: &str| KeyTemplate::folder_name(Some(&CustomId::parse(text).unwrap()), JobId::fresh(1, 2));
+        assert_eq!(name("../a b"), "%2E%2E%2Fa%20b");
+        let own = KeyTemplate::folder_name(None, JobId::fresh(1, 2));
+        assert_eq!(name(&"é".repeat(100)), own, "a name that is too long is the job's");
+        assert!(own.starts_with('~'));
     }
 }

@@ -25,7 +25,9 @@
 --                    how: "found" in the provider's list: refused if another job owns it;
 --                    "answered" by a create: its owner whoever found it before, and that one stands in `taken` to be told
 --             extra  {extras key, task, json}       a task that exists and that the job cannot take
---             ended  {batch key, final key, member} the job became final: end the batch if it was the last
+--             ended  {batch key, final key, member, "job"}   a job without a batch became final
+--                    {batch key, final key, member, "batch", outbox key, entries key}   a job of a batch did: end the batch if it was the
+--                    last, and leave its end to be delivered
 --             undone {final key, member}            the job is final no more
 --
 -- Returns   {"ok", time_us, version} | {"missing", time_us} | {"owned", time_us, owner} | {"conflict", time_us, field, value, ...}
@@ -36,6 +38,7 @@ local function int(number) return string.format('%.0f', number) end
 local now_ms = int(clock[1] * 1000 + math.floor(clock[2] / 1000))
 local PRIORITY_SPAN = 4398046511104 -- 2^42: a priority class's share of a score
 -- include begin_of
+-- include end_batch
 
 -- Every read comes before the first write.
 local record = redis.call('HMGET', job_key, 'v', 'n')
@@ -64,7 +67,7 @@ local task = plan.task
 local owner = task and redis.call('HGET', KEYS[task[1]], task[3])
 local anothers = owner and string.match(owner, '^[^:]*') ~= ARGV[1]
 if anothers and task[6] == 'found' then return {'owned', now_us, owner} end
-local batch = plan.ended and redis.call('HMGET', KEYS[plan.ended[1]], 'left', 'sealed')
+local batch = plan.ended and redis.call('HMGET', KEYS[plan.ended[1]], 'left', 'sealed', 'ends')
 
 local version = string.format('%.0f', tonumber(record[1]) + 1)
 redis.call('HSET', job_key, 'v', version, 'n', ARGV[3])
@@ -99,9 +102,12 @@ if plan.extra then redis.call('HSETNX', KEYS[plan.extra[1]], plan.extra[2], plan
 if batch then
   redis.call('HINCRBY', KEYS[plan.ended[1]], 'left', -1)
   local was_last = tonumber(batch[1] or 0) <= 1
-  if plan.ended[3] ~= '' and (plan.ended[4] == 'job' or (was_last and batch[2] == '1')) then
+  if plan.ended[4] == 'job' then
     redis.call('ZADD', KEYS[plan.ended[2]], now_ms, plan.ended[3])
     redis.call('HSET', KEYS[plan.ended[1]], 'ended_at', now_ms)
+  elseif was_last and batch[2] == '1' then
+    local outbox, entries = KEYS[plan.ended[5]], KEYS[plan.ended[6]]
+    end_batch(KEYS[plan.ended[1]], KEYS[plan.ended[2]], outbox, entries, plan.ended[3], batch[3], now_ms)
   end
 end
 if plan.undone then redis.call('ZREM', KEYS[plan.undone[1]], plan.undone[2]) end

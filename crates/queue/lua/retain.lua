@@ -12,13 +12,15 @@
 -- KEYS[6]  keys::tombstones()
 -- KEYS[7]  keys::lanes(batch)
 -- KEYS[8]  keys::paused()
+-- KEYS[9]  keys::deliveries(batch)
 -- ARGV[1]  key prefix
 -- ARGV[2]  batch, or - with the single job as ARGV[4]
 -- ARGV[3]  the greatest number of jobs, at most 500
 -- ARGV[4]  a job's id, for a job without a batch; else empty
 -- ARGV[5]  1: no tombstones, so that the same jobs can be enqueued and paid for again
+-- ARGV[6]  1: also a batch whose end is not delivered yet: what would be delivered of it is gone then
 --
--- Returns  {time_us, removed, done}   done: 1 when nothing of it is left
+-- Returns  {time_us, removed, done}   done: 1 when nothing of it is left, 2 when its end is to be delivered first
 local clock = redis.call('TIME')
 local time_us = clock[1] .. string.format('%06d', clock[2])
 local now_ms = string.format('%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000))
@@ -35,6 +37,7 @@ else
     redis.call('ZREM', KEYS[5], 'batch:' .. batch)
     return {time_us, 0, 1}
   end
+  if tonumber(redis.call('HGET', KEYS[1], 'undelivered') or 0) > 0 and ARGV[6] ~= '1' then return {time_us, 0, 2} end
   ids = redis.call('ZRANGE', KEYS[2], 0, math.min(tonumber(ARGV[3]), 500) - 1)
 end
 local remaining = redis.call('ZCARD', KEYS[2]) - #ids
@@ -60,7 +63,7 @@ if single ~= '' then
   return {time_us, removed, 1}
 end
 if remaining <= 0 then
-  redis.call('DEL', KEYS[1], KEYS[2], KEYS[7])
+  redis.call('DEL', KEYS[1], KEYS[2], KEYS[7], KEYS[9])
   redis.call('HDEL', KEYS[8], 'batch:' .. batch)
   redis.call('ZREM', KEYS[3], batch)
   redis.call('ZREM', KEYS[5], 'batch:' .. batch)

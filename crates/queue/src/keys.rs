@@ -231,8 +231,9 @@ impl Keys {
         self.key(&format!("rests:{account}"))
     }
 
-    /// HASH. A batch: counts by state, images, cost, what of both is lost, `left` (not final), `sealed`, `paused`, times; its own `budget`
-    /// in millionths or `none`, what its attempts under way have of it (`reserved_cost`), and since when (ms) jobs wait for it (`waits_since`).
+    /// HASH. A batch: counts by state, images, cost, what of both is lost, `left` (not final), `sealed`, `paused`, times; `ends`: how often it has
+    /// ended, `undelivered`: how many of these are still to be delivered; its own `budget`
+    /// in millionths or `none`, what its attempts under way have of it (`reserved_cost`), and since when (ms) jobs wait for it (`waits_since`);
     /// `base:<digest>`: the seq before the first line of a source of many jobs. `-` stands for jobs without a batch.
     pub fn batch(&self, batch: Option<&BatchName>) -> String {
         self.key(&format!("batch:{}", batch.map_or("-", BatchName::as_str)))
@@ -262,6 +263,33 @@ impl Keys {
     /// ZSET `batch:<name>` or `job:<id>` → ended ms. What retention looks at.
     pub fn ended(&self) -> String {
         self.key("final")
+    }
+
+    /// ZSET `batch:<name>:<end>` or `hook:<webhook>:<batch>:<end>` → due ms, or until when its lease lasts. What must be delivered; written
+    /// by the script that ends a batch. An entry leaves it once it is delivered, or given up.
+    pub fn outbox(&self) -> String {
+        self.key("outbox")
+    }
+
+    /// HASH entry → JSON: when the batch ended, what is sent, how often that was tried. Lives as long as the entry.
+    pub fn outbox_entries(&self) -> String {
+        self.key("outbox_entries")
+    }
+
+    /// HASH entry → nonce of the call that leased it.
+    pub fn outbox_leases(&self) -> String {
+        self.key("outbox_leases")
+    }
+
+    /// HASH `<webhook>:<end>` → JSON ([`crate::Delivery`]), of the last ends. What became of what a batch's ends sent. Lives as long as the
+    /// batch.
+    pub fn deliveries(&self, batch: Option<&BatchName>) -> String {
+        self.key(&format!("deliveries:{}", batch.map_or("-", BatchName::as_str)))
+    }
+
+    /// HASH `<webhook>:delivered`, `<webhook>:given_up` → number; `<webhook>:error` → JSON, the last one. Since the beginning.
+    pub fn webhooks(&self) -> String {
+        self.key("webhooks")
     }
 
     /// HASH. What was billed on one UTC day (`YYYY-MM-DD`), see [`crate::LedgerLine`]: `images:` and `cost:` of

@@ -25,6 +25,7 @@ mod link;
 mod listing;
 mod open;
 mod orphans;
+mod outbox;
 mod pacer;
 mod pauses;
 mod places;
@@ -77,6 +78,10 @@ pub use link::RedisSettings;
 pub use listing::{Heeded, ListTurn, Listed};
 pub use open::OpenJobs;
 pub use orphans::Orphans;
+pub use outbox::{
+    Delivery, DeliveryOf, DeliveryState, Entry, EntryDocument, EntryEnd, EntryOf, HookCounts, HookError,
+    NotAnEntry, TakenEntries,
+};
 pub use pacer::{CREATE_LATE_MAX, Pacer};
 pub use pauses::{HandPause, PauseChange, PauseOf};
 pub use produce::{CHUNK_MAX, EnqueueError, Enqueued, NewJob, SourceFile};

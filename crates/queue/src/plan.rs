@@ -41,13 +41,22 @@ pub(crate) struct Plan {
     #[serde(skip_serializing_if = "Option::is_none")]
     extra: Option<(usize, String, String)>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    ended: Option<(usize, usize, String, &'static str)>,
+    ended: Option<Ended>,
     #[serde(skip_serializing_if = "Option::is_none")]
     undone: Option<(usize, String)>,
 }
 
 /// A task that becomes ours: keys of owners and of times, task, owner, ms, how we know of it, key of the tasks taken from others.
 type Ownership = (usize, usize, String, String, String, &'static str, usize);
+
+/// A job that is over: keys of the batch and of what has ended, the member there, and which of the two it is; of a job of a batch also
+/// the keys of the outbox and of its entries.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Ended {
+    Job(usize, usize, String, &'static str),
+    OfBatch(usize, usize, String, &'static str, usize, usize),
+}
 
 /// A lane to enter: keys of the lane, of its turns, of the batch, of the virtual time; lane, place, seq; key of the batch's lanes, and
 /// the lane's name there.
@@ -250,15 +259,18 @@ impl Plan {
         }
         let batch = self.key(keys.batch(after.batch.as_ref()));
         let ended = self.key(keys.ended());
-        let (member, kind) = match &after.batch {
-            Some(batch) => (format!("batch:{batch}"), "batch"),
-            None => (format!("job:{}", after.id), "job"),
+        let member = match &after.batch {
+            Some(batch) => format!("batch:{batch}"),
+            None => format!("job:{}", after.id),
         };
         if is_left {
             self.incr.push((batch, "left".to_owned(), "1".to_owned()));
             self.undone = Some((ended, member));
+        } else if after.batch.is_some() {
+            let (outbox, entries) = (self.key(keys.outbox()), self.key(keys.outbox_entries()));
+            self.ended = Some(Ended::OfBatch(batch, ended, member, "batch", outbox, entries));
         } else {
-            self.ended = Some((batch, ended, member, kind));
+            self.ended = Some(Ended::Job(batch, ended, member, "job"));
         }
     }
 
@@ -393,6 +405,8 @@ mod tests {
         let (plan, _) = plan(&queued, Event::CancelRequested, 100);
         assert_eq!(plan.leave.len(), 1);
         assert_eq!(plan.zrem.len(), 1);
-        assert_eq!(plan.ended.as_ref().unwrap().2, format!("job:{id}"));
+        assert!(
+            matches!(&plan.ended, Some(Ended::Job(_, _, member, "job")) if *member == format!("job:{id}"))
+        );
     }
 }

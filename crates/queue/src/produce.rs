@@ -194,9 +194,9 @@ impl Queue {
     ///
     /// Redis is away or refuses.
     pub async fn seal(&self, batch: &BatchName) -> Result<Option<u64>, QueueError> {
-        let (batch_key, ended) = (self.keys().batch(Some(batch)), self.keys().ended());
-        let mut reply =
-            self.link().call("seal", &SEAL, &[&batch_key, &ended], &[batch.as_str()], TimeAt::First).await?;
+        let keys = self.keys();
+        let key_names = [keys.batch(Some(batch)), keys.ended(), keys.outbox(), keys.outbox_entries()];
+        let mut reply = self.script("seal", &SEAL, &key_names, &[batch.to_string()], TimeAt::First).await?;
         reply.int()?;
         Ok(u64::try_from(reply.int()?).ok())
     }

@@ -102,6 +102,8 @@ pub struct BatchSummary {
     pub created_at: Timestamp,
     /// When its last job became final.
     pub ended_at: Option<Timestamp>,
+    /// How often it has ended: a retry, or more jobs, let it run again.
+    pub ends: u32,
 }
 
 impl BatchSummary {
@@ -152,6 +154,7 @@ impl BatchSummary {
             paused: fields.get("paused").is_some_and(|text| text == "1"),
             created_at: time("created_at")?,
             ended_at: time("ended_at").filter(|_| left == 0),
+            ends: u32::try_from(count("ends")).unwrap_or(u32::MAX),
         })
     }
 }

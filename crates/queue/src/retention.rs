@@ -34,6 +34,26 @@ const TASK_IDS_KEPT: Duration = Duration::from_secs(25 * 3600);
 /// How many entries one call removes.
 const CHUNK: usize = 200;
 
+/// Why something goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// It has been kept for long enough.
+    Retention,
+    /// A person wants it.
+    ByPerson,
+    /// The same, and the jobs' ids go as well.
+    ByPersonToForget,
+}
+
+/// What is left of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Nothing,
+    More,
+    /// All of it: its end is to be delivered first.
+    Undelivered,
+}
+
 impl Queue {
     /// Removes one chunk of what need not be kept, and returns how many jobs went. Zero means that nothing is left to remove.
     ///
@@ -55,17 +75,22 @@ impl Queue {
             )
             .await?;
         let ended: u64 = self.link().query(redis::cmd("ZCARD").arg(keys.ended())).await?;
-        let mut command = redis::cmd("ZRANGE");
-        command.arg(keys.ended()).arg(0).arg(0).arg("WITHSCORES");
         let mut removed = 0;
+        // Batches whose end is to be delivered first: they wait, and hold nothing up.
+        let mut passed_over = 0;
         for _ in 0..CHUNK {
+            let mut command = redis::cmd("ZRANGE");
+            command.arg(keys.ended()).arg(passed_over).arg(passed_over).arg("WITHSCORES");
             let first: Vec<(String, f64)> = self.link().query(&command).await?;
             let Some((member, ended_ms)) = first.first() else { break };
             let over = ended.saturating_sub(removed) > policy.ended_max;
             if !over && *ended_ms as i64 > before(policy.age) {
                 break;
             }
-            removed += self.remove_ended(member, false).await?.0;
+            match self.remove_ended(member, How::Retention).await? {
+                (_, Left::Undelivered) => passed_over += 1,
+                (went, _) => removed += went,
+            }
             if removed >= CHUNK as u64 {
                 break;
             }
@@ -73,7 +98,7 @@ impl Queue {
         Ok(removed)
     }
 
-    /// Removes a batch that has ended, now. With `forget` its jobs leave no tombstones: enqueued again, they are made and paid for again.
+    /// Removes a batch that has ended, now, though its end may not be told yet: nothing is told of it then. With `forget` its jobs leave no tombstones: enqueued again, they are made and paid for again.
     /// Returns how many jobs went, and whether the batch is gone: one that has work again meanwhile is left as it is.
     ///
     /// # Errors
@@ -81,19 +106,20 @@ impl Queue {
     /// Redis is away or refuses; the call may be repeated.
     pub async fn remove_batch(&self, batch: &BatchName, forget: bool) -> Result<(u64, bool), QueueError> {
         let member = format!("batch:{batch}");
+        let how = if forget { How::ByPersonToForget } else { How::ByPerson };
         let mut removed = 0;
         loop {
-            let (went, done) = self.remove_ended(&member, forget).await?;
+            let (went, left) = self.remove_ended(&member, how).await?;
             removed += went;
             // Nothing more goes where records are in the way that are not over.
-            if done || went == 0 {
+            if left != Left::More || went == 0 {
                 return Ok((removed, self.batch(Some(batch)).await?.is_none()));
             }
         }
     }
 
-    /// How many jobs went, and whether that was all.
-    async fn remove_ended(&self, member: &str, forget: bool) -> Result<(u64, bool), QueueError> {
+    /// How many jobs went, and what is left.
+    async fn remove_ended(&self, member: &str, how: How) -> Result<(u64, Left), QueueError> {
         let keys = self.keys();
         let (batch, single) = match member.split_once(':') {
             Some(("batch", name)) => (BatchName::parse(name).ok(), None),
@@ -102,7 +128,7 @@ impl Queue {
         };
         if batch.is_none() && single.is_none() {
             let _: u64 = self.link().query(redis::cmd("ZREM").arg(keys.ended()).arg(member)).await?;
-            return Ok((0, true));
+            return Ok((0, Left::Nothing));
         }
         let key_names = [
             keys.batch(batch.as_ref()),
@@ -113,18 +139,25 @@ impl Queue {
             keys.tombstones(),
             keys.lanes(batch.as_ref()),
             keys.paused(),
+            keys.deliveries(batch.as_ref()),
         ];
         let args = [
             keys.prefix().to_owned(),
             batch.as_ref().map_or("-", BatchName::as_str).to_owned(),
             CHUNK.to_string(),
             single.map(|id| id.to_string()).unwrap_or_default(),
-            if forget { "1" } else { "0" }.to_owned(),
+            if how == How::ByPersonToForget { "1" } else { "0" }.to_owned(),
+            if how == How::Retention { "0" } else { "1" }.to_owned(),
         ];
         let mut reply = self.script("retain", &RETAIN, &key_names, &args, TimeAt::First).await?;
         reply.int()?;
         let removed = u64::try_from(reply.int()?).unwrap_or(0);
-        Ok((removed, reply.int()? == 1))
+        let left = match reply.int()? {
+            1 => Left::Nothing,
+            2 => Left::Undelivered,
+            _ => Left::More,
+        };
+        Ok((removed, left))
     }
 
     /// Forgets the ids of an account's tasks that the provider has forgotten as well, one chunk, and returns how many.

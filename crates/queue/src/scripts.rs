@@ -17,6 +17,7 @@ macro_rules! scripts {
 /// A script with what it includes.
 fn whole(text: &str) -> String {
     text.replace("-- include begin_of\n", include_str!("../lua/shared/begin_of.lua"))
+        .replace("-- include end_batch\n", include_str!("../lua/shared/end_batch.lua"))
 }
 
 scripts! {
@@ -32,6 +33,9 @@ scripts! {
     HEED_LIST = "heed_list.lua";
     HOLD_KEY = "hold_key.lua";
     LOWER_PLACES = "lower_places.lua";
+    OUTBOX_KEEP = "outbox_keep.lua";
+    OUTBOX_TAKE = "outbox_take.lua";
+    OUTBOX_WRITE = "outbox_write.lua";
     PAUSE_ACCOUNT = "pause_account.lua";
     PAUSE_BATCH = "pause_batch.lua";
     PROMOTE = "promote.lua";

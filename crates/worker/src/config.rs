@@ -9,6 +9,8 @@ use dashscope::{ApiKey, BaseUrl, Model, WorkspaceId};
 use job::{AccountName, Curve, KeyTemplate, Prices, RegionName, Rules};
 use queue::{AccountLimits, Budgets, Quotas, Retention, SetFigures};
 
+use crate::outbox::OutboxConfig;
+
 /// Everything a worker needs to know besides the queue and the bucket.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
@@ -57,6 +59,8 @@ pub struct WorkerConfig {
     /// How long one pass of the slow sweep takes, in which every record is held against the indexes. Default 1 h: nothing is expected
     /// to be found, and what is lost waits no longer than that.
     pub sweep_every: Duration,
+    /// What follows from a batch's end.
+    pub outbox: OutboxConfig,
     /// Whether to end once nothing is left to do.
     pub until_idle: bool,
 }
@@ -86,6 +90,7 @@ impl WorkerConfig {
             retention: Retention::default(),
             retain_every: Duration::from_secs(60),
             sweep_every: Duration::from_secs(3600),
+            outbox: OutboxConfig::default(),
             until_idle: false,
         }
     }

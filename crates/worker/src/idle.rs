@@ -1,6 +1,7 @@
 //! `--until-idle`: ends the worker once nothing is left that it could do.
 //!
-//! Jobs that are held wait for a person and do not keep it. Started by [`crate::run()`].
+//! Jobs that are held wait for a person and do not keep it, nor do events that a receiver did not take and that wait for another try.
+//! Started by [`crate::run()`].
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use job::StateName;
 use tracing::{debug, info};
 
 use crate::env::Env;
+use crate::outbox::Outbox;
 
 /// How often the counts are looked at.
 const EVERY: Duration = Duration::from_millis(500);
@@ -22,7 +24,7 @@ pub(crate) fn nothing_left(counts: &BTreeMap<StateName, u64>) -> bool {
 }
 
 /// Returns once nothing is left (`true`), or the worker stops for another reason (`false`).
-pub(crate) async fn run(env: &Env) -> bool {
+pub(crate) async fn run(env: &Env, outbox: &dyn Outbox) -> bool {
     let mut in_a_row = 0;
     loop {
         tokio::select! {
@@ -36,7 +38,11 @@ pub(crate) async fn run(env: &Env) -> bool {
             counts = env.jobs.counts() => counts,
         };
         match counts {
-            Ok(counts) if nothing_left(&counts) => in_a_row += 1,
+            Ok(counts) if nothing_left(&counts) => match has_work(env, outbox).await {
+                Some(false) => in_a_row += 1,
+                Some(true) => in_a_row = 0,
+                None => return false,
+            },
             Ok(_) => in_a_row = 0,
             Err(fault) => {
                 debug!(error = &fault as &dyn std::error::Error, "The jobs could not be counted");
@@ -50,9 +56,19 @@ pub(crate) async fn run(env: &Env) -> bool {
     }
 }
 
+/// Whether the end of a batch is still to be told; `None` once the worker is told to stop.
+async fn has_work(env: &Env, outbox: &dyn Outbox) -> Option<bool> {
+    tokio::select! {
+        biased;
+        () = env.stop.cancelled() => None,
+        work = outbox.has_work() => Some(work.unwrap_or(true)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outbox::tests::FakeOutbox;
     use crate::testing::World;
 
     #[test]
@@ -75,7 +91,8 @@ mod tests {
             world.jobs.counting.notified().await;
             world.env.stop.cancel();
         };
-        let both = async { tokio::join!(run(&world.env), stop).0 };
+        let outbox = FakeOutbox::default();
+        let both = async { tokio::join!(run(&world.env, &outbox), stop).0 };
         let idle = tokio::time::timeout(Duration::from_secs(10), both)
             .await
             .expect("it goes on waiting for the counts");

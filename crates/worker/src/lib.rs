@@ -16,6 +16,7 @@ mod idle;
 mod keys_held;
 mod leftovers;
 mod listings;
+pub mod outbox;
 mod permit;
 mod place;
 mod poll;

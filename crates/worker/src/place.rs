@@ -44,10 +44,17 @@ pub enum Place {
     SettleSaved,
     /// A job of a vanished worker is taken over; what follows for it is not written down.
     Rescued,
+    /// The manifest of a batch that has ended is in the bucket; nothing of it is written down.
+    ManifestWritten,
+    /// A webhook's receiver has answered; nothing of it is written down.
+    EventAnswered,
 }
 
 impl Place {
-    /// Every place, in the order of a job's life.
+    /// The places of a batch's end.
+    pub const OF_ENDS: [Self; 2] = [Self::ManifestWritten, Self::EventAnswered];
+
+    /// Every place of a job, in the order of its life.
     pub const ALL: [Self; 16] = [
         Self::SubmitClaimed,
         Self::BeforeSend,
@@ -86,6 +93,8 @@ impl Place {
             Self::SettleWeighed => "settle_weighed",
             Self::SettleSaved => "settle_saved",
             Self::Rescued => "rescued",
+            Self::ManifestWritten => "manifest_written",
+            Self::EventAnswered => "event_answered",
         }
     }
 }
@@ -107,6 +116,7 @@ impl FromStr for Place {
     fn from_str(text: &str) -> Result<Self, UnknownPlace> {
         Self::ALL
             .into_iter()
+            .chain(Self::OF_ENDS)
             .find(|place| place.as_str() == text)
             .ok_or_else(|| UnknownPlace(text.to_owned()))
     }
@@ -134,7 +144,7 @@ mod tests {
 
     #[test]
     fn every_place_has_a_name_that_reads_back() {
-        for place in Place::ALL {
+        for place in Place::ALL.into_iter().chain(Place::OF_ENDS) {
             assert_eq!(place.as_str().parse(), Ok(place));
         }
         assert_eq!("nowhere".parse::<Place>(), Err(UnknownPlace("nowhere".to_owned())));

@@ -13,7 +13,9 @@ use tracing::{info, warn};
 
 use crate::accounts::Accounts;
 use crate::accounts::reload::{self, Reloads};
-use crate::adapters::{ApiSetupError, BucketArchive, DashScopeApi, QueueJobs};
+use crate::adapters::{
+    ApiSetupError, BucketArchive, BucketManifests, DashScopeApi, HttpReceivers, QueueJobs, QueueOutbox,
+};
 use crate::archive_step::{CopiesAtOnce, CopyTime};
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -21,8 +23,10 @@ use crate::config::{ConfigError, WorkerConfig};
 use crate::created::Created;
 use crate::env::Env;
 use crate::keys_held::{self, HeldElsewhere, KeysHeld};
+use crate::outbox::{Courier, Outbox};
 use crate::place::Places;
 use crate::poll::durations::KnownDurations;
+use crate::ports::BoxError;
 use crate::silence::QueryProbes;
 use crate::stages::Stages;
 use crate::streaks::Streaks;
@@ -53,6 +57,9 @@ pub enum RunError {
     /// A client of the provider cannot be made.
     #[error("the provider's client cannot be set up")]
     Api(#[from] ApiSetupError),
+    /// The client for webhooks cannot be made.
+    #[error("the client for webhooks cannot be set up")]
+    Receivers(#[source] BoxError),
     /// The queue cannot be asked whose keys these are.
     #[error("the queue cannot be asked")]
     Queue(#[from] QueueError),
@@ -101,6 +108,7 @@ pub async fn run(
         return Err(RunError::KeyElsewhere { account, namespace });
     }
     let uploads_chance = Chance::new(split(&mut *rng));
+    let courier_chance = Chance::new(split(&mut *rng));
     let chance = Chance::new(rng);
     let name = format!("{}-{}", config.name, chance.suffix());
 
@@ -117,6 +125,9 @@ pub async fn run(
     let accounts = Accounts::new(config.accounts.clone());
     let jobs = QueueJobs::new(queue.clone(), leases.clone(), &config);
     let config = WorkerConfig { accounts: Vec::new(), ..config };
+    let outbox: Arc<dyn Outbox> = Arc::new(QueueOutbox(queue.clone()));
+    let receivers = HttpReceivers::new().map_err(|error| RunError::Receivers(error.into()))?;
+    let manifests = BucketManifests(archive.store().clone());
     // Our own token: `--until-idle` stops this worker, and nothing else of its process.
     let stop = stop.child_token();
     let gate = Gate::default();
@@ -149,6 +160,18 @@ pub async fn run(
     info!(worker = name, accounts = accounts.now().current.len(), "Worker {name} begins");
 
     let mut loops = start_loops(&env, lease);
+    let courier = Courier {
+        outbox: outbox.clone(),
+        manifests: Arc::new(manifests),
+        receivers: Arc::new(receivers),
+        config: env.config.outbox.clone(),
+        template: env.config.key_template.clone(),
+        currency: env.config.prices.currency.clone(),
+        places: env.places.clone(),
+        chance: courier_chance,
+        stop: stop.clone(),
+    };
+    loops.spawn(async move { courier.run().await });
     loops.spawn(wakes.clone().follow(queue.clone(), stop.clone()));
     loops.spawn(keys_held::keep(accounts, queue.clone(), stop.clone()));
     {
@@ -158,7 +181,7 @@ pub async fn run(
     let idle = env.config.until_idle.then(|| {
         let env = env.clone();
         tokio::spawn(async move {
-            let idle = idle::run(&env).await;
+            let idle = idle::run(&env, &*outbox).await;
             env.stop.cancel();
             idle
         })

@@ -22,4 +22,5 @@ mod settling;
 mod shutdown;
 mod throttling;
 mod trials;
+mod webhooks;
 mod whole;

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use job::{Event, StateName};
-use queue::{Enqueued, JobFilter, Retention};
+use queue::{Enqueued, EntryEnd, JobFilter, Retention};
 
 use super::{World, name, spec};
 
@@ -51,6 +51,9 @@ async fn retention_removes_whole_ended_batches_and_a_repeated_file_stays_unpaid(
     }
     let keep = Retention::default();
     assert_eq!(world.queue.retain(&keep).await.unwrap(), 0);
+    let ended =
+        world.queue.take_outbox(1, std::time::Duration::from_secs(30)).await.unwrap().entries.remove(0);
+    world.queue.write_outbox(&ended, &EntryEnd::Spread(Vec::new())).await.unwrap();
     let none = Retention { age: std::time::Duration::ZERO, ..keep };
     assert_eq!(world.queue.retain(&none).await.unwrap(), 3);
     assert!(world.queue.batch(Some(&name("old"))).await.unwrap().is_none());

@@ -11,6 +11,7 @@ mod leftovers;
 mod listing;
 mod lists;
 mod outages;
+mod outbox;
 mod pauses;
 mod permits;
 mod producer;

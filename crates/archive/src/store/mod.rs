@@ -14,6 +14,7 @@ mod multipart;
 mod put;
 mod read;
 mod settings;
+mod stream;
 
 use std::{fmt, sync::Arc, sync::atomic::AtomicBool};
 
@@ -31,6 +32,7 @@ pub use self::{
         ChecksumMode, ConditionalPut, Credentials, MULTIPART_ABOVE_BYTES, SecretText, Sse, StoreSettings,
         StoreTimeouts, Verify,
     },
+    stream::PieceUpload,
 };
 
 /// A bucket, or the part of it below a prefix. Clones share connections.

@@ -16,7 +16,7 @@ use crate::digest::Sha256Digest;
 /// The size of a part; the last may be smaller.
 ///
 /// Source: our own choice, between S3's least of 5 MiB and what is cheap to send again.
-const PART_BYTES: usize = 16 * 1024 * 1024;
+pub(super) const PART_BYTES: usize = 16 * 1024 * 1024;
 
 /// Parts sent at once. Source: our own choice; a copy shares the line with the other copies of its worker.
 const PARTS_AT_ONCE: usize = 3;
@@ -29,9 +29,8 @@ impl Store {
         upload: &Upload,
         if_absent: bool,
     ) -> Result<Receipt, StoreError> {
-        let upload_id = self.begin(upload).await?;
-        let mut open =
-            OpenUpload { store: self.clone(), key: upload.key.clone(), id: Some(upload_id.clone()) };
+        let upload_id = self.begin(upload, true).await?;
+        let mut open = OpenUpload::new(self, &upload.key, &upload_id);
         let sent = match self.send_parts(upload, &upload_id).await {
             Ok(parts) => self.complete(upload, &upload_id, parts, if_absent).await,
             Err(error) => Err(error),
@@ -45,11 +44,12 @@ impl Store {
                 );
             }
         }
-        open.id = None;
+        open.is_over();
         sent
     }
 
-    async fn begin(&self, upload: &Upload) -> Result<String, StoreError> {
+    /// Begins an upload, with our sum in the metadata where that is known.
+    pub(super) async fn begin(&self, upload: &Upload, sum_known: bool) -> Result<String, StoreError> {
         let (encryption, encryption_key) = self.encryption();
         let answer = self
             .client()
@@ -58,7 +58,7 @@ impl Store {
             .key(&upload.key)
             .content_type(&upload.options.content_type)
             .set_cache_control(upload.options.cache_control.clone())
-            .set_metadata(Some(upload.metadata().collect()))
+            .set_metadata(sum_known.then(|| upload.metadata().collect()))
             .set_checksum_algorithm(self.with_sums().then_some(ChecksumAlgorithm::Sha256))
             .set_storage_class(self.storage_class())
             .set_server_side_encryption(encryption)
@@ -78,7 +78,7 @@ impl Store {
             .await
     }
 
-    async fn send_part(
+    pub(super) async fn send_part(
         &self,
         upload: &Upload,
         upload_id: &str,
@@ -109,7 +109,7 @@ impl Store {
             .build())
     }
 
-    async fn complete(
+    pub(super) async fn complete(
         &self,
         upload: &Upload,
         upload_id: &str,
@@ -153,10 +153,21 @@ impl Store {
 }
 
 /// An upload that has begun and not ended. Dropped so, as by a worker that is told to stop, it is aborted behind the caller's back.
-struct OpenUpload {
+pub(super) struct OpenUpload {
     store: Store,
     key: String,
     id: Option<String>,
+}
+
+impl OpenUpload {
+    pub(super) fn new(store: &Store, key: &str, id: &str) -> Self {
+        Self { store: store.clone(), key: key.to_owned(), id: Some(id.to_owned()) }
+    }
+
+    /// Nothing of it has to be given up any more.
+    pub(super) fn is_over(&mut self) {
+        self.id = None;
+    }
 }
 
 impl Drop for OpenUpload {

@@ -341,3 +341,37 @@ async fn an_upload_in_parts_whose_last_answer_was_lost_is_found() {
     assert_eq!(outcome.unwrap(), PutOutcome::Stored);
     assert!(s3.object("b/0.png").unwrap().body == body);
 }
+
+#[tokio::test]
+async fn what_is_written_piece_by_piece_is_whole_or_not_there_whatever_its_length() {
+    let s3 = FakeS3::start().await;
+    let store = Store::connect(&s3.settings()).await.unwrap();
+    let key = key("b/sku%2E1/0.png");
+    let piece = vec![b'x'; 3 * 1024 * 1024 + 7];
+    // Nothing, a little, one part to the byte, and more than two parts.
+    for pieces in [0, 1, 5, 12] {
+        let mut upload = store.put_pieces(&key, "application/x-ndjson");
+        for _ in 0..pieces {
+            upload.write(&piece).await.unwrap();
+        }
+        assert_eq!(upload.end().await.unwrap(), (pieces * piece.len()) as u64);
+        assert_eq!(stored(&s3).unwrap(), piece.repeat(pieces), "{pieces}");
+    }
+    let whole = stored(&s3);
+    // Given up on the way: what stood there stands, and no parts are left.
+    let mut upload = store.put_pieces(&key, "application/x-ndjson");
+    for _ in 0..7 {
+        upload.write(&piece).await.unwrap();
+    }
+    drop(upload);
+    until("it is given up", || s3.open_uploads() == 0).await;
+    assert_eq!(stored(&s3), whole);
+    s3.plan("COMPLETE", Fault::Answer(500, "InternalError"));
+    let mut upload = store.put_pieces(&key, "application/x-ndjson");
+    for _ in 0..7 {
+        upload.write(&piece).await.unwrap();
+    }
+    assert_eq!(upload.end().await.unwrap_err().kind(), StoreErrorKind::ServerFault);
+    until("it is given up", || s3.open_uploads() == 0).await;
+    assert_eq!(stored(&s3), whole);
+}

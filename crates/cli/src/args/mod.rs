@@ -15,6 +15,7 @@ mod pause;
 mod results;
 mod retry;
 mod watch;
+mod webhook;
 mod worker;
 
 #[cfg(test)]
@@ -38,6 +39,7 @@ pub(crate) use pause::{PauseArgs, PauseBatch, ResumeArgs, ResumeBatch, Widely};
 pub(crate) use results::BatchResults;
 pub(crate) use retry::{RetryBatch, RetryJobs, Where};
 pub(crate) use watch::WatchArgs;
+pub(crate) use webhook::{WebhookArgs, WebhookCommand};
 pub(crate) use worker::WorkerArgs;
 
 use crate::exit_code;
@@ -140,6 +142,7 @@ pub(crate) enum Command {
     Pause(PauseArgs),
     Resume(ResumeArgs),
     Generate(Box<GenerateArgs>),
+    Webhook(WebhookArgs),
     Config(ConfigArgs),
     /// Print a completion script for a shell
     Completions {

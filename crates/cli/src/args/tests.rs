@@ -49,6 +49,7 @@ fn help_says_what_there_is() {
       pause        Hold new tasks back: of an account, of a model, or of everything
       resume       Let go on what was paused
       generate     Make images from one prompt right here, without the queue
+      webhook      List webhooks, and try whether their receivers work
       config       Show and check the settings
       completions  Print a completion script for a shell
 

@@ -9,6 +9,7 @@ use crate::exit_code;
 use crate::failure::Failure;
 use crate::output::batch::{BatchView, list as batch_list};
 use crate::output::pauses::HandPauseView;
+use crate::output::webhooks::DeliveryView;
 
 /// Lists batches, newest first.
 pub(super) async fn list(app: &App, limit: u16, cursor: Option<String>) -> Result<u8, Failure> {
@@ -48,6 +49,8 @@ pub(super) async fn show(app: &App, name: BatchName) -> Result<u8, Failure> {
     let (eta, waits) = eta_of_batch(&queue, &settings, &name, &view).await.map_err(failed)?;
     let mut view = view.with_eta(eta.as_ref(), queue.now());
     view.waits_for.extend(waits);
+    let deliveries = queue.deliveries(&name).await.map_err(failed)?;
+    view.deliveries = deliveries.into_iter().map(DeliveryView::from).collect();
     if summary.paused {
         let pause = queue.hand_pause(PauseOf::Batch(name)).await.map_err(failed)?;
         view.pause = pause.as_ref().map(HandPauseView::from);

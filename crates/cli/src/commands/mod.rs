@@ -25,12 +25,13 @@ mod stand_ins;
 mod status;
 mod wait;
 mod watch;
+mod webhook;
 mod worker;
 
 use clap::CommandFactory as _;
 
 use crate::app::App;
-use crate::args::{BatchCommand, Cli, Command, ConfigCommand, JobCommand};
+use crate::args::{BatchCommand, Cli, Command, ConfigCommand, JobCommand, WebhookCommand};
 use crate::exit_code;
 use crate::failure::Failure;
 
@@ -45,6 +46,10 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<u8, Failure> {
         Command::Worker(args) => worker::run(app, args).await,
         Command::Status => status::run(app).await,
         Command::Watch(args) => watch::run(app, args).await,
+        Command::Webhook(args) => match args.command {
+            WebhookCommand::Ls => webhook::list(app).await,
+            WebhookCommand::Test { name } => webhook::test(app, name).await,
+        },
         Command::Batch(args) => match args.command {
             BatchCommand::Ls { limit, cursor } => batch::list(app, limit, cursor).await,
             BatchCommand::Show { name } => batch::show(app, name).await,

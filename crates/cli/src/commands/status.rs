@@ -12,6 +12,7 @@ use crate::output::leftovers::LeftoversView;
 use crate::output::pauses::HandPauseView;
 use crate::output::status::{RestoreView, StatusView};
 use crate::output::waiting::WaitingView;
+use crate::output::webhooks::HookView;
 
 /// Says what is going on.
 pub(super) async fn run(app: &App) -> Result<u8, Failure> {
@@ -48,6 +49,7 @@ pub(super) async fn run(app: &App) -> Result<u8, Failure> {
             now,
         ));
     }
+    let webhooks = queue.hook_counts().await.map_err(failed)?;
     let view = StatusView {
         now,
         jobs: JobCounts::of(|state| counts.get(&state).copied().unwrap_or(0), None),
@@ -65,6 +67,7 @@ pub(super) async fn run(app: &App) -> Result<u8, Failure> {
             .iter()
             .map(|batch| WaitingBatchView::new(batch, per_batch, &currency))
             .collect(),
+        webhooks: webhooks.into_iter().map(HookView::from).collect(),
         paused: outlook.by_hand.iter().map(HandPauseView::from).collect(),
         waiting,
         no_turn: outlook.waiting.no_turn,

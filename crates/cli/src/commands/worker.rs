@@ -11,7 +11,7 @@ use worker::adapters::StopAt;
 use worker::{OpenPlaces, Places, RunError, Summary, Surroundings};
 
 use super::reload;
-use crate::app::{App, key_failure, queue_failure};
+use crate::app::{App, key_failure, queue_failure, webhook_failure};
 use crate::args::WorkerArgs;
 use crate::exit_code;
 use crate::failure::{Failure, OrFail as _};
@@ -42,7 +42,8 @@ pub(super) async fn run(app: &App, args: WorkerArgs) -> Result<u8, Failure> {
     let hangups = reload::hangups()?;
     let settings = app.settings()?;
     let config = settings.worker().map_err(key_failure)?;
-    let config = worker::WorkerConfig { until_idle: args.until_idle, ..config };
+    let mut config = worker::WorkerConfig { until_idle: args.until_idle, ..config };
+    config.outbox.webhooks = settings.webhooks().map_err(webhook_failure)?;
     let start = |failure: Failure| failure.context("failed to start the worker");
     let queue = app.queue(&settings).await.map_err(start)?;
     refuse_unsafe(&queue, &settings, app.out).await.map_err(start)?;

@@ -9,6 +9,7 @@ use super::copies::LostView;
 use super::eta::BatchEta;
 use super::pauses::HandPauseView;
 use super::table::{Column, pairs, table};
+use super::webhooks::DeliveryView;
 use super::words::{count, counted, money, relative};
 use crate::exit_code;
 
@@ -56,6 +57,9 @@ pub(crate) struct BatchView {
     pub(crate) created_at: Timestamp,
     /// When its last job became final.
     pub(crate) ended_at: Option<Timestamp>,
+    /// What became of telling webhooks of its ends, the last end first. Only `batch show` says so.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) deliveries: Vec<DeliveryView>,
     /// When it will be over, where that can be foretold; jobs that wait for their time may be later. Only `batch show` and `watch` say so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) eta: Option<Timestamp>,
@@ -222,6 +226,7 @@ impl BatchView {
             lost: LostView::new(Losses { images: summary.lost, cost: summary.lost_cost }, currency),
             created_at: summary.created_at,
             ended_at: summary.ended_at,
+            deliveries: Vec::new(),
             eta: None,
             eta_in_words: None,
         }
@@ -285,6 +290,8 @@ impl BatchView {
         if self.lost.images > 0 {
             rows.push(("lost", self.lost.render()));
         }
+        let said: Vec<String> = self.deliveries.iter().map(|delivery| delivery.render(now)).collect();
+        rows.extend(said.into_iter().map(|said| ("webhook", said)));
         pairs(&rows)
     }
 
@@ -384,6 +391,7 @@ mod tests {
             paused: false,
             created_at: Timestamp::from_second(0).unwrap(),
             ended_at: None,
+            ends: 0,
         }
     }
 

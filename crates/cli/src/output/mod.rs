@@ -17,6 +17,7 @@ pub(crate) mod since;
 pub(crate) mod status;
 pub(crate) mod table;
 pub(crate) mod waiting;
+pub(crate) mod webhooks;
 pub(crate) mod words;
 
 use std::io::{self, IsTerminal as _, Write as _};

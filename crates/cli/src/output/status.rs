@@ -12,6 +12,7 @@ use super::copies::{CopiesView, LostView};
 use super::pauses::HandPauseView;
 use super::table::pairs;
 use super::waiting::{self, WaitingView};
+use super::webhooks::HookView;
 use super::words::{count, counted, folded, relative};
 
 /// Where the values begin behind the names of [`StatusView::render`]: two behind the longest, `  succeeded`.
@@ -42,6 +43,9 @@ pub(crate) struct StatusView {
     /// Index entries that the sweep put right since the beginning, by kind; in normal runs there is none.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) repairs: BTreeMap<String, u64>,
+    /// Webhooks that have been told of batches, or are to be.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) webhooks: Vec<HookView>,
     /// What people have paused.
     pub(crate) paused: Vec<HandPauseView>,
     /// What may be spent on everything on this UTC day, where that is bounded, and what is.
@@ -162,6 +166,9 @@ impl StatusView {
         let mut line = |line: &str| text.push_str(&folded(&format!("\n{line}\n"), 2));
         if let Some(warning) = self.copies.warning() {
             line(&warning);
+        }
+        for hook in self.webhooks.iter().filter(|hook| hook.is_amiss()) {
+            line(&hook.line(self.now));
         }
         for pause in &self.paused {
             line(&pause.line(self.now));
@@ -289,6 +296,7 @@ mod tests {
             waiting_for_budget: vec![WaitingBatchView::new(&spring, budgets.per_batch, "USD")],
             waits_for: vec![WaitsFor::of_day(None, Some(at(4_000)))],
             repairs: BTreeMap::from([("extra_slot".to_owned(), 1), ("lease".to_owned(), 2)]),
+            webhooks: Vec::new(),
             paused: vec![HandPauseView {
                 of: "model wan2.7-image".into(),
                 by: "kim".into(),

@@ -16,6 +16,7 @@ mod secret;
 mod show;
 mod store;
 mod value;
+mod webhooks;
 mod work;
 
 #[cfg(test)]
@@ -41,6 +42,10 @@ use store::S3Section;
 pub(crate) use store::StoreProblem;
 use url::Host;
 pub(crate) use value::Setting;
+pub(crate) use webhooks::WebhookError;
+use webhooks::{DeliverySection, WebhookRow};
+use worker::outbox::OutboxConfig;
+
 use work::{RetentionSection, SettleSection, WorkerSection};
 
 /// The file that is read where no other is named, if it is there.
@@ -65,7 +70,9 @@ pub(crate) struct Settings {
     retention: RetentionSection,
     prices: PricesSection,
     budget: BudgetSection,
+    delivery: DeliverySection,
     log: LogSection,
+    webhooks: Vec<WebhookRow>,
     accounts: Vec<Account>,
     environment: Environment,
     /// What is allowed and probably not meant.
@@ -155,7 +162,9 @@ impl Settings {
             retention: section(&layers, "retention", &mut problems),
             prices: section(&layers, "prices", &mut problems),
             budget: section(&layers, "budget", &mut problems),
+            delivery: section(&layers, "delivery", &mut problems),
             log: section(&layers, "log", &mut problems),
+            webhooks: webhooks::resolve(&layers, &mut problems),
             accounts: accounts::resolve(&layers, &mut problems, &mut warnings),
             environment: sources.environment.clone(),
             warnings: Vec::new(),
@@ -303,8 +312,39 @@ impl Settings {
             retention: self.retention.policy(),
             retain_every: self.retention.every.value.0,
             sweep_every: self.worker.sweep_every.value.0,
+            outbox: self.outbox(),
             ..worker::WorkerConfig::new(accounts)
         })
+    }
+
+    /// What follows from a batch's end, without webhooks: their secrets are read when a worker begins.
+    fn outbox(&self) -> OutboxConfig {
+        OutboxConfig {
+            namespace: self.redis().namespace,
+            batch_manifest: self.results.batch_manifest.value,
+            place: self.store().ok().map(|store| job::BucketPlace::new(store.bucket, &store.prefix)),
+            ..self.delivery.config()
+        }
+    }
+
+    /// The webhooks as they are set, without their secrets.
+    pub(crate) fn webhook_rows(&self) -> &[WebhookRow] {
+        &self.webhooks
+    }
+
+    /// The webhooks as a worker knows them.
+    ///
+    /// # Errors
+    ///
+    /// A secret that cannot be had or used.
+    pub(crate) fn webhooks(&self) -> Result<Vec<worker::outbox::Webhook>, WebhookError> {
+        let all: Result<Vec<_>, _> = self.webhooks.iter().map(|row| row.config(&self.environment)).collect();
+        Ok(all?.into_iter().flatten().collect())
+    }
+
+    /// How long a webhook's receiver may take to answer.
+    pub(crate) fn delivery_timeout(&self) -> std::time::Duration {
+        self.delivery.timeout.value.0
     }
 
     /// The accounts as a worker knows them.
@@ -353,7 +393,7 @@ macro_rules! sections {
     ($each:ident) => {
         $each!(redis: RedisSection, s3: S3Section, results: ResultsSection, inputs: InputsSection, worker: WorkerSection,
             settle: SettleSection, retry: RetrySection, breaker: BreakerSection, poll: PollSection, copy: CopySection,
-            retention: RetentionSection, prices: PricesSection, budget: BudgetSection, log: LogSection)
+            retention: RetentionSection, prices: PricesSection, budget: BudgetSection, delivery: DeliverySection, log: LogSection)
     };
 }
 use sections;
@@ -365,7 +405,7 @@ macro_rules! known_settings {
 }
 
 /// Every section with its settings, without accounts.
-fn known_settings() -> [(&'static str, &'static [layers::Field]); 14] {
+fn known_settings() -> [(&'static str, &'static [layers::Field]); 15] {
     sections!(known_settings)
 }
 
@@ -375,7 +415,8 @@ fn section<S: Section>(layers: &Layers<'_>, name: &str, problems: &mut Vec<Probl
 }
 
 fn refuse_unknown_sections(document: &Document, problems: &mut Vec<Problem>) {
-    let known: Vec<&str> = known_settings().iter().map(|(name, _)| *name).chain(["accounts"]).collect();
+    let known: Vec<&str> =
+        known_settings().iter().map(|(name, _)| *name).chain(["accounts", "webhooks"]).collect();
     for entry in document.root.0.iter().filter(|entry| !known.contains(&entry.name.as_str())) {
         let place = Place::File { file: document.file.clone(), at: entry.at };
         let hint = match dashscope::request::nearest_name(&entry.name, &known) {

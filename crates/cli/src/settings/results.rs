@@ -16,6 +16,9 @@ section! {
         private_addresses: bool = false;
         /// The key of an image. It must have {index} and an id; {batch}, {custom_id}, {job_id}.
         template: Template = Template(KeyTemplate::default());
+        /// Whether a batch's results are written into the bucket when it ends, as `manifest.jsonl` in the batch's folder: the lines of
+        /// `imagemill batch results`.
+        batch_manifest: bool = true;
         /// The most bytes that an image may have.
         image_bytes_max: Bytes = Bytes(archive::BODY_BYTES_MAX);
         /// The most bytes of images in memory at once, all copies of a process together.

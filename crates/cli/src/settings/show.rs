@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::accounts::{Account, AccountRow, LimitsRow};
 use super::layers::{Field, Section, Source, variable_name};
+use super::webhooks::WebhookRow;
 use super::{Settings, sections};
 
 /// What `config show` prints: a settings file that says the same, with the source of each value as a comment.
@@ -18,6 +19,9 @@ pub(crate) fn effective(settings: &Settings) -> String {
         };
     }
     sections!(each);
+    for webhook in &settings.webhooks {
+        effective_section(&mut text, "[[webhooks]]", webhook);
+    }
     for account in &settings.accounts {
         effective_account(&mut text, account);
     }
@@ -61,6 +65,7 @@ pub(crate) fn effective_json(settings: &Settings) -> serde_json::Value {
         json["limits"] = serde_json::Value::Object(limits.collect());
         json
     };
+    all.insert("webhooks".to_owned(), settings.webhooks.iter().map(section_json).collect());
     all.insert("accounts".to_owned(), settings.accounts.iter().map(account).collect());
     serde_json::Value::Object(all)
 }
@@ -74,6 +79,12 @@ pub(crate) fn changed_settings(before: &Settings, after: &Settings) -> Vec<Strin
         };
     }
     sections!(each);
+    let hooks = |settings: &Settings| -> Vec<_> {
+        settings.webhooks.iter().flat_map(|row| row.shown().into_iter().map(|(shown, _)| shown)).collect()
+    };
+    if hooks(before) != hooks(after) {
+        changed.push("webhooks".to_owned());
+    }
     // Results come from where calls go only on this machine, and that is asked once.
     let known = before.loopback_hosts();
     if after.loopback_hosts().iter().any(|host| !known.contains(host)) {
@@ -140,6 +151,7 @@ pub(crate) fn example() -> String {
         };
     }
     sections!(each);
+    example_section::<WebhookRow>(&mut text, "# [[webhooks]]", &WebhookRow::unset(), None);
     text.push_str(EXAMPLE_ACCOUNTS);
     let account = &settings.accounts[0];
     example_section::<AccountRow>(&mut text, "# [[accounts]]", &account.row, None);

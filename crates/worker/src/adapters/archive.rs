@@ -126,7 +126,7 @@ fn copy_fault(error: &CopyError) -> CopyFault {
     CopyFault { code: error.code(), reason: chain(error), cure }
 }
 
-fn store_fault(error: &StoreError) -> StoreFault {
+pub(super) fn store_fault(error: &StoreError) -> StoreFault {
     StoreFault {
         code: error.code(),
         reason: chain(error),

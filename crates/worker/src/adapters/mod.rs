@@ -4,6 +4,8 @@
 mod api;
 mod archive;
 mod jobs;
+mod outbox;
+mod receivers;
 mod stop_at;
 mod uploads;
 
@@ -13,6 +15,8 @@ pub use self::api::{ApiSetupError, DashScopeApi};
 pub use self::archive::BucketArchive;
 pub use self::jobs::QueueJobs;
 pub(crate) use self::jobs::{HeldLease, query_limits};
+pub use self::outbox::{BucketManifests, QueueOutbox};
+pub use self::receivers::HttpReceivers;
 pub use self::stop_at::{InvalidStop, StopAt};
 
 /// An error and its causes, on one line. The errors below hold neither links nor credentials.

@@ -1,0 +1,448 @@
+//! The outbox: what must be delivered because a batch has ended, at least once, whatever crashes on the way.
+//!
+//! The script that ends a batch writes `batch:<name>:<end>` (`lua/shared/end_batch.lua`). Whoever has written the batch's manifest replaces
+//! that by one entry for each webhook, `hook:<webhook>:<batch>:<end>`, so that a receiver which is down holds no other up. An entry is
+//! leased while it is worked on, and is due again when its worker vanished. Nothing here delivers: the worker does.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use job::{BatchName, Timestamp, WebhookName};
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use crate::Queue;
+use crate::error::QueueError;
+use crate::link::TimeAt;
+use crate::reply::Wait;
+use crate::scripts::{OUTBOX_KEEP, OUTBOX_TAKE, OUTBOX_WRITE};
+
+/// Of how many ends of a batch it is kept what became of their deliveries. Source: ours; a batch that ends more often is a test.
+const ENDS_KEPT: u32 = 20;
+
+/// How many entries are looked at to count what waits. Source: ours; beyond that the number says no more.
+const COUNTED_MAX: isize = 10_000;
+
+/// What an entry is about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum EntryOf {
+    /// A batch has ended, for the how manieth time.
+    Batch {
+        /// The batch.
+        batch: BatchName,
+        /// From 1.
+        end: u32,
+    },
+    /// A webhook is to be told of that.
+    Hook {
+        /// The webhook's name.
+        hook: WebhookName,
+        /// The batch.
+        batch: BatchName,
+        /// From 1.
+        end: u32,
+    },
+}
+
+impl EntryOf {
+    /// The batch that it is about.
+    pub fn batch(&self) -> &BatchName {
+        match self {
+            Self::Batch { batch, .. } | Self::Hook { batch, .. } => batch,
+        }
+    }
+}
+
+impl fmt::Display for EntryOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Batch { batch, end } => write!(f, "batch:{batch}:{end}"),
+            Self::Hook { hook, batch, end } => write!(f, "hook:{hook}:{batch}:{end}"),
+        }
+    }
+}
+
+/// The text names no entry.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no entry of the outbox")]
+pub struct NotAnEntry(String);
+
+impl FromStr for EntryOf {
+    type Err = NotAnEntry;
+
+    fn from_str(text: &str) -> Result<Self, NotAnEntry> {
+        let wrong = || NotAnEntry(text.chars().take(200).collect());
+        // Names have no colon in them.
+        let parts: Vec<&str> = text.split(':').collect();
+        let name = |text: &str| BatchName::parse(text).map_err(|_| wrong());
+        let number = |text: &str| text.parse::<u32>().map_err(|_| wrong());
+        match parts[..] {
+            ["batch", batch, end] => Ok(Self::Batch { batch: name(batch)?, end: number(end)? }),
+            ["hook", hook, batch, end] => {
+                let hook = WebhookName::parse(hook).map_err(|_| wrong())?;
+                Ok(Self::Hook { hook, batch: name(batch)?, end: number(end)? })
+            }
+            _ => Err(wrong()),
+        }
+    }
+}
+
+/// What is kept of an entry.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryDocument {
+    /// When the batch ended, in ms.
+    pub at: i64,
+    /// Of a webhook: names the event, the same at each try.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Of a webhook: what is sent, the same at each try.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// When it was first tried, in ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_at: Option<i64>,
+    /// How often it was tried.
+    #[serde(default)]
+    pub tries: u32,
+}
+
+/// An entry under a lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What it is about.
+    pub of: EntryOf,
+    /// What is kept of it.
+    pub document: EntryDocument,
+    /// The call that leased it.
+    pub lease: String,
+}
+
+/// Entries that were due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakenEntries {
+    /// They, each leased.
+    pub entries: Vec<Entry>,
+    /// When there may be more.
+    pub wait: Wait,
+}
+
+/// Where the delivery of a batch's end to a webhook is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// Where it is.
+    pub state: DeliveryState,
+    /// How often it was tried.
+    pub tries: u32,
+    /// When that was said, in ms.
+    pub at: i64,
+    /// When it is tried again at the earliest, in ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_at: Option<i64>,
+    /// The event's id.
+    pub id: String,
+    /// What went wrong the last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Where a delivery is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryState {
+    /// It waits for its first, or its next, try.
+    Waiting,
+    /// The receiver has taken it.
+    Delivered,
+    /// The receiver did not take it for too long, or never will.
+    GivenUp,
+    /// The settings have no such webhook any more.
+    Dropped,
+}
+
+/// A delivery with what it is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryOf {
+    /// The webhook.
+    pub hook: String,
+    /// The how manieth end of the batch.
+    pub end: u32,
+    /// Where it is.
+    pub delivery: Delivery,
+}
+
+/// What became of a webhook's events, since the beginning.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HookCounts {
+    /// The webhook.
+    pub hook: String,
+    /// Events that it has taken.
+    pub delivered: u64,
+    /// Events that were given up.
+    pub given_up: u64,
+    /// Events that wait for a try.
+    pub waiting: u64,
+    /// What went wrong last.
+    pub last_error: Option<HookError>,
+}
+
+/// Something that went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookError {
+    /// When, in ms.
+    pub at: i64,
+    /// What, without secrets.
+    pub error: String,
+}
+
+/// What became of an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EntryEnd {
+    /// It is tried again after so long.
+    Later {
+        /// After so long.
+        wait: Duration,
+        /// What is kept of it from now on.
+        document: EntryDocument,
+        /// Of a webhook: what is said of it.
+        delivery: Option<Delivery>,
+    },
+    /// A batch's end has been dealt with; these take its place.
+    Spread(Vec<(EntryOf, EntryDocument, Delivery)>),
+    /// A webhook's event has come to its end.
+    Closed(Delivery),
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Plan {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    later: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entry: Option<String>,
+    next: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ends: Option<u8>,
+    say: Vec<String>,
+    forget: Vec<String>,
+    count: Vec<String>,
+    last: Vec<String>,
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("an entry is plain data and always serializes")
+}
+
+impl Plan {
+    fn new(entry: &Entry, end: &EntryEnd) -> Self {
+        let mut plan = Self::default();
+        match end {
+            EntryEnd::Later { wait, document, delivery } => {
+                plan.later = Some(wait.as_millis().to_string());
+                plan.entry = Some(json(document));
+                if let Some(delivery) = delivery {
+                    plan.say(&entry.of, delivery);
+                }
+            }
+            EntryEnd::Spread(next) => {
+                plan.ends = Some(1);
+                for (of, document, delivery) in next {
+                    plan.next.extend([of.to_string(), json(document)]);
+                    plan.say(of, delivery);
+                }
+            }
+            EntryEnd::Closed(delivery) => {
+                plan.say(&entry.of, delivery);
+                if let EntryOf::Hook { hook, .. } = &entry.of {
+                    let counter = match delivery.state {
+                        DeliveryState::Delivered => "delivered",
+                        _ => "given_up",
+                    };
+                    plan.count.extend([format!("{hook}:{counter}"), "1".to_owned()]);
+                }
+            }
+        }
+        plan
+    }
+
+    fn say(&mut self, of: &EntryOf, delivery: &Delivery) {
+        let EntryOf::Hook { hook, end, .. } = of else { return };
+        self.say.extend([format!("{hook}:{end}"), json(delivery)]);
+        if let Some(old) = end.checked_sub(ENDS_KEPT).filter(|old| *old > 0) {
+            self.forget.push(format!("{hook}:{old}"));
+        }
+        if let Some(error) = &delivery.error {
+            let last = HookError { at: delivery.at, error: error.clone() };
+            self.last.extend([format!("{hook}:error"), json(&last)]);
+        }
+    }
+}
+
+impl Queue {
+    /// Leases up to `max` entries that are due, for `lease`.
+    ///
+    /// # Errors
+    ///
+    /// Redis is away or refuses.
+    pub async fn take_outbox(&self, max: usize, lease: Duration) -> Result<TakenEntries, QueueError> {
+        let (keys, nonce) = (self.keys(), self.nonce());
+        let key_names = [keys.outbox(), keys.outbox_entries(), keys.outbox_leases(), keys.reply(&nonce)];
+        let args = [max.to_string(), lease.as_millis().to_string(), nonce.clone()];
+        let mut reply = self.script("outbox_take", &OUTBOX_TAKE, &key_names, &args, TimeAt::First).await?;
+        reply.int()?;
+        let wait = reply.wait()?;
+        let mut entries = Vec::new();
+        while let Some(mut entry) = reply.list()? {
+            let (name, document) = (entry.text()?, entry.text()?);
+            let of = match name.parse::<EntryOf>() {
+                Ok(of) => of,
+                // One that somebody else has put there keeps nobody from the others.
+                Err(error) => {
+                    warn!("An entry of the outbox is passed over: {error}");
+                    continue;
+                }
+            };
+            // Nobody is kept from the rest by a document that cannot be read: the worker fills in what it can.
+            let document = serde_json::from_str(&document).unwrap_or_default();
+            entries.push(Entry { of, document, lease: nonce.clone() });
+        }
+        Ok(TakenEntries { entries, wait })
+    }
+
+    /// Prolongs an entry's lease; `false` if it is somebody else's by now.
+    ///
+    /// # Errors
+    ///
+    /// Redis is away or refuses.
+    pub async fn keep_outbox(&self, entry: &Entry, lease: Duration) -> Result<bool, QueueError> {
+        let key_names = [self.keys().outbox(), self.keys().outbox_leases()];
+        let args = [entry.of.to_string(), entry.lease.clone(), lease.as_millis().to_string()];
+        let mut reply = self.script("outbox_keep", &OUTBOX_KEEP, &key_names, &args, TimeAt::First).await?;
+        reply.int()?;
+        Ok(reply.int()? == 1)
+    }
+
+    /// Writes down what became of a leased entry; `false` if it is somebody else's by now. Waits for as long as Redis is away.
+    ///
+    /// # Errors
+    ///
+    /// Redis refuses.
+    pub async fn write_outbox(&self, entry: &Entry, end: &EntryEnd) -> Result<bool, QueueError> {
+        let (keys, batch) = (self.keys(), entry.of.batch());
+        let key_names = [
+            keys.outbox(),
+            keys.outbox_entries(),
+            keys.outbox_leases(),
+            keys.batch(Some(batch)),
+            keys.deliveries(Some(batch)),
+            keys.webhooks(),
+        ];
+        let args = [entry.of.to_string(), entry.lease.clone(), json(&Plan::new(entry, end))];
+        let send = || self.script("outbox_write", &OUTBOX_WRITE, &key_names, &args, TimeAt::First);
+        let mut reply = self.link().persist("what became of a delivery", send).await?;
+        reply.int()?;
+        Ok(reply.int()? == 1)
+    }
+
+    /// Whether an entry is in the outbox.
+    ///
+    /// # Errors
+    ///
+    /// Redis is away.
+    pub async fn in_outbox(&self, of: &EntryOf) -> Result<bool, QueueError> {
+        let mut command = redis::cmd("ZSCORE");
+        command.arg(self.keys().outbox()).arg(of.to_string());
+        let score: Option<f64> = self.link().query(&command).await?;
+        Ok(score.is_some())
+    }
+
+    /// Whether an entry is due, or worked on.
+    ///
+    /// # Errors
+    ///
+    /// Redis is away.
+    pub async fn outbox_has_work(&self) -> Result<bool, QueueError> {
+        let mut pipeline = redis::pipe();
+        let now_ms = self.now().as_millisecond();
+        pipeline.zcount(self.keys().outbox(), "-inf", now_ms).hlen(self.keys().outbox_leases());
+        let (due, leased): (u64, u64) = self.link().pipeline(&pipeline).await?;
+        Ok(due + leased > 0)
+    }
+
+    /// What became of what a batch's ends sent: the last ends first.
+    ///
+    /// # Errors
+    ///
+    /// Redis is away.
+    pub async fn deliveries(&self, batch: &BatchName) -> Result<Vec<DeliveryOf>, QueueError> {
+        let mut command = redis::cmd("HGETALL");
+        command.arg(self.keys().deliveries(Some(batch)));
+        let fields: HashMap<String, String> = self.link().query(&command).await?;
+        let read = |(field, text): (&String, &String)| {
+            let (hook, end) = field.rsplit_once(':')?;
+            let (hook, end) = (hook.to_owned(), end.parse().ok()?);
+            Some(DeliveryOf { hook, end, delivery: serde_json::from_str(text).ok()? })
+        };
+        let mut found: Vec<DeliveryOf> = fields.iter().filter_map(read).collect();
+        found.sort_by(|a, b| b.end.cmp(&a.end).then_with(|| a.hook.cmp(&b.hook)));
+        Ok(found)
+    }
+
+    /// What became of every webhook's events.
+    ///
+    /// # Errors
+    ///
+    /// Redis is away.
+    pub async fn hook_counts(&self) -> Result<Vec<HookCounts>, QueueError> {
+        let mut pipeline = redis::pipe();
+        pipeline.hgetall(self.keys().webhooks()).zrange(self.keys().outbox(), 0, COUNTED_MAX - 1);
+        let (fields, entries): (HashMap<String, String>, Vec<String>) =
+            self.link().pipeline(&pipeline).await?;
+        let mut hooks: std::collections::BTreeMap<String, HookCounts> = Default::default();
+        for (field, text) in &fields {
+            let Some((hook, what)) = field.rsplit_once(':') else { continue };
+            let of = hooks.entry(hook.to_owned()).or_default();
+            match what {
+                "delivered" => of.delivered = text.parse().unwrap_or(0),
+                "given_up" => of.given_up = text.parse().unwrap_or(0),
+                "error" => of.last_error = serde_json::from_str(text).ok(),
+                _ => {}
+            }
+        }
+        for entry in entries {
+            if let Ok(EntryOf::Hook { hook, .. }) = entry.parse() {
+                hooks.entry(hook.to_string()).or_default().waiting += 1;
+            }
+        }
+        Ok(hooks.into_iter().map(|(hook, counts)| HookCounts { hook, ..counts }).collect())
+    }
+}
+
+impl EntryDocument {
+    /// The same after one more try.
+    #[must_use]
+    pub fn tried(&self, now: Timestamp) -> Self {
+        let first_at = self.first_at.or(Some(now.as_millisecond()));
+        Self { tries: self.tries.saturating_add(1), first_at, ..self.clone() }
+    }
+
+    /// When the batch ended, if that is known.
+    pub fn ended_at(&self) -> Option<Timestamp> {
+        Timestamp::from_millisecond(self.at).ok().filter(|_| self.at > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entrys_name_reads_back() {
+        for text in ["batch:spring.v2:1", "hook:shop:spring:12"] {
+            assert_eq!(text.parse::<EntryOf>().unwrap().to_string(), text);
+        }
+        for text in ["", "batch:spring", "batch::1", "hook:a:b", "hook:a:b:x", "batch:a:b:1", "job:a:1"] {
+            assert!(text.parse::<EntryOf>().is_err(), "{text}");
+        }
+    }
+}

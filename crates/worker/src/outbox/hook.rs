@@ -1,0 +1,143 @@
+//! A webhook is told of something: one request, and what follows from its answer.
+
+use std::time::Duration;
+
+use job::{BatchName, Timestamp, WebhookName};
+use queue::{Delivery, DeliveryState, Entry, EntryEnd};
+use tracing::{info, warn};
+
+use super::config::Webhook;
+use super::port::{Post, Receivers, SendFault};
+use super::{Courier, event};
+use crate::place::Place;
+
+/// The status by which a receiver says that it will never take anything again.
+const GONE: u16 = 410;
+
+/// What a receiver made of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Answer {
+    Taken,
+    /// Later tries may help.
+    NotTaken(String),
+    /// They will not.
+    Never(String),
+}
+
+impl Answer {
+    fn of(sent: Result<u16, SendFault>) -> Self {
+        match sent {
+            Ok(200..=299) => Self::Taken,
+            Ok(GONE) => Self::Never("HTTP 410: the receiver is gone for good".to_owned()),
+            Ok(status @ 300..=399) => Self::NotTaken(format!("HTTP {status}: redirects are not followed")),
+            Ok(status) => Self::NotTaken(format!("HTTP {status}")),
+            Err(fault) => Self::NotTaken(fault.to_string()),
+        }
+    }
+}
+
+impl Courier {
+    /// Sends an event once. `None`: the entry cannot be used.
+    pub(super) async fn event(
+        &self,
+        entry: &Entry,
+        name: &WebhookName,
+        batch: &BatchName,
+    ) -> Option<EntryEnd> {
+        let (Some(id), Some(body)) = (&entry.document.id, &entry.document.body) else {
+            warn!(entry = %entry.of, "{} has nothing to send and is left alone", entry.of);
+            return None;
+        };
+        let Some(hook) = self.config.webhooks.iter().find(|hook| hook.name == *name) else {
+            warn!(
+                batch = %batch, webhook = %name,
+                "Webhook {name} is not in the settings of this worker any more: it is not told of batch {batch}"
+            );
+            let why = Some("the settings have no such webhook any more".to_owned());
+            return Some(EntryEnd::Closed(self.said(entry, id, DeliveryState::Dropped, None, why)));
+        };
+        let post = post(hook, id, body, self.outbox.now(), self.config.timeout);
+        let answer = Answer::of(self.receivers.send(&post).await);
+        self.places.pass(Place::EventAnswered).await;
+        let now = self.outbox.now();
+        let why = match answer {
+            Answer::Taken => {
+                info!(batch = %batch, webhook = %name, event.id = id, "Webhook {name} was told that batch {batch} has ended");
+                return Some(EntryEnd::Closed(self.said(entry, id, DeliveryState::Delivered, None, None)));
+            }
+            Answer::NotTaken(why) if !self.is_too_old(&entry.document, now) => {
+                let wait = self.config.retry.wait_with_jitter(entry.document.tries, self.chance.draw());
+                warn!(
+                    batch = %batch, webhook = %name, event.id = id,
+                    "Webhook {name} did not take the end of batch {batch} ({why}); the next try is in {} s", wait.as_secs()
+                );
+                let delivery = self.said(entry, id, DeliveryState::Waiting, Some(wait), Some(why));
+                let document = entry.document.tried(now);
+                return Some(EntryEnd::Later { wait, document, delivery: Some(delivery) });
+            }
+            Answer::NotTaken(why) | Answer::Never(why) => why,
+        };
+        warn!(
+            batch = %batch, webhook = %name, event.id = id,
+            "Webhook {name} is given up for the end of batch {batch} after {} tries: {why}", entry.document.tries + 1
+        );
+        Some(EntryEnd::Closed(self.said(entry, id, DeliveryState::GivenUp, None, Some(why))))
+    }
+
+    fn said(
+        &self,
+        entry: &Entry,
+        id: &str,
+        state: DeliveryState,
+        wait: Option<Duration>,
+        error: Option<String>,
+    ) -> Delivery {
+        let at = self.outbox.now().as_millisecond();
+        let wait_ms = wait.map(|wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
+        let sent = u32::from(state != DeliveryState::Dropped);
+        Delivery {
+            state,
+            tries: entry.document.tries + sent,
+            at,
+            next_at: wait_ms.map(|wait| at.saturating_add(wait)),
+            id: id.to_owned(),
+            error,
+        }
+    }
+}
+
+fn post(hook: &Webhook, id: &str, body: &str, now: Timestamp, timeout: Duration) -> Post {
+    let timestamp = now.as_second();
+    Post {
+        url: hook.url.clone(),
+        id: id.to_owned(),
+        timestamp,
+        signature: hook.secret.sign(id, timestamp, body),
+        body: body.to_owned(),
+        timeout,
+    }
+}
+
+/// What came back when a receiver was tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ponged {
+    /// It took the event.
+    Taken,
+    /// It did not, and why.
+    NotTaken(String),
+}
+
+/// Sends an event of type `ping`, once, and says what came back. `id` names it.
+pub async fn ping(
+    receivers: &dyn Receivers,
+    hook: &Webhook,
+    id: &str,
+    now: Timestamp,
+    timeout: Duration,
+) -> Ponged {
+    let body = event::ping(id, &hook.name, now);
+    match Answer::of(receivers.send(&post(hook, id, &body, now, timeout)).await) {
+        Answer::Taken => Ponged::Taken,
+        Answer::NotTaken(why) | Answer::Never(why) => Ponged::NotTaken(why),
+    }
+}

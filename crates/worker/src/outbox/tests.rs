@@ -1,0 +1,413 @@
+//! The ends of batches on twins, in virtual time.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use job::{BatchName, Curve, KeyTemplate, ObjectKey, StateName, Timestamp, WebhookName};
+use queue::{
+    BatchSummary, Delivery, DeliveryState, Entry, EntryDocument, EntryEnd, EntryOf, ResultsPage, ResultsPlace,
+};
+use rand::SeedableRng as _;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::config::{EventKind, OutboxConfig, Webhook};
+use super::event::tests::summary;
+use super::port::{LinesUpload, Manifests, Outbox, Post, Receivers, SendFault};
+use super::sign::WebhookSecret;
+use super::{Courier, KEEP_EVERY, LEASE};
+use crate::chance::Chance;
+use crate::place::{OpenPlaces, Place, Places};
+use crate::ports::{JobsFault, StoreFault};
+
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+#[derive(Default)]
+struct State {
+    entries: BTreeMap<String, (Instant, EntryDocument, Option<u64>)>,
+    leases: u64,
+    batches: BTreeMap<BatchName, BatchSummary>,
+    said: Vec<(String, Delivery)>,
+    away: bool,
+}
+
+/// An outbox in memory, under the rules of the scripts.
+pub(crate) struct FakeOutbox {
+    began: Instant,
+    state: Mutex<State>,
+}
+
+impl Default for FakeOutbox {
+    fn default() -> Self {
+        Self { began: Instant::now(), state: Mutex::default() }
+    }
+}
+
+impl FakeOutbox {
+    /// A batch ends.
+    fn end(&self, summary: BatchSummary) {
+        let batch = summary.name.clone().unwrap();
+        let document = EntryDocument { at: self.now().as_millisecond(), ..EntryDocument::default() };
+        let mut state = self.state.lock().unwrap();
+        state.entries.insert(format!("batch:{batch}:{}", summary.ends), (Instant::now(), document, None));
+        state.batches.insert(batch, summary);
+    }
+
+    fn open(&self) -> Vec<String> {
+        self.state.lock().unwrap().entries.keys().cloned().collect()
+    }
+
+    /// The last that was said of each delivery.
+    fn said(&self) -> BTreeMap<String, Delivery> {
+        self.state.lock().unwrap().said.iter().cloned().collect()
+    }
+}
+
+#[async_trait]
+impl Outbox for FakeOutbox {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_second(1_800_000_000).unwrap() + self.began.elapsed()
+    }
+
+    async fn take(&self, max: usize, lease: Duration) -> Result<(Vec<Entry>, Option<Duration>), JobsFault> {
+        let mut state = self.state.lock().unwrap();
+        if state.away {
+            return Err(JobsFault::Away("away".into()));
+        }
+        state.leases += 1;
+        let (number, now) = (state.leases, Instant::now());
+        let due = state.entries.iter_mut().filter(|(_, (due, ..))| *due <= now).take(max);
+        let taken = due.map(|(name, (due, document, leased))| {
+            (*due, *leased) = (now + lease, Some(number));
+            Entry { of: name.parse().unwrap(), document: document.clone(), lease: number.to_string() }
+        });
+        Ok((taken.collect(), None))
+    }
+
+    async fn keep(&self, entry: &Entry, lease: Duration) -> Result<bool, JobsFault> {
+        let mut state = self.state.lock().unwrap();
+        let found = state.entries.get_mut(&entry.of.to_string());
+        let ours = found
+            .filter(|(_, _, leased)| leased.map(|number| number.to_string()).as_ref() == Some(&entry.lease));
+        Ok(ours.map(|(due, ..)| *due = Instant::now() + lease).is_some())
+    }
+
+    async fn write(&self, entry: &Entry, end: &EntryEnd) -> Result<bool, JobsFault> {
+        if !self.keep(entry, LEASE).await? {
+            return Ok(false);
+        }
+        let (name, now) = (entry.of.to_string(), Instant::now());
+        let mut state = self.state.lock().unwrap();
+        match end {
+            EntryEnd::Later { wait, document, delivery } => {
+                state.entries.insert(name.clone(), (now + *wait, document.clone(), None));
+                state.said.extend(delivery.clone().map(|delivery| (name, delivery)));
+            }
+            EntryEnd::Spread(next) => {
+                state.entries.remove(&name);
+                for (of, document, delivery) in next {
+                    state.entries.insert(of.to_string(), (now, document.clone(), None));
+                    state.said.push((of.to_string(), delivery.clone()));
+                }
+            }
+            EntryEnd::Closed(delivery) => {
+                state.entries.remove(&name);
+                state.said.push((name, delivery.clone()));
+            }
+        }
+        Ok(true)
+    }
+
+    async fn is_open(&self, of: &EntryOf) -> Result<bool, JobsFault> {
+        Ok(self.state.lock().unwrap().entries.contains_key(&of.to_string()))
+    }
+
+    async fn has_work(&self) -> Result<bool, JobsFault> {
+        let state = self.state.lock().unwrap();
+        Ok(state.entries.values().any(|(due, _, leased)| *due <= Instant::now() || leased.is_some()))
+    }
+
+    async fn batch(&self, name: &BatchName) -> Result<Option<BatchSummary>, JobsFault> {
+        Ok(self.state.lock().unwrap().batches.get(name).cloned())
+    }
+
+    async fn results(&self, _: &BatchName, _: Option<ResultsPlace>) -> Result<ResultsPage, JobsFault> {
+        Ok(ResultsPage { jobs: Vec::new(), next: None })
+    }
+}
+
+/// A bucket that counts the manifests that it takes, and refuses as it is told.
+#[derive(Default)]
+struct FakeManifests {
+    faults: Arc<Mutex<VecDeque<StoreFault>>>,
+    written: Arc<Mutex<Vec<ObjectKey>>>,
+}
+
+struct FakeUpload {
+    key: ObjectKey,
+    faults: Arc<Mutex<VecDeque<StoreFault>>>,
+    written: Arc<Mutex<Vec<ObjectKey>>>,
+}
+
+#[async_trait]
+impl Manifests for FakeManifests {
+    async fn begin(&self, key: &ObjectKey) -> Box<dyn LinesUpload> {
+        Box::new(FakeUpload { key: key.clone(), faults: self.faults.clone(), written: self.written.clone() })
+    }
+}
+
+#[async_trait]
+impl LinesUpload for FakeUpload {
+    async fn write(&mut self, _: String) -> Result<(), StoreFault> {
+        self.faults.lock().unwrap().pop_front().map_or(Ok(()), Err)
+    }
+
+    async fn end(self: Box<Self>) -> Result<(), StoreFault> {
+        self.written.lock().unwrap().push(self.key.clone());
+        Ok(())
+    }
+}
+
+/// Receivers that answer as they are told, and with 200 after that.
+#[derive(Default)]
+struct FakeReceivers {
+    answers: Mutex<VecDeque<Result<u16, SendFault>>>,
+    posts: Mutex<Vec<(Instant, Post)>>,
+    hangs: Mutex<bool>,
+}
+
+#[async_trait]
+impl Receivers for FakeReceivers {
+    async fn send(&self, post: &Post) -> Result<u16, SendFault> {
+        self.posts.lock().unwrap().push((Instant::now(), post.clone()));
+        let hangs = *self.hangs.lock().unwrap();
+        if hangs {
+            std::future::pending::<()>().await;
+        }
+        self.answers.lock().unwrap().pop_front().unwrap_or(Ok(200))
+    }
+}
+
+/// A place at which a worker stands still until it is let go.
+#[derive(Default)]
+struct Stuck(Mutex<Option<Place>>);
+
+#[async_trait]
+impl Places for Stuck {
+    async fn pass(&self, place: Place) {
+        let here = *self.0.lock().unwrap() == Some(place);
+        if here {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+struct Twins {
+    outbox: Arc<FakeOutbox>,
+    manifests: Arc<FakeManifests>,
+    receivers: Arc<FakeReceivers>,
+}
+
+impl Twins {
+    fn new() -> Self {
+        Self { outbox: Arc::default(), manifests: Arc::default(), receivers: Arc::default() }
+    }
+
+    fn courier(&self, places: Arc<dyn Places>) -> Arc<Courier> {
+        let hook = |name: &str| Webhook {
+            name: name.parse().unwrap(),
+            url: format!("https://{name}.example/?token=s3cret"),
+            secret: WebhookSecret::parse(SECRET).unwrap(),
+            events: vec![EventKind::BatchEnded],
+        };
+        let second = Duration::from_secs(1);
+        Arc::new(Courier {
+            outbox: self.outbox.clone(),
+            manifests: self.manifests.clone(),
+            receivers: self.receivers.clone(),
+            config: OutboxConfig {
+                webhooks: vec![hook("shop")],
+                retry: Curve { first: second, factor: 2.0, cap: 60 * second },
+                give_up_after: 600 * second,
+                ..OutboxConfig::default()
+            },
+            template: KeyTemplate::default(),
+            currency: "USD".to_owned(),
+            places,
+            chance: Chance::new(Box::new(rand_chacha::ChaCha8Rng::seed_from_u64(7))),
+            stop: CancellationToken::new(),
+        })
+    }
+
+    fn posts(&self) -> Vec<Post> {
+        self.receivers.posts.lock().unwrap().iter().map(|(_, post)| post.clone()).collect()
+    }
+}
+
+fn start(courier: &Arc<Courier>) -> tokio::task::JoinHandle<()> {
+    let courier = courier.clone();
+    tokio::spawn(async move { courier.run().await })
+}
+
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(24 * 3600);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn ended() -> BatchSummary {
+    summary(&[(StateName::Succeeded, 2)], 2)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_fails_five_times_gets_one_event_under_one_id_with_a_valid_signature() {
+    let twins = Twins::new();
+    let faults = [Ok(500), Ok(302), Err(SendFault::TimedOut(Duration::from_secs(15))), Ok(429), Ok(400)];
+    twins.receivers.answers.lock().unwrap().extend(faults);
+    twins.outbox.end(ended());
+    let running = start(&twins.courier(Arc::new(OpenPlaces)));
+    until("it is delivered", || twins.outbox.open().is_empty()).await;
+    running.abort();
+
+    let posts = twins.posts();
+    assert_eq!(posts.len(), 6);
+    let secret = WebhookSecret::parse(SECRET).unwrap();
+    for post in &posts {
+        assert_eq!((&post.id, &post.body), (&posts[0].id, &posts[0].body), "the same event at each try");
+        assert_eq!(post.signature, secret.sign(&post.id, post.timestamp, &post.body));
+    }
+    let sent = twins.receivers.posts.lock().unwrap();
+    let waits: Vec<_> = sent.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
+    let bounds = [(500, 2_000), (1_000, 3_000), (2_000, 5_000), (4_000, 9_000), (8_000, 17_000)];
+    for (wait, (least, most)) in
+        waits.iter().zip(bounds.map(|(a, b)| (Duration::from_millis(a), Duration::from_millis(b))))
+    {
+        assert!((least..=most).contains(wait), "waits grow: {waits:?}");
+    }
+    let said = twins.outbox.said();
+    let delivery = &said["hook:shop:spring:1"];
+    assert_eq!((delivery.state, delivery.tries), (DeliveryState::Delivered, 6));
+    assert_eq!(twins.manifests.written.lock().unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_workers_that_live_deliver_once_and_a_dead_ones_event_comes_again_under_the_same_id() {
+    let twins = Twins::new();
+    // One that answers slowly: its lease has to be renewed meanwhile.
+    *twins.receivers.hangs.lock().unwrap() = true;
+    twins.outbox.end(ended());
+    let open = || Arc::new(OpenPlaces);
+    let (one, two) = (start(&twins.courier(open())), start(&twins.courier(open())));
+    tokio::time::sleep(LEASE * 4).await;
+    assert_eq!(twins.posts().len(), 1, "who lives keeps its lease");
+    one.abort();
+    two.abort();
+    *twins.receivers.hangs.lock().unwrap() = false;
+    // This one is killed between the answer and the note of it.
+    let stuck = Stuck(Mutex::new(Some(Place::EventAnswered)));
+    let third = start(&twins.courier(Arc::new(stuck)));
+    until("it is sent again", || twins.posts().len() == 2).await;
+    third.abort();
+    let fourth = start(&twins.courier(open()));
+    until("it is delivered", || twins.outbox.open().is_empty()).await;
+    fourth.abort();
+    let posts = twins.posts();
+    assert_eq!(posts.len(), 3);
+    assert!(posts.iter().all(|post| post.id == posts[0].id));
+    assert!(KEEP_EVERY * 2 < LEASE, "a renewal may fail once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_is_given_up_after_its_time_or_at_once_by_410() {
+    let twins = Twins::new();
+    twins.receivers.answers.lock().unwrap().extend(std::iter::repeat_n(Ok(503), 1_000));
+    twins.outbox.end(ended());
+    let began = Instant::now();
+    let running = start(&twins.courier(Arc::new(OpenPlaces)));
+    until("it is given up", || twins.outbox.open().is_empty()).await;
+    let took = began.elapsed();
+    assert!((600..=700).contains(&took.as_secs()), "{took:?}");
+    let said = twins.outbox.said();
+    let delivery = &said["hook:shop:spring:1"];
+    assert_eq!((delivery.state, delivery.error.as_deref()), (DeliveryState::GivenUp, Some("HTTP 503")));
+    let before = twins.posts().len();
+    *twins.receivers.answers.lock().unwrap() = [Ok(410)].into();
+    twins.outbox.end(BatchSummary { ends: 2, ..ended() });
+    until("it is given up at once", || twins.outbox.open().is_empty()).await;
+    running.abort();
+    assert_eq!(twins.posts().len(), before + 1);
+    assert_eq!(twins.outbox.said()["hook:shop:spring:2"].state, DeliveryState::GivenUp);
+    assert_ne!(twins.posts()[before].id, twins.posts()[0].id, "another end is another event");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_manifest_comes_before_the_event_and_a_bucket_that_refuses_for_good_holds_no_event_up() {
+    let twins = Twins::new();
+    let fault = |later| StoreFault { code: "store", reason: "out of order".into(), later };
+    twins.manifests.faults.lock().unwrap().extend([fault(true), fault(true), fault(false)]);
+    twins.outbox.end(ended());
+    let running = start(&twins.courier(Arc::new(OpenPlaces)));
+    until("it is delivered", || twins.outbox.open().is_empty()).await;
+    assert!(twins.posts()[0].body.contains("\"manifest\":null"), "{}", twins.posts()[0].body);
+    twins.outbox.end(BatchSummary { ends: 2, ..ended() });
+    until("it is delivered", || twins.outbox.open().is_empty()).await;
+    running.abort();
+    assert!(twins.posts()[1].body.contains("spring/manifest.jsonl"), "{}", twins.posts()[1].body);
+    assert_eq!(twins.manifests.written.lock().unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ends_of_one_batch_keep_their_order_and_only_the_last_writes_the_manifest() {
+    let twins = Twins::new();
+    twins.outbox.end(ended());
+    twins.outbox.end(BatchSummary { ends: 2, ..ended() });
+    let running = start(&twins.courier(Arc::new(OpenPlaces)));
+    until("both are told", || twins.outbox.open().is_empty()).await;
+    running.abort();
+    let ends: Vec<bool> = twins.posts().iter().map(|post| post.body.contains("\"end\":1,")).collect();
+    assert_eq!(ends, [true, false]);
+    assert_eq!(twins.manifests.written.lock().unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_gone_from_the_settings_or_the_queue_is_dropped_and_told() {
+    let twins = Twins::new();
+    twins.outbox.end(ended());
+    twins.outbox.state.lock().unwrap().batches.clear();
+    let running = start(&twins.courier(Arc::new(OpenPlaces)));
+    until("the entry is closed", || twins.outbox.open().is_empty()).await;
+    assert!(twins.posts().is_empty());
+    let hook: WebhookName = "other".parse().unwrap();
+    let of = EntryOf::Hook { hook, batch: "spring".parse().unwrap(), end: 1 };
+    let document =
+        EntryDocument { id: Some("evt_1".into()), body: Some("{}".into()), ..EntryDocument::default() };
+    twins.outbox.state.lock().unwrap().entries.insert(of.to_string(), (Instant::now(), document, None));
+    until("the entry is closed", || twins.outbox.open().is_empty()).await;
+    running.abort();
+    assert!(twins.posts().is_empty());
+    assert_eq!(twins.outbox.said()["hook:other:spring:1"].state, DeliveryState::Dropped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_is_told_to_stop_stops_at_once_whatever_it_waits_for() {
+    let twins = Twins::new();
+    *twins.receivers.hangs.lock().unwrap() = true;
+    twins.outbox.end(ended());
+    let courier = twins.courier(Arc::new(OpenPlaces));
+    let running = start(&courier);
+    until("it waits for the receiver", || twins.posts().len() == 1).await;
+    courier.stop.cancel();
+    tokio::time::timeout(Duration::from_millis(10), running).await.expect("it stops").unwrap();
+    assert!(twins.outbox.has_work().await.unwrap(), "what it left comes back");
+}
+
+#[test]
+fn an_address_and_a_secret_are_in_no_debug_output() {
+    let twins = Twins::new();
+    let shown = format!("{:?}", twins.courier(Arc::new(OpenPlaces)).config);
+    assert!(!shown.contains("s3cret") && !shown.contains("MfKQ"), "{shown}");
+}
