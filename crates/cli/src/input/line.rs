@@ -2,11 +2,12 @@
 //!
 //! What can be read is read even where something else cannot, so that all faults of a line are said at once.
 
-use dashscope::request::{BodyParts, Parameters, nearest_name, unknown_fields};
+use dashscope::request::{Parameters, nearest_name, unknown_fields};
 use dashscope::{ImageRequest, Model, Prompt, Size, Violation};
 use job::{AccountName, CustomId, InvalidName, PinnedTo, Priority, RegionName, Timestamp};
 use serde_json::{Map, Value};
 
+use super::body;
 use super::fault::wrong_type;
 use super::template::Template;
 
@@ -67,20 +68,13 @@ pub(crate) struct Wanted {
 pub(super) const COMMON: [&str; 5] = ["custom_id", "priority", "account", "region", "not_before"];
 
 /// What a line of `batch results --errors` says of the job that it was: passed over, so that the file can be enqueued once it is mended.
-const PASSED_OVER: &str = "error";
+pub(super) const PASSED_OVER: &str = "error";
 
 /// What a line without a body may have besides [`COMMON`] and the parameters.
 pub(super) const OWN: [&str; 3] = ["prompt", "model", "images"];
 
 /// The most images whose texts are looked at: what is more is refused by its number.
 const IMAGES_READ_MAX: usize = 64;
-
-/// What a line with a body may also have, as files for OpenAI's batches do.
-const BESIDE_BODY: [&str; 2] = ["method", "url"];
-
-/// How an address of the service ends that takes such a body.
-const PATHS: [&str; 2] =
-    ["/services/aigc/image-generation/generation", "/services/aigc/multimodal-generation/generation"];
 
 /// Reads a line; `prompts` makes its prompt, where there is such a template. Faults are added to `found`; the answer is what could be
 /// read, if that is enough to go on.
@@ -114,12 +108,15 @@ pub(crate) fn read(
         })
         .or(defaults.not_before);
     let from_body = line.get("body").is_some_and(|body| !body.is_null());
-    let (request, images) =
-        if from_body { body(line, defaults, prompts, found) } else { own(line, defaults, prompts, found) }?;
+    let (request, images) = if from_body {
+        body::read(line, defaults, prompts, found)
+    } else {
+        own(line, defaults, prompts, found)
+    }?;
     Some(Wanted { custom_id, request, images, priority, pinned_to, not_before, from_body })
 }
 
-type Read = Option<(ImageRequest, Vec<(String, String)>)>;
+pub(super) type Read = Option<(ImageRequest, Vec<(String, String)>)>;
 
 fn own(
     line: &Map<String, Value>,
@@ -170,85 +167,8 @@ fn own(
     Some((request, images))
 }
 
-fn body(
-    line: &Map<String, Value>,
-    defaults: &Defaults,
-    prompts: Option<&Template>,
-    found: &mut Vec<Violation>,
-) -> Read {
-    if prompts.is_some() {
-        let rule = "a body has its own prompt, and --template would make another";
-        found.push(Violation::new("body", "beside --template", rule));
-    }
-    beside_body(line, found);
-    for name in OWN.iter().chain(&Parameters::NAMES).filter(|name| line.contains_key(**name)) {
-        let rule = "it must stand inside of `body`, where there is one";
-        found.push(Violation::new(*name, "beside `body`", rule));
-    }
-    let known: Vec<&str> = COMMON
-        .iter()
-        .copied()
-        .chain(["body"])
-        .chain(BESIDE_BODY)
-        .chain(OWN)
-        .chain(Parameters::NAMES)
-        .collect();
-    unknown_fields(line, "", &known, found);
-    found.retain(|fault| fault.field != PASSED_OVER);
-    let value = line.get("body")?;
-    match BodyParts::read(value) {
-        Ok(parts) => {
-            let mut request = defaults.request(parts.model, parts.prompt);
-            parts.parameters.apply_to(&mut request);
-            let images = parts.images.into_iter().map(|(at, text)| (inside_body(&at), text)).collect();
-            Some((request, images))
-        }
-        Err(violations) => {
-            found.extend(violations.into_vec().into_iter().map(|mut violation| {
-                violation.field = inside_body(&violation.field);
-                violation
-            }));
-            None
-        }
-    }
-}
-
-/// A method and an address say nothing that the body and the settings do not; they are looked at, so that nobody takes it for a way to
-/// send other requests.
-fn beside_body(line: &Map<String, Value>, found: &mut Vec<Violation>) {
-    if let Some(method) = text(line, "method", found)
-        && method != "POST"
-    {
-        found.push(Violation::new("method", short(method), "it must be `POST`, if it is there"));
-    }
-    if let Some(url) = text(line, "url", found)
-        && !PATHS.iter().any(|path| url.ends_with(path))
-    {
-        let rule = "it must be the address of DashScope's image generation, if it is there";
-        let hint = "the body of another service is none for this one: write its prompt, model, size and n as fields of the line";
-        found.push(Violation::new("url", short(url), rule).with_hint(hint));
-    }
-}
-
-fn inside_body(field: &str) -> String {
-    if field == "body" { field.to_owned() } else { format!("body.{field}") }
-}
-
-/// The path of a field of the request in the line that it came from.
-pub(crate) fn path_in_line(field: &str, from_body: bool) -> String {
-    if !from_body || field.starts_with("body") {
-        field.to_owned()
-    } else if field == "model" {
-        "body.model".to_owned()
-    } else if field == "prompt" || field == "images" {
-        "body.input.messages[0].content".to_owned()
-    } else {
-        format!("body.parameters.{field}")
-    }
-}
-
 impl Defaults {
-    fn request(&self, model: Model, prompt: Prompt) -> ImageRequest {
+    pub(super) fn request(&self, model: Model, prompt: Prompt) -> ImageRequest {
         let mut request = ImageRequest::new(model, prompt);
         request.size = self.size.unwrap_or(request.size);
         request.n = self.n.unwrap_or(request.n);
@@ -313,7 +233,11 @@ fn images(line: &Map<String, Value>, found: &mut Vec<Violation>) -> Vec<(String,
 }
 
 /// A text field; null counts as absent.
-fn text<'a>(line: &'a Map<String, Value>, name: &str, found: &mut Vec<Violation>) -> Option<&'a str> {
+pub(super) fn text<'a>(
+    line: &'a Map<String, Value>,
+    name: &str,
+    found: &mut Vec<Violation>,
+) -> Option<&'a str> {
     match line.get(name) {
         None | Some(Value::Null) => None,
         Some(Value::String(text)) => Some(text),
@@ -326,7 +250,7 @@ fn text<'a>(line: &'a Map<String, Value>, name: &str, found: &mut Vec<Violation>
 }
 
 /// A text from a small vocabulary; by its length where it is none.
-fn short(text: &str) -> String {
+pub(super) fn short(text: &str) -> String {
     let chars = text.chars().count();
     if chars > 40 { format!("a text of {chars} characters") } else { format!("`{text}`") }
 }

@@ -4,6 +4,7 @@
 //! what both do with a line. Driven by `enqueue`, and by everything else that reads jobs from a file.
 
 pub(crate) mod again;
+mod body;
 mod columns;
 mod csv;
 pub(crate) mod digest;

@@ -8,11 +8,12 @@ use dashscope::{Violation, Warning};
 use job::{AccountName, BatchName, CustomId, JobId, JobSpec, KeyTemplate, PinnedTo, RegionName, SPEC_FORMAT};
 use serde_json::Value;
 
+use super::body::path_in_line;
 use super::columns;
 use super::fault::Fault;
 use super::images::{Images, Upload, stand_in};
 use super::json;
-use super::line::{self, Defaults, Wanted, path_in_line};
+use super::line::{self, Defaults, Wanted};
 use super::names::{Names, Unnamed};
 use super::rows::Row;
 use super::template::Template;

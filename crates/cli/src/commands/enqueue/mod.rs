@@ -1,5 +1,7 @@
 //! `enqueue`: judge everything, then send it.
 
+pub(crate) mod became;
+mod dry;
 mod errors_file;
 #[cfg(test)]
 mod faults_tests;
@@ -8,19 +10,22 @@ pub(crate) mod judging;
 mod look;
 mod patience;
 pub(crate) mod send;
+mod spend;
 mod view;
 
 use std::sync::Arc;
 
-use job::{BatchName, Micros, PinnedTo, Prices, TaskKind};
+use job::{BatchName, PinnedTo};
 use queue::Queue;
 use rand::RngExt as _;
 
-use self::forecast::Forecast;
+use self::became::Sent;
+use self::dry::{Input, dry_run};
 use self::judging::{bad_input, blocking, judge_all};
-use self::look::{Stand, look};
+use self::look::look;
 use self::patience::patiently;
-use self::send::{Load, Sent, send};
+use self::send::{Load, send};
+use self::spend::{question, too_dear};
 use self::view::EnqueueView;
 use super::agree::agree;
 use super::wait::{Show, Target, until_over};
@@ -28,14 +33,11 @@ use crate::app::{App, queue_failure};
 use crate::args::EnqueueArgs;
 use crate::exit_code;
 use crate::failure::{Failure, OrFail as _};
-use crate::input::images::Images;
-use crate::input::judge::Judged;
 use crate::input::line::Defaults;
 use crate::input::prepare::Rules;
 use crate::input::source::{PromptFlags, Source};
 use crate::output::progress::ReadProgress;
-use crate::output::status::at_most;
-use crate::output::words::{count, counted, money};
+use crate::output::words::{count, counted};
 use crate::settings::{Account, Settings};
 
 /// Puts jobs into the queue.
@@ -221,81 +223,6 @@ fn warnings(sent: &Sent) -> Vec<String> {
     [changed, under_way, removed].into_iter().flatten().collect()
 }
 
-/// An input that was judged good.
-struct Input {
-    source: Arc<Source>,
-    rules: Arc<Rules>,
-    judged: Arc<Judged>,
-    images: Images,
-}
-
-/// Says what would be done, and does nothing. Redis is only read, and not needed.
-async fn dry_run(
-    app: &App,
-    args: &EnqueueArgs,
-    settings: &Settings,
-    input: Input,
-    mut view: EnqueueView,
-) -> Result<u8, Failure> {
-    let Input { source, rules, judged, images } = input;
-    let prices = settings.prices();
-    let mut cost = judged.cost_max(&prices);
-    let mut durations = None;
-    match Queue::connect(&settings.redis(), app.rng()).await {
-        Ok(queue) => {
-            durations = queue.durations().await.ok();
-            if args.batch.is_some() {
-                let (stand, _) = look(&queue, &source, &rules, &judged, images).await?;
-                cost = stand.cost_max(&prices, args.replace);
-                view.there = Some(stand);
-            }
-        }
-        Err(error) => app.out.note(&format!("note: what is there already is not known: {error}")),
-    }
-    let learned = |model| {
-        let kind = TaskKind { model, shape: None };
-        durations.as_ref()?.likely(kind).map(|likely| likely.mean)
-    };
-    view.forecast = Some(Forecast::new(&judged.shares, &prices, settings.accounts(), learned));
-    if app.out.json {
-        app.out.print_json(&view)?
-    } else {
-        app.out.print(&view.render_dry(&judged, &prices))?
-    }
-    too_dear(args.max_cost, &prices, cost)?;
-    Ok(exit_code::DONE)
-}
-
-/// `--max-cost`: whether what would be sent could cost more.
-fn too_dear(most: Option<Micros>, prices: &Prices, cost: Micros) -> Result<(), Failure> {
-    let Some(most) = most.filter(|most| cost > *most) else { return Ok(()) };
-    let text = format!(
-        "what is new could cost {}, and --max-cost allows {}; nothing was enqueued",
-        money(cost, &prices.currency),
-        money(most, &prices.currency)
-    );
-    let hint = "--dry-run says what costs how much; jobs that are there already are not counted";
-    Err(Failure::message(text).exit(exit_code::BAD_INPUT).hint(hint))
-}
-
-/// What is asked before jobs are replaced.
-fn question(stand: &Stand, prices: &Prices) -> String {
-    let parts: Vec<String> =
-        [(stand.changed_waiting, "waiting"), (stand.changed_ended, "ended, which would run again")]
-            .iter()
-            .filter(|(jobs, _)| *jobs > 0)
-            .map(|(jobs, what)| format!("{} {what}", count(*jobs)))
-            .collect();
-    let images: u64 = stand.images_replaced.values().sum();
-    let cost = Stand { images_new: Default::default(), ..stand.clone() }.cost_max(prices, true);
-    format!(
-        "{} ({}) would be replaced: {}.",
-        counted(stand.replaced(), "job"),
-        parts.join(", "),
-        at_most(images, cost, &prices.currency)
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -317,30 +244,5 @@ mod tests {
         note: 2 of the jobs had been made before, and removed since; for new images take another custom_id or batch.
         ");
         assert!(warnings(&Sent { duplicates: 3, ..Sent::default() }).is_empty());
-    }
-
-    #[test]
-    fn what_replacing_may_cost_is_asked_and_what_is_too_dear_is_refused_with_both_figures() {
-        let images = |standard| std::collections::BTreeMap::from([(dashscope::Model::Wan27Image, standard)]);
-        let stand = Stand {
-            new: 2,
-            changed_waiting: 1,
-            changed_ended: 3,
-            images_new: images(100),
-            images_replaced: images(5),
-            ..Stand::default()
-        };
-        let prices = Prices::default();
-        assert_eq!(stand.cost_max(&prices, false), Micros(3_000_000));
-        assert_eq!(stand.cost_max(&prices, true), Micros(3_150_000));
-        insta::assert_snapshot!(question(&stand, &prices), @"4 jobs (1 waiting, 3 ended, which would run again) would be replaced: at most 5 images for 0.15 USD.");
-        let too_dear = too_dear(Some(Micros(3_149_999)), &prices, Micros(3_150_000)).unwrap_err();
-        insta::assert_snapshot!(crate::report::render(&too_dear), @r"
-        error: what is new could cost 3.15 USD, and --max-cost allows 3.149999 USD; nothing was enqueued
-
-        hint: --dry-run says what costs how much; jobs that are there already are not counted
-        ");
-        assert!(too_dear.exit_code == exit_code::BAD_INPUT);
-        assert!(super::too_dear(Some(Micros(3_150_000)), &prices, Micros(3_150_000)).is_ok());
     }
 }

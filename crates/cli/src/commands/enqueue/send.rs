@@ -5,21 +5,21 @@
 //! again; a job with a `custom_id` that is there already is not enqueued twice, so that the whole command may be run again after a
 //! failure. Single prompts have no such name; their ids are said instead.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use archive::{ByteBudget, Reservation, Sha256Digest, Store};
 use bytes::Bytes;
-use dashscope::Model;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use job::{BatchName, JobId};
-use queue::{CHUNK_MAX, CommitError, EnqueueError, Enqueued, NewJob, Queue, SourceFile};
+use queue::{CHUNK_MAX, EnqueueError, Enqueued, NewJob, Queue, SourceFile};
 use rand::RngExt as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::became::{Became, Sent, became, replaced};
 use super::patience::patiently;
-use crate::app::{App, queue_failure};
+use crate::app::App;
 use crate::exit_code;
 use crate::failure::{Failure, OrFail as _};
 use crate::input::again::again;
@@ -42,9 +42,6 @@ const UPLOAD_BYTES: u64 = 128 * 1024 * 1024;
 /// Lines that were read ahead of their upload.
 const LINES_AHEAD: usize = 256;
 
-/// Lines that are named where a job differs from the one that is there.
-const LINES_SHOWN_MAX: usize = 10;
-
 /// Jobs of a chunk that are replaced at once: each takes two round trips.
 const REPLACED_AT_ONCE: usize = 32;
 
@@ -54,33 +51,6 @@ const LOOK_FIRST: &str = "look with `imagemill job show ID` first: a job that is
 /// What to do after a failure, where every job has a `custom_id`.
 pub(crate) const AGAIN: &str =
     "run the same command again: what is in the queue already is not enqueued twice";
-
-/// What became of the jobs.
-#[derive(Debug, Default)]
-pub(crate) struct Sent {
-    /// New ones.
-    pub(crate) enqueued: u64,
-    /// Those that were there, or were there once.
-    pub(crate) duplicates: u64,
-    /// Those whose item has a job that is not over.
-    pub(crate) busy: u64,
-    /// Those of which another one with the same `custom_id` is there.
-    pub(crate) changed: u64,
-    /// The first lines of those.
-    pub(crate) changed_lines: Vec<u64>,
-    /// Those that were there, and ask for something else now.
-    pub(crate) replaced: u64,
-    /// Those that were to be replaced, and are under way or held.
-    pub(crate) under_way: u64,
-    /// The first lines of those.
-    pub(crate) under_way_lines: Vec<u64>,
-    /// Those among the duplicates that were there once, and are removed.
-    pub(crate) removed: u64,
-    /// The most images that the new ones and those that were replaced can bring, by model.
-    pub(crate) images: BTreeMap<Model, u64>,
-    /// The first job ids, in the order of the input: enough for prompts given by flag.
-    pub(crate) jobs: Vec<JobId>,
-}
 
 /// Job ids that are kept: whoever gives more prompts by flag than this has a file.
 const IDS_MAX: usize = 1_000;
@@ -211,18 +181,6 @@ struct Sender {
 /// A line's job and what became of it.
 type Answered = (u64, NewJob, Became);
 
-/// What became of a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Became {
-    New,
-    Same,
-    RemovedBefore,
-    Changed,
-    Replaced,
-    UnderWay,
-    Busy,
-}
-
 impl Sender {
     /// Jobs that are done.
     fn count(&self) -> u64 {
@@ -304,67 +262,10 @@ impl Sender {
         while self.chunks.len() > left {
             let Some(ended) = self.chunks.join_next().await else { break };
             for (line, job, answer) in ended.or_fail("a part of this command panicked")?? {
-                self.note(line, &job, answer);
+                self.sent.note(line, &job, answer);
             }
         }
         Ok(())
-    }
-
-    fn note(&mut self, line: u64, job: &NewJob, became: Became) {
-        let sent = &mut self.sent;
-        match became {
-            Became::New | Became::Replaced => {
-                if became == Became::New {
-                    sent.enqueued += 1
-                } else {
-                    sent.replaced += 1
-                }
-                *sent.images.entry(job.spec.request.model).or_default() += u64::from(job.spec.images_max());
-            }
-            Became::Same => sent.duplicates += 1,
-            Became::RemovedBefore => {
-                sent.duplicates += 1;
-                sent.removed += 1;
-            }
-            Became::Changed => {
-                sent.changed += 1;
-                show(&mut sent.changed_lines, line);
-            }
-            Became::UnderWay => {
-                sent.under_way += 1;
-                show(&mut sent.under_way_lines, line);
-            }
-            Became::Busy => sent.busy += 1,
-        }
-    }
-}
-
-fn show(lines: &mut Vec<u64>, line: u64) {
-    if lines.len() < LINES_SHOWN_MAX {
-        lines.push(line);
-    }
-}
-
-fn became(answer: Enqueued) -> Became {
-    match answer {
-        Enqueued::New => Became::New,
-        Enqueued::Same => Became::Same,
-        Enqueued::Changed => Became::Changed,
-        Enqueued::RemovedBefore => Became::RemovedBefore,
-        Enqueued::Busy => Became::Busy,
-    }
-}
-
-/// Replaces a job that is there, unless it is under way.
-async fn replaced(queue: &Queue, job: &NewJob, rules: &job::Rules) -> Result<Became, Failure> {
-    match queue.replace(job.id, &job.spec, rules).await {
-        Ok(Some(_)) => Ok(Became::Replaced),
-        Ok(None) => Ok(Became::Same),
-        Err(CommitError::Illegal(_)) => Ok(Became::UnderWay),
-        // Retention took it away just now.
-        Err(CommitError::Missing(_)) => Ok(Became::RemovedBefore),
-        Err(CommitError::Queue(error)) => Err(queue_failure(error, "replace a job")),
-        Err(error) => Err(Failure::new(error).context("failed to replace a job")),
     }
 }
 

@@ -3,9 +3,9 @@
 use job::{BatchName, Micros, Prices};
 use serde::Serialize;
 
+use super::became::Sent;
 use super::forecast::Forecast;
 use super::look::Stand;
-use super::send::Sent;
 use crate::input::fault::Fault;
 use crate::input::judge::Judged;
 use crate::output::batch::Cost;
