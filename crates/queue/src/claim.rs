@@ -15,6 +15,7 @@ use crate::pacer::AHEAD;
 use crate::record::from_fields;
 use crate::reply::{Reply, Wait};
 use crate::scripts::{CLAIM_DUE, CLAIM_SUBMIT, RESCUE};
+use crate::why_wait::WhyWait;
 
 /// From where, and under which limits, a job may be claimed for submit.
 #[derive(Debug, Clone, PartialEq)]
@@ -114,33 +115,6 @@ pub enum SubmitClaim {
         /// When to ask again.
         wait: Wait,
     },
-}
-
-/// What a claim for submit has to wait for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WhyWait {
-    /// No job waits.
-    Empty,
-    /// The account's create rate.
-    Permit,
-    /// All of the account's places at the provider are taken.
-    Slots,
-    /// The account, or the model on it, is paused, or its breaker is open.
-    Paused,
-    /// The jobs that wait are left to another account, which can start them at once.
-    Elsewhere,
-    /// A person has paused the account, the model, or everything: see [`Queue::pause`].
-    ByHand,
-    /// The account's images of the day are used up.
-    Day,
-    /// The budget of the day has no room for the next job.
-    BudgetOfDay,
-    /// The account's budget of the day has no room for the next job.
-    BudgetOfAccount,
-    /// Redis went back in time: see [`Queue::recover`].
-    Restored,
-    /// Redis was started, or went back in time, a moment ago: every worker gets to compare what it knows.
-    Recovering,
 }
 
 /// Jobs that were due.
@@ -264,19 +238,7 @@ impl Queue {
             "wait" => {
                 reply.int()?;
                 let (claims, incarnation) = (reply.int()?, reply.text()?);
-                let why = match reply.text()?.as_str() {
-                    "permit" => WhyWait::Permit,
-                    "slots" => WhyWait::Slots,
-                    "paused" => WhyWait::Paused,
-                    "elsewhere" => WhyWait::Elsewhere,
-                    "by_hand" => WhyWait::ByHand,
-                    "day" => WhyWait::Day,
-                    "budget_day" => WhyWait::BudgetOfDay,
-                    "budget_account" => WhyWait::BudgetOfAccount,
-                    "restored" => WhyWait::Restored,
-                    "recovering" => WhyWait::Recovering,
-                    _ => WhyWait::Empty,
-                };
+                let why = WhyWait::of_word(&reply.text()?);
                 if why != WhyWait::Restored {
                     self.memory().note(claims, &incarnation);
                 }

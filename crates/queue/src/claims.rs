@@ -26,13 +26,14 @@ use tracing::{error, warn};
 
 use crate::Queue;
 use crate::breaker::Turn;
-use crate::claim::{Claimed, ClaimedJob, SubmitAsk, SubmitClaim, WhyWait};
+use crate::claim::{Claimed, ClaimedJob, SubmitAsk, SubmitClaim};
 use crate::error::QueueError;
 use crate::lease::{LeaseGuard, Leases};
 use crate::limits::{AccountLimits, Call};
 use crate::reply::Wait;
 use crate::room::Room;
 pub use crate::wake::{Wake, Wakes};
+use crate::why_wait::WhyWait;
 
 /// The longest time without a look, whatever the hints say: hints may be lost.
 const IDLE: Duration = Duration::from_secs(1);

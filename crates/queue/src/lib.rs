@@ -51,6 +51,7 @@ mod standing;
 mod strays;
 mod waiting;
 mod wake;
+mod why_wait;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,7 +62,7 @@ pub use api_keys::KEY_HELD_FOR;
 pub use audit::SlotAudit;
 pub use breaker::{Became, OpenBreaker, QUERY_PROBE_WINDOW, Turn};
 pub use budgets::{BatchBudget, Budgets, Purse, Spent, WaitingBatch};
-pub use claim::{Claimed, ClaimedJob, OTHERS_MAX, OtherAccount, Rescued, SubmitAsk, SubmitClaim, WhyWait};
+pub use claim::{Claimed, ClaimedJob, OTHERS_MAX, OtherAccount, Rescued, SubmitAsk, SubmitClaim};
 pub use commit::{CommitError, Committed};
 pub use copies::Losses;
 pub use error::{ConnectError, QueueError, UnsafeRedis};
@@ -105,6 +106,7 @@ pub use schedules::{BegunTick, ClaimedTick, ItemJob, RunNote, SchedulePause, Sch
 pub use standing::Standing;
 pub use strays::StrayCreate;
 pub use waiting::{BatchLanes, Waiting, WaitingJobs, next_money};
+pub use why_wait::WhyWait;
 
 /// The queue: all that is known of jobs, in one Redis. Cheap to clone.
 #[derive(Clone)]

@@ -1,6 +1,7 @@
 //! The queue's scripts against a real Redis.
 
 mod breakers;
+mod budget_lives;
 mod budgets;
 mod claims;
 mod clocks;
