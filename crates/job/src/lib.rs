@@ -53,7 +53,7 @@ pub use refresh::{
     KEEP_MAX, Published, PublishedImage, Refresh, RefreshRule, UnknownRule, Version, content_digest,
 };
 pub use result_line::{
-    BucketPlace, CostLine, ErrorLine, ErrorsLine, ImageLine, Known, ResultLine, TimesLine,
+    BucketPlace, CostLine, ErrorLine, ErrorsLine, ImageLine, Known, Mend, ResultLine, TimesLine,
 };
 pub use rules::{Rules, TASK_RETENTION};
 pub use schedule::{Cron, Due, InvalidCron, Missed, Ticks};

@@ -309,11 +309,23 @@ impl KeyTemplate {
 
     /// The name of a folder of its own for each job of a batch, as the default template has it: for files beside the bucket. A name that
     /// is too long for a file system is the job id's.
-    pub fn folder_name(custom_id: Option<&CustomId>, job_id: JobId) -> String {
+    /// Where the file system does not tell capitals from small letters (`one_case`), capitals are encoded as well, so that two names never meet.
+    pub fn folder_name(custom_id: Option<&CustomId>, job_id: JobId, one_case: bool) -> String {
         /// The longest name of a file on the usual file systems, in bytes. Source: `NAME_MAX` of Linux.
         const NAME_BYTES_MAX: usize = 255;
-        let encoded = custom_id
-            .map(|id| -> String { utf8_percent_encode(id.as_str(), KEPT).flat_map(encode_dot).collect() });
+        let encoded = custom_id.map(|id| {
+            let mut name = String::with_capacity(id.as_str().len());
+            let mut letter = [0; 4];
+            for c in id.as_str().chars() {
+                if one_case && c.is_ascii_uppercase() {
+                    name.push_str(&format!("%{:02X}", u32::from(c)));
+                } else {
+                    let letter: &str = c.encode_utf8(&mut letter);
+                    name.extend(utf8_percent_encode(letter, KEPT).flat_map(encode_dot));
+                }
+            }
+            name
+        });
         encoded.filter(|name| name.len() <= NAME_BYTES_MAX).unwrap_or_else(|| format!("~{job_id}"))
     }
 
@@ -435,11 +447,16 @@ mod tests {
 
     #[test]
     fn a_folder_of_a_job_has_a_name_that_every_file_system_takes() {
-        let name =
-            |text: &str| KeyTemplate::folder_name(Some(&CustomId::parse(text).unwrap()), JobId::fresh(1, 2));
-        assert_eq!(name("../a b"), "%2E%2E%2Fa%20b");
-        let own = KeyTemplate::folder_name(None, JobId::fresh(1, 2));
-        assert_eq!(name(&"é".repeat(100)), own, "a name that is too long is the job's");
+        let of = |text: &str, one_case| {
+            KeyTemplate::folder_name(Some(&CustomId::parse(text).unwrap()), JobId::fresh(1, 2), one_case)
+        };
+        assert_eq!(of("../a b", false), "%2E%2E%2Fa%20b");
+        let own = KeyTemplate::folder_name(None, JobId::fresh(1, 2), true);
+        assert_eq!(of(&"é".repeat(100), false), own, "a name that is too long is the job's");
         assert!(own.starts_with('~'));
+        assert_eq!(of("SKU-1", false), "SKU-1");
+        // Where capitals are not told from small letters, names that differ by them alone still differ.
+        let names = ["SKU-1", "sku-1", "Sku-1", "%53KU-1"].map(|text| of(text, true).to_lowercase());
+        assert_eq!(std::collections::BTreeSet::from(names).len(), 4);
     }
 }

@@ -9,7 +9,7 @@ use dashscope::{ImageRequest, Model};
 use serde::Serialize;
 
 use self::error::error;
-pub use self::error::{ErrorLine, ErrorsLine};
+pub use self::error::{ErrorLine, ErrorsLine, Mend};
 use crate::{ImageState, InputImage, Job, JobSpec, JobState, ObjectKey, Outcome, StateName, Timestamp, Try};
 
 /// Where keys of images stand: named in each image's `uri`.

@@ -26,9 +26,24 @@ pub struct ResultsPage {
     pub next: Option<ResultsPlace>,
 }
 
-/// A place in a batch: all jobs up to it were read.
+/// A place in a batch: all jobs up to it were read. Jobs may share a place in the order, and stand by their ids there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ResultsPlace(u64);
+pub struct ResultsPlace {
+    /// The last place in the order that was read.
+    seq: u64,
+    /// How many jobs of that place were read.
+    of_seq: usize,
+}
+
+impl ResultsPlace {
+    /// The place behind `seqs`, that were read from `before` on.
+    fn behind(before: Option<Self>, seqs: &[u64]) -> Option<Self> {
+        let seq = *seqs.last()?;
+        let here = seqs.iter().rev().take_while(|other| **other == seq).count();
+        let earlier = before.filter(|before| before.seq == seq).map_or(0, |before| before.of_seq);
+        Some(Self { seq, of_seq: earlier + here })
+    }
+}
 
 type Read = (Option<String>, Option<String>, Vec<String>);
 
@@ -51,14 +66,14 @@ impl Queue {
         let mut command = redis::cmd("ZRANGEBYSCORE");
         command.arg(keys.members(Some(batch)));
         match after {
-            Some(ResultsPlace(seq)) => command.arg(format!("({seq}")),
+            Some(ResultsPlace { seq, .. }) => command.arg(seq),
             None => command.arg("-inf"),
         };
-        command.arg("+inf").arg("WITHSCORES").arg("LIMIT").arg(0).arg(limit);
+        let passed_over = after.map_or(0, |after| after.of_seq);
+        command.arg("+inf").arg("WITHSCORES").arg("LIMIT").arg(passed_over).arg(limit);
         let members: Vec<(String, f64)> = self.link().query(&command).await?;
-        let next = (members.len() == limit)
-            .then(|| members.last().map(|(_, seq)| ResultsPlace(*seq as u64)))
-            .flatten();
+        let seqs: Vec<u64> = members.iter().map(|(_, seq)| *seq as u64).collect();
+        let next = if members.len() == limit { ResultsPlace::behind(after, &seqs) } else { None };
         let ids: Vec<String> = members.into_iter().map(|(id, _)| id).collect();
         if ids.is_empty() {
             return Ok(ResultsPage { jobs: Vec::new(), next });

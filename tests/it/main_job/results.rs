@@ -45,7 +45,11 @@ async fn results_come_in_the_order_of_the_input_and_what_failed_can_be_mended_an
     run(&["worker", "--until-idle"]).await;
 
     let results = run(&["batch", "results", "b", "--wait", "--errors", "errors.jsonl"]).await.expect_code(1);
-    assert!(results.stderr.contains("2 jobs did not succeed, see errors.jsonl"), "{}", results.stderr);
+    assert!(
+        results.stderr.contains("2 jobs to mend in errors.jsonl: enqueue them into another batch"),
+        "{}",
+        results.stderr
+    );
     let found = lines(&results.stdout);
     let names: Vec<&str> = found.iter().map(|line| line["custom_id"].as_str().unwrap()).collect();
     assert_eq!(names, ["../../etc/passwd", "bad", "..", "later", "鞋 1042/红"]);
@@ -150,10 +154,28 @@ async fn links_open_images_and_a_download_is_whole_checked_and_repeatable() {
     assert_eq!((&done["fetched"], &done["there"]), (&2.into(), &2.into()), "{done}");
     assert_eq!(std::fs::read(&lamp).unwrap(), whole);
 
-    // What the bucket has lost is said, and everything else is there.
+    // Another image in its place is no damage, and is told apart.
     let store = world.store.store().await.unwrap();
-    store.delete(&"b/%2E%2E/0.png".parse_key()).await.unwrap();
+    let other = bytes::Bytes::from_static(b"another image");
+    let options = archive::PutOptions {
+        content_type: "image/png".to_owned(),
+        metadata: Vec::new(),
+        cache_control: None,
+        sha256: Sha256Digest::of(&other),
+        existing: archive::Existing::Replace,
+    };
+    store.put(&"b/%2E%2E/0.png".parse_key(), other, options).await.unwrap();
     std::fs::remove_file(&lamp).unwrap();
+    let done = download().await.expect_code(1).json();
+    assert_eq!(
+        (&done["there"], &done["replaced"], &done["failed"]),
+        (&3.into(), &1.into(), &0.into()),
+        "{done}"
+    );
+    assert!(!lamp.exists());
+
+    // What the bucket has lost is said, and everything else is there.
+    store.delete(&"b/%2E%2E/0.png".parse_key()).await.unwrap();
     let failed = run(&["batch", "results", "b", "--download", "images"]).await.expect_code(1);
     assert!(
         failed.stderr.contains("error: `b/%2E%2E/0.png`: it is not in the bucket any more"),

@@ -21,6 +21,7 @@ mod repair;
 mod replace;
 mod rescue;
 mod restore;
+mod results;
 mod schedules;
 mod slots;
 mod soonest;

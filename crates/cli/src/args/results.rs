@@ -12,8 +12,10 @@ use job::{BatchName, StateName};
 A line has custom_id, job_id, state, model, account, task_id, request_id, seed, size, images (index, key, uri, bytes, sha256, width,
 height; or why one is lost), billed, cost, times, and an error for a job that did not succeed: class, code, message, hint.
 
---errors writes the jobs that failed, expired, were canceled, are held or lack images, each as a line that `imagemill enqueue` takes
-again once it is mended, with the reason in `error`, which is passed over there. It has prompts and input links in it.
+--errors writes the jobs that failed, expired or were canceled, each as a line that `imagemill enqueue` takes again once it is mended,
+with the reason in `error`, which is passed over there. A mended line goes into another batch: in the same one its custom_id is that of
+the old job, which is kept unless --replace is given. What is to run again as it is needs no file: `imagemill batch retry`. Held jobs and
+jobs that only lack images are counted, not written: their images may be paid for. The file has prompts and input links in it.
 
 --download brings the images to DIR/<custom_id>/<index>.png, each checked by its SHA-256. It may be repeated: files that are there
 and right are left alone. Lines are then printed only to --out.
@@ -22,6 +24,7 @@ The exit code says how the jobs ended: 0 well, 1 some failed or could not be fet
 
 Examples:
   imagemill batch results spring --out results.jsonl --errors errors.jsonl
+  imagemill enqueue errors.jsonl --batch spring-mended
   imagemill batch results spring --state succeeded --links 1h | jq -r '.custom_id as $id | .images[] | [$id, .link] | @tsv'
   imagemill batch results spring --wait --download images/")]
 pub(crate) struct BatchResults {

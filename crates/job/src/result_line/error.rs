@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{BucketPlace, Known, ResultLine};
 use crate::{
-    CanceledBy, FailureClass, HeldReason, ImageState, InputImage, Job, JobState, Outcome, StateName,
+    CanceledBy, FailureClass, HeldReason, ImageState, InputImage, Job, JobSpec, JobState, Outcome, StateName,
 };
 
 /// Why a job did not succeed.
@@ -139,12 +139,37 @@ struct ErrorOf {
     line: ErrorLine,
 }
 
+/// What is to be done about a job, once it is over or waits for a person.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Mend {
+    /// Nothing: it succeeded, or is under way.
+    Nothing,
+    /// It can be enqueued again, once it is mended.
+    Line(Box<ErrorsLine>),
+    /// A person decides about it first: its create may have made a task, and another job would pay for the same images again.
+    Held,
+    /// Only what is missing is to be asked for: the rest is paid for and stored.
+    Missing,
+    /// It did not succeed, and what it asked for can be read no more.
+    Unreadable,
+}
+
 impl ErrorsLine {
-    /// The line of a job that did not succeed; `None` of one that did or is under way, or whose spec cannot be read. `place` is the bucket
-    /// in which stored inputs stand.
-    pub fn new(known: &Known, line: &ResultLine, place: Option<&BucketPlace>) -> Option<Self> {
-        let spec = known.spec.as_ref()?;
-        let error = line.error.clone()?;
+    /// What is to be done about a job. `place` is the bucket in which stored inputs stand.
+    pub fn of(known: &Known, line: &ResultLine, place: Option<&BucketPlace>) -> Mend {
+        let Some(error) = line.error.clone() else { return Mend::Nothing };
+        match known.job.state {
+            JobState::Held { .. } => return Mend::Held,
+            JobState::Succeeded { .. } => return Mend::Missing,
+            _ => {}
+        }
+        match &known.spec {
+            Some(spec) => Mend::Line(Box::new(Self::new(spec, line, error, place))),
+            None => Mend::Unreadable,
+        }
+    }
+
+    fn new(spec: &JobSpec, line: &ResultLine, error: ErrorLine, place: Option<&BucketPlace>) -> Self {
         let mut body = spec.request.to_body();
         let name = |image: &InputImage| match image {
             InputImage::Direct(input) => input.expose().to_owned(),
@@ -158,7 +183,7 @@ impl ErrorsLine {
             content.splice(0..0, images);
         }
         let default = crate::Priority::default();
-        Some(Self {
+        Self {
             custom_id: line.custom_id.clone(),
             body,
             priority: (spec.priority != default).then(|| spec.priority.into()),
@@ -172,7 +197,7 @@ impl ErrorsLine {
                 billed: line.billed,
                 line: error,
             },
-        })
+        }
     }
 
     /// The line as JSON, with its line end.

@@ -131,7 +131,10 @@ fn a_failed_job_says_the_services_words_and_becomes_a_line_that_can_be_enqueued_
     known.tries = vec![noted("created", None), noted("moderation", Some("held back"))];
     let place = BucketPlace::new("images", "");
     let line = ResultLine::new(&known, Some(&place), "USD");
-    let errors = ErrorsLine::new(&known, &line, Some(&place)).unwrap().to_json_line();
+    let Mend::Line(errors) = ErrorsLine::of(&known, &line, Some(&place)) else {
+        panic!("it cannot be mended")
+    };
+    let errors = errors.to_json_line();
     let errors: serde_json::Value = serde_json::from_str(&errors).unwrap();
     assert_eq!(errors["error"]["message"], "held back", "{errors:#}");
     assert_eq!(errors["error"]["code"], "DataInspectionFailed");
@@ -170,6 +173,35 @@ fn every_state_that_is_no_success_has_an_error_and_no_other_has() {
         let known = known(state);
         let line = ResultLine::new(&known, None, "USD");
         assert_eq!(line.error.as_ref().map(|error| error.class.as_str()), class, "{}", line.state);
-        assert_eq!(ErrorsLine::new(&known, &line, None).is_some(), class.is_some());
+        let mended = matches!(ErrorsLine::of(&known, &line, None), Mend::Line(_));
+        assert_eq!(mended, class.is_some() && class != Some("held"), "{}", line.state);
     }
+}
+
+#[test]
+fn what_is_paid_for_or_may_be_is_no_line_to_enqueue_again() {
+    let place = BucketPlace::new("images", "");
+    let mend =
+        |known: &Known| ErrorsLine::of(known, &ResultLine::new(known, Some(&place), "USD"), Some(&place));
+    let reason = HeldReason::CannotTell;
+    let held = JobState::Held {
+        since: at(1),
+        reason,
+        attempt: attempt(),
+        unsettled: true,
+        slot_free: false,
+        task: None,
+    };
+    assert_eq!(mend(&known(held)), Mend::Held);
+    let task: crate::TaskId = "t".parse().unwrap();
+    assert_eq!(
+        mend(&known(JobState::Succeeded { task: task.clone(), at: at(1), partial: true })),
+        Mend::Missing
+    );
+    assert_eq!(
+        mend(&known(JobState::Succeeded { task: task.clone(), at: at(1), partial: false })),
+        Mend::Nothing
+    );
+    let gone = Known { spec: None, ..known(JobState::Expired { at: at(1), task }) };
+    assert_eq!(mend(&gone), Mend::Unreadable);
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use archive::{ByteBudget, Store, StoreError};
+use archive::{ByteBudget, Store, StoreError, StoreErrorKind};
 use futures::StreamExt as _;
 use futures::stream;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -30,6 +30,8 @@ const TRIES: u32 = 2;
 pub(super) struct Download {
     out: Output,
     folder: PathBuf,
+    /// Whether its file system does not tell capitals from small letters.
+    one_case: bool,
     store: Store,
     budget: ByteBudget,
     bar: ProgressBar,
@@ -46,6 +48,8 @@ struct Done {
     bytes: u64,
     /// There and right before.
     there: u64,
+    /// Not in the bucket any more as they were: a later job has put others in their place.
+    replaced: u64,
     /// Could not be had.
     failed: u64,
 }
@@ -55,6 +59,8 @@ struct Done {
 enum NotFetched {
     #[error("it is not in the bucket any more")]
     Gone,
+    #[error("it was replaced since: the bucket holds another image there")]
+    Replaced,
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -85,7 +91,17 @@ impl Download {
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         bar.set_style(style.progress_chars("=> "));
         let budget = ByteBudget::new(memory_bytes);
-        Ok(Self { out, folder: folder.to_owned(), store, budget, bar, done: Done::default(), shown: 0 })
+        let one_case = knows_one_case(folder);
+        Ok(Self {
+            out,
+            folder: folder.to_owned(),
+            one_case,
+            store,
+            budget,
+            bar,
+            done: Done::default(),
+            shown: 0,
+        })
     }
 
     /// Fetches the images of some jobs.
@@ -104,7 +120,10 @@ impl Download {
                 }
                 Ok(false) => self.done.there += 1,
                 Err(why) => {
-                    self.done.failed += 1;
+                    match why {
+                        NotFetched::Replaced => self.done.replaced += 1,
+                        _ => self.done.failed += 1,
+                    }
                     self.say(&wanted.image, why);
                 }
             }
@@ -113,7 +132,7 @@ impl Download {
 
     fn wanted(&self, known: &Known) -> Vec<Wanted> {
         let custom_id = known.spec.as_ref().and_then(|spec| spec.custom_id.as_ref());
-        let folder = self.folder.join(KeyTemplate::folder_name(custom_id, known.job.id));
+        let folder = self.folder.join(KeyTemplate::folder_name(custom_id, known.job.id, self.one_case));
         let images = known.outcome.iter().flat_map(|outcome| &outcome.images);
         let wanted = images.filter_map(|image| match &image.state {
             ImageState::Stored(stored) => Some(Wanted {
@@ -144,7 +163,7 @@ impl Download {
     /// Stdout cannot be written.
     pub(super) fn end(self) -> Result<bool, Failure> {
         self.bar.finish_and_clear();
-        let Done { fetched, bytes, there, failed } = self.done;
+        let Done { fetched, bytes, there, replaced, failed } = self.done;
         if self.shown > FAILURES_SHOWN_MAX {
             self.out.note(&format!("… and {} more", count((self.shown - FAILURES_SHOWN_MAX) as u64)));
         }
@@ -155,13 +174,33 @@ impl Download {
             if there > 0 {
                 text.push_str(&format!(", {} there already", count(there)));
             }
+            if replaced > 0 {
+                text.push_str(&format!(", {} replaced since", count(replaced)));
+            }
             if failed > 0 {
                 text.push_str(&format!(", {} failed; run the same command again for these", count(failed)));
             }
             self.out.print(&format!("{text}, in {}", self.folder.display()))?;
         }
-        Ok(failed > 0)
+        Ok(failed + replaced > 0)
     }
+}
+
+/// Whether the bucket says itself that it holds another image than the one that was stored for the job. If it says that it holds that one,
+/// what it sent is damaged.
+async fn was_replaced(store: &Store, wanted: &Wanted) -> bool {
+    let facts = store.head(&wanted.image.key).await.ok().flatten();
+    let sum = facts.and_then(|facts| facts.sha256);
+    sum.is_some_and(|sum| sum.to_string() != wanted.image.sha256)
+}
+
+/// Whether names that differ only by capitals are one name in a folder: tried with a file that goes at once.
+fn knows_one_case(folder: &Path) -> bool {
+    let trial = tempfile::Builder::new().prefix(".imagemill-Case-").tempfile_in(folder);
+    trial.is_ok_and(|trial| {
+        let name = trial.path().file_name().map(|name| name.to_string_lossy().to_lowercase());
+        name.is_some_and(|name| folder.join(name).symlink_metadata().is_ok())
+    })
 }
 
 /// Brings one image to its place; `false` if it was there.
@@ -180,10 +219,16 @@ async fn fetch(store: Store, budget: ByteBudget, wanted: Wanted) -> (Wanted, Res
         match store.get(&wanted.image.key, wanted.image.bytes).await {
             Ok(Some(body)) => break body,
             Ok(None) => return (wanted, Err(NotFetched::Gone)),
+            Err(error) if matches!(error.kind(), StoreErrorKind::TooLarge { .. }) => {
+                return (wanted, Err(NotFetched::Replaced));
+            }
             Err(error) if error.is_retryable() && tries < TRIES => {}
             Err(error) => return (wanted, Err(error.into())),
         }
     };
+    if wanted.is_another(&body) && was_replaced(&store, &wanted).await {
+        return (wanted, Err(NotFetched::Replaced));
+    }
     let saved = {
         let wanted = wanted.clone();
         tokio::task::spawn_blocking(move || wanted.save(&body)).await

@@ -61,13 +61,18 @@ impl Wanted {
             && sum_of(&path).is_ok_and(|sum| sum == self.image.sha256)
     }
 
+    /// Whether some bytes are not the image.
+    pub(super) fn is_another(&self, body: &[u8]) -> bool {
+        Sha256Digest::of(body).to_string() != self.image.sha256
+    }
+
     /// Puts the file to its place, whole or not at all.
     ///
     /// # Errors
     ///
     /// It is not the image, or cannot be written there.
     pub(super) fn save(&self, body: &[u8]) -> Result<(), PlaceError> {
-        if Sha256Digest::of(body).to_string() != self.image.sha256 {
+        if self.is_another(body) {
             return Err(PlaceError::Damaged { key: self.image.key.to_string() });
         }
         match fs::create_dir(&self.folder) {

@@ -5,15 +5,15 @@
 mod download;
 mod fetched;
 mod lines;
-
-use std::path::Path;
+mod mend;
 
 use archive::Store;
-use job::{BucketPlace, ErrorsLine, Known, ResultLine};
+use job::{BucketPlace, ResultLine};
 use queue::{BatchSummary, Queue, RESULTS_PAGE_MAX};
 
 use self::download::Download;
 use self::lines::Lines;
+use self::mend::MendFile;
 use super::batch::no_batch;
 use super::wait::{Show, Target, until_over};
 use crate::app::{App, queue_failure};
@@ -71,7 +71,7 @@ struct Sinks {
     /// Every job's line.
     lines: Option<Lines>,
     /// The lines to mend.
-    errors: Option<OutFile>,
+    errors: Option<MendFile>,
     /// The images.
     download: Option<Download>,
     /// What signs links.
@@ -88,17 +88,16 @@ impl Sinks {
         args: &BatchResults,
         summary: &BatchSummary,
     ) -> Result<Self, Failure> {
-        let file = |path: &Path, what: &str| {
-            OutFile::begin(path).or_fail(format!("failed to create {} for {what}", path.display()))
-        };
         let lines = match &args.out {
-            Some(path) => Some(Lines::File(file(path, "the results")?)),
+            Some(path) => {
+                let context = format!("failed to create {} for the results", path.display());
+                Some(Lines::File(OutFile::begin(path).or_fail(context)?))
+            }
             // The images are the answer then, and a thousand lines would hide what became of them.
             None if args.download.is_some() => None,
             None => Some(Lines::stdout()),
         };
-        let errors =
-            args.errors.as_deref().map(|path| file(path, "the jobs that did not succeed")).transpose()?;
+        let errors = args.errors.as_deref().map(MendFile::begin).transpose()?;
         let signer = match args.links {
             Some(_) => Some(app.store_unasked(settings).await?),
             None => None,
@@ -123,7 +122,7 @@ impl Sinks {
         args: &BatchResults,
     ) -> Result<bool, Failure> {
         let currency = settings.prices().currency;
-        let (mut after, mut to_mend, mut without_spec) = (None, 0_u64, 0_u64);
+        let mut after = None;
         loop {
             let page = queue.results(&args.name, after, &args.state, RESULTS_PAGE_MAX).await;
             let page = page.map_err(|error| queue_failure(error, "read the results"))?;
@@ -131,15 +130,7 @@ impl Sinks {
             for known in &page.jobs {
                 let mut line = ResultLine::new(known, self.place.as_ref(), &currency);
                 if let Some(errors) = &mut self.errors {
-                    match errors_line(known, &line, self.place.as_ref()) {
-                        Mend::Line(line) => {
-                            to_mend += 1;
-                            std::io::Write::write_all(errors, line.as_bytes())
-                                .or_fail("failed to write --errors")?;
-                        }
-                        Mend::Unreadable => without_spec += 1,
-                        Mend::Nothing => {}
-                    }
+                    errors.add(known, &line, self.place.as_ref())?;
                 }
                 if self.lines.is_none() {
                     continue;
@@ -173,15 +164,7 @@ impl Sinks {
             }
         }
         if let Some(errors) = self.errors.take() {
-            errors.end().or_fail("failed to write --errors")?;
-            let path = args.errors.as_deref().unwrap_or(Path::new("-")).display();
-            app.out.note(&format!("{} did not succeed, see {path}", counted(to_mend, "job")));
-            if without_spec > 0 {
-                let jobs = counted(without_spec, "job");
-                app.out.note(&format!(
-                    "warning: {jobs} more cannot be enqueued again: what they asked for is gone"
-                ));
-            }
+            errors.end(app.out, &args.name)?;
         }
         if let Some(lines) = self.lines.take() {
             lines.end()?;
@@ -190,21 +173,5 @@ impl Sinks {
             Some(download) => download.end(),
             None => Ok(false),
         }
-    }
-}
-
-/// What a job is in the file of errors.
-enum Mend {
-    Line(String),
-    /// It did not succeed, and nobody knows any more what it asked for.
-    Unreadable,
-    Nothing,
-}
-
-fn errors_line(known: &Known, line: &ResultLine, place: Option<&BucketPlace>) -> Mend {
-    match ErrorsLine::new(known, line, place) {
-        Some(line) => Mend::Line(line.to_json_line()),
-        None if line.error.is_some() => Mend::Unreadable,
-        None => Mend::Nothing,
     }
 }
