@@ -55,8 +55,10 @@ async fn an_enqueue_that_was_killed_is_completed_by_the_same_command_in_the_orde
     assert!(before < LINES as u64, "it was over before it could be killed");
 
     let repeated = world.imagemill.run(&arguments).await.unwrap().expect_code(0).json();
-    assert_eq!(repeated["duplicates"], before, "{repeated}");
-    assert_eq!(repeated["enqueued"], LINES as u64 - before, "{repeated}");
+    let figure = |name: &str| repeated[name].as_u64().unwrap();
+    // What Redis had read from the killed one's connection it did all the same.
+    assert!(figure("duplicates") >= before && figure("enqueued") > 0, "{before} before, then {repeated}");
+    assert_eq!(figure("duplicates") + figure("enqueued"), LINES as u64, "{repeated}");
     let wanted: Vec<String> = (1..=LINES).map(|n| format!("sku-{n}")).collect();
     assert_eq!(in_order(&queue, &batch).await, wanted);
 
