@@ -19,6 +19,7 @@ mod replicas;
 mod results;
 mod retries;
 mod settling;
+mod sheet;
 mod shutdown;
 mod throttling;
 mod trials;

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use job::BatchName;
 
-use super::{BatchResults, BudgetBatch, PauseBatch, ResumeBatch, RetryBatch};
+use super::{BatchResults, BatchSheet, BudgetBatch, PauseBatch, ResumeBatch, RetryBatch};
 
 /// List, show, pause, cancel, retry and remove batches, set their budgets, and get their results.
 #[derive(Debug, Args)]
@@ -35,6 +35,7 @@ pub(crate) enum BatchCommand {
         name: BatchName,
     },
     Results(Box<BatchResults>),
+    Sheet(BatchSheet),
     Pause(PauseBatch),
     Resume(ResumeBatch),
     Cancel(CancelBatch),

@@ -14,6 +14,7 @@ mod job;
 mod pause;
 mod results;
 mod retry;
+mod sheet;
 mod watch;
 mod webhook;
 mod worker;
@@ -38,6 +39,7 @@ pub(crate) use job::{CancelJobs, JobArgs, JobCommand, ListJobs, ResolveJob, Show
 pub(crate) use pause::{PauseArgs, PauseBatch, ResumeArgs, ResumeBatch, Widely};
 pub(crate) use results::BatchResults;
 pub(crate) use retry::{RetryBatch, RetryJobs, Where};
+pub(crate) use sheet::BatchSheet;
 pub(crate) use watch::WatchArgs;
 pub(crate) use webhook::{WebhookArgs, WebhookCommand};
 pub(crate) use worker::WorkerArgs;

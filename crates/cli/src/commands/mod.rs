@@ -20,6 +20,7 @@ mod remove;
 mod resolve;
 mod results;
 mod retry;
+mod sheet;
 #[cfg(feature = "demo")]
 mod stand_ins;
 mod status;
@@ -54,6 +55,7 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<u8, Failure> {
             BatchCommand::Ls { limit, cursor } => batch::list(app, limit, cursor).await,
             BatchCommand::Show { name } => batch::show(app, name).await,
             BatchCommand::Results(args) => results::run(app, *args).await,
+            BatchCommand::Sheet(args) => sheet::run(app, args).await,
             BatchCommand::Pause(args) => pause::pause_batch(app, args).await,
             BatchCommand::Resume(args) => pause::resume_batch(app, args).await,
             BatchCommand::Retry(args) => retry::batch(app, args).await,
