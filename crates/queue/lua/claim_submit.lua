@@ -226,7 +226,8 @@ local function batch_of(record)
   if not record.b then return {room = true} end
   local fields = redis.call('HMGET', prefix .. 'batch:' .. record.b, 'budget', 'cost', 'reserved_cost', 'paused')
   if fields[4] == '1' then return {paused = true} end
-  local budget = tonumber(fields[1] and (fields[1] == 'none' and '-1' or fields[1]) or ARGV[22])
+  -- What is no number is `none`.
+  local budget = tonumber(fields[1] or ARGV[22]) or -1
   local spent = tonumber(fields[2] or 0) + tonumber(fields[3] or 0)
   return {room = budget < 0 or spent + tonumber(record.x or 1) * price <= budget}
 end

@@ -70,6 +70,13 @@ async fn eight_workers_spend_a_budget_to_its_last_image_and_go_on_when_it_is_rai
     let status = json(&imagemill, &["status"]).await;
     assert_eq!(status["waiting_for_budget"][0]["batch"], "b");
     assert_eq!(status["no_turn"], 267);
+    let watching = imagemill.start("watch", &["watch"]).unwrap();
+    eventually("watch to say what everything waits for", LONG, async || {
+        let log = watching.log();
+        if log.contains("a budget has no room for all of it") { Ok(()) } else { Err(log) }
+    })
+    .await;
+    drop(watching);
     let list = imagemill.run(&["batch", "ls"]).await.unwrap();
     assert!(list.stdout.contains("waits for its budget"), "{}", list.stdout);
     let queued = json(&imagemill, &["job", "ls", "--batch", "b", "--state", "queued", "--limit", "1"]).await;

@@ -6,7 +6,7 @@ use job::{AccountName, BatchName, Day};
 /// Say what was billed: images and cost by day, batch, model and account.
 ///
 /// A day is one of UTC, the one on which a task was seen to have ended. Amounts are by the prices of the settings at that time; the
-/// provider's bill is what counts.
+/// provider's bill is what counts. What was billed is remembered for good, also of batches that were removed.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -238,6 +238,10 @@ pub(super) async fn eta_of_all(
     if outlook.waiting.no_turn.is_none() {
         return Ok(None);
     }
+    // What has no turn for want of money is in no estimate.
+    if !queue.waiting_batches().await?.is_empty() {
+        return Ok(Some(BatchEta::Unknown(Eta::Budget, None)));
+    }
     let latest = match jobs.queued {
         0 => outlook.in_flight(|_| true),
         _ => Outlook::latest(outlook.etas(), |of| of.jobs > 0),

@@ -46,7 +46,7 @@ fn help_of_budgets_and_costs_says_what_waits_and_what_a_day_is() {
     insta::assert_snapshot!(help(&["cost"]), @r"
     Say what was billed: images and cost by day, batch, model and account.
 
-    A day is one of UTC, the one on which a task was seen to have ended. Amounts are by the prices of the settings at that time; the provider's bill is what counts.
+    A day is one of UTC, the one on which a task was seen to have ended. Amounts are by the prices of the settings at that time; the provider's bill is what counts. What was billed is remembered for good, also of batches that were removed.
 
     Usage: imagemill cost [OPTIONS]
 
