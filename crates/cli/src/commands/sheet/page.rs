@@ -50,8 +50,8 @@ header{display:flex;flex-wrap:wrap;gap:.25rem 1rem;align-items:baseline;margin-b
 h1{font-size:1.25rem;margin:0;overflow-wrap:anywhere}header p{margin:0;opacity:.75}\
 main{display:grid;gap:.75rem;grid-template-columns:repeat(auto-fill,minmax(9.5rem,1fr))}\
 figure{margin:0;display:flex;flex-direction:column;border:1px solid color-mix(in srgb,CanvasText 18%,Canvas);border-radius:6px;overflow:hidden}\
-figure>div{aspect-ratio:1;display:grid;place-items:center;background:color-mix(in srgb,CanvasText 6%,Canvas)}\
-img{max-width:100%;max-height:100%;width:auto;height:auto;display:block}\
+figure>div{position:relative;aspect-ratio:1;display:grid;place-items:center;background:color-mix(in srgb,CanvasText 6%,Canvas)}\
+img{position:absolute;inset:0;width:100%;height:100%;object-fit:scale-down}\
 .missing>div{color:#b3261e;padding:.5rem;text-align:center;font-size:.85rem;overflow:hidden}\
 @media(prefers-color-scheme:dark){.missing>div{color:#f2958e}}\
 figcaption{padding:.35rem .5rem;font-size:.8rem;overflow-wrap:anywhere}\
