@@ -4,7 +4,11 @@
 //! takes the place of what was reserved when the task ends (`plan.rs`). So claims never exceed a budget. An attempt of which nobody knows
 //! what it costs keeps its part, also while its job is held for a person. What can exceed a budget: a second task of one job (a person had
 //! it sent again, or the first one's answer came after all), a task that brings more images than were asked for, a price that was raised
-//! while a task ran. All of these are booked, and count.
+//! while a task ran. All of these are booked in the ledger, and count for the day and
+//! the account; a task that no job has is in no batch's cost.
+//!
+//! The next job decides: one for which a day or an account has no room holds back the other jobs of its model on that account, in a batch
+//! those of its model, place and priority.
 //!
 //! Owns a batch's own budget, which batches wait for theirs, and what is spent. Who brings them back is `worker::budgets`.
 
