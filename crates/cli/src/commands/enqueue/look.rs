@@ -15,6 +15,7 @@ use crate::failure::{Failure, OrFail as _};
 use crate::input::again::again;
 use crate::input::images::Images;
 use crate::input::judge::Judged;
+use crate::input::marks::Marks;
 use crate::input::prepare::Rules;
 use crate::input::source::Source;
 
@@ -39,6 +40,9 @@ pub(super) struct Stand {
     pub(super) changed_busy: u64,
     /// Jobs that were there, ended, and were removed: they are not made again.
     pub(super) removed: u64,
+    /// The lines of those that would be replaced: what is agreed to is agreed for these.
+    #[serde(skip)]
+    pub(super) replaceable: Marks,
     /// The most images of the new ones, by model.
     #[serde(skip)]
     pub(super) images_new: BTreeMap<Model, u64>,
@@ -65,7 +69,7 @@ impl Stand {
         self.changed_waiting + self.changed_ended
     }
 
-    fn add(&mut self, standing: Standing, model: Model, images: u64) {
+    fn add(&mut self, line: u64, standing: Standing, model: Model, images: u64) {
         match standing {
             Standing::New => {
                 self.new += 1;
@@ -79,6 +83,7 @@ impl Stand {
                 } else {
                     self.changed_waiting += 1
                 }
+                self.replaceable.insert(line);
                 *self.images_replaced.entry(model).or_default() += images;
             }
             Standing::Changed(_) => self.changed_busy += 1,
@@ -86,8 +91,8 @@ impl Stand {
     }
 }
 
-/// A job that is asked about: its digest, model and most images beside its id.
-type Asked = (JobId, String, Model, u64);
+/// A job that is asked about: its digest, model, most images and line beside its id.
+type Asked = (JobId, String, Model, u64, u64);
 
 /// Looks where the jobs of a judged input stand. Returns the images that were looked at, for the next pass.
 ///
@@ -105,10 +110,10 @@ pub(super) async fn look(
     let (reading, source, rules, judged) = (queue.clone(), source.clone(), rules.clone(), judged.clone());
     let reader = tokio::task::spawn_blocking(move || {
         let mut chunk: Vec<Asked> = Vec::with_capacity(CHUNK);
-        let same = again(&source, &rules, &mut images, &judged, |_, prepared| {
+        let same = again(&source, &rules, &mut images, &judged, |line, prepared| {
             let job = reading.new_job(prepared.spec);
             let (digest, images) = (job.spec.digest(), u64::from(job.spec.images_max()));
-            chunk.push((job.id, digest, job.spec.request.model, images));
+            chunk.push((job.id, digest, job.spec.request.model, images, line));
             chunk.len() < CHUNK || chunks.blocking_send(std::mem::take(&mut chunk)).is_ok()
         });
         // Nobody takes it where asking has failed, and that is said there.
@@ -122,8 +127,8 @@ pub(super) async fn look(
                 chunk.iter().map(|(id, digest, ..)| (*id, digest.clone())).collect();
             let told =
                 queue.standing(&ids).await.map_err(|error| queue_failure(error, "compare the jobs"))?;
-            for ((_, _, model, images), standing) in chunk.into_iter().zip(told) {
-                stand.add(standing, model, images);
+            for ((_, _, model, images, line), standing) in chunk.into_iter().zip(told) {
+                stand.add(line, standing, model, images);
             }
         }
         Ok(())
@@ -137,4 +142,22 @@ pub(super) async fn look(
         return Err(failure.exit(exit_code::BAD_INPUT));
     }
     Ok((stand, images))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_jobs_that_could_be_replaced_at_the_look_are_counted_and_agreed_to() {
+        let mut stand = Stand::default();
+        let states = [StateName::Queued, StateName::Polling, StateName::Succeeded, StateName::Held];
+        for (line, state) in (1..).zip(states) {
+            stand.add(line, Standing::Changed(state), Model::Wan27Image, 2);
+        }
+        stand.add(5, Standing::New, Model::Wan27Image, 1);
+        let lines: Vec<u64> = (0..10).filter(|line| stand.replaceable.contains(*line)).collect();
+        assert_eq!((lines, stand.replaced(), stand.changed_busy), (vec![1, 3], 2, 2));
+        assert_eq!(stand.cost_max(&Prices::default(), true), Micros(5 * 30_000));
+    }
 }

@@ -24,7 +24,7 @@ use self::dry::{Input, dry_run};
 use self::judging::{bad_input, blocking, judge_all};
 use self::look::look;
 use self::patience::patiently;
-use self::send::{Load, send};
+use self::send::{Load, Replace, send};
 use self::spend::{question, too_dear};
 use self::view::EnqueueView;
 use super::agree::agree;
@@ -34,6 +34,7 @@ use crate::args::EnqueueArgs;
 use crate::exit_code;
 use crate::failure::{Failure, OrFail as _};
 use crate::input::line::Defaults;
+use crate::input::marks::Marks;
 use crate::input::prepare::Rules;
 use crate::input::source::{PromptFlags, Source};
 use crate::output::progress::ReadProgress;
@@ -70,11 +71,10 @@ pub(super) async fn run(app: &App, args: EnqueueArgs) -> Result<u8, Failure> {
     }
 
     let queue = app.queue(&settings).await?;
-    super::budget::before_enqueue(&queue, args.batch.as_ref(), args.budget).await?;
     if let Err(unsafe_redis) = queue.check_safety().await {
         app.out.note(&format!("warning: {unsafe_redis} (hint: {})", unsafe_redis.hint()));
     }
-    let mut images = images;
+    let (mut images, mut replaceable) = (images, Marks::default());
     if args.replace || args.max_cost.is_some() {
         let (stand, looked) = look(&queue, &source, &rules, &judged, images).await?;
         images = looked;
@@ -83,10 +83,13 @@ pub(super) async fn run(app: &App, args: EnqueueArgs) -> Result<u8, Failure> {
             app.out.note("Nothing was enqueued.");
             return Ok(exit_code::FAILED);
         }
+        replaceable = stand.replaceable;
     }
     let store = if judged.has_uploads { Some(app.store(&settings).await?) } else { None };
+    // Only once nothing can be refused any more: a raised budget lets jobs go on that wait for it.
+    super::budget::before_enqueue(&queue, args.batch.as_ref(), args.budget).await?;
     let progress = ReadProgress::new(app.out, "enqueueing", judged.jobs);
-    let replace = args.replace.then(|| Arc::new(settings.rules()));
+    let replace = args.replace.then(|| Arc::new(Replace { rules: settings.rules(), lines: replaceable }));
     let load = Load { source, rules, images, judged, choose: Box::new(|_, job| Some(job)), replace };
     let sent = send(app, &queue, store, load, &progress).await;
     progress.clear();

@@ -25,6 +25,7 @@ use crate::failure::{Failure, OrFail as _};
 use crate::input::again::again;
 use crate::input::images::{Images, Upload};
 use crate::input::judge::Judged;
+use crate::input::marks::Marks;
 use crate::input::prepare::Rules;
 use crate::input::source::Source;
 use crate::output::progress::ReadProgress;
@@ -70,8 +71,17 @@ pub(crate) struct Load {
     pub(crate) judged: Arc<Judged>,
     /// Which of the good lines go.
     pub(crate) choose: Choose,
-    /// Whether jobs that are there and ask for something else are replaced, and by which rules.
-    pub(crate) replace: Option<Arc<job::Rules>>,
+    /// Which jobs that are there and ask for something else are replaced.
+    pub(crate) replace: Option<Arc<Replace>>,
+}
+
+/// What may be replaced.
+pub(crate) struct Replace {
+    /// How jobs go on.
+    pub(crate) rules: job::Rules,
+    /// The lines that somebody agreed to. A job of another line was under way when that was asked, and is left, though it may be over by
+    /// now: nobody has agreed to what it costs.
+    pub(crate) lines: Marks,
 }
 
 /// A line on its way.
@@ -169,7 +179,7 @@ struct Sender {
     store: Option<Store>,
     batch: Option<BatchName>,
     source: Option<Arc<SourceFile>>,
-    replace: Option<Arc<job::Rules>>,
+    replace: Option<Arc<Replace>>,
     rng: Box<rand::rngs::StdRng>,
     uploads: JoinSet<Result<(), Failure>>,
     chunks: JoinSet<Result<Vec<Answered>, Failure>>,
@@ -246,7 +256,10 @@ impl Sender {
                 let (queue, replace) = (&queue, replace.as_deref());
                 async move {
                     let became = match (answer, replace) {
-                        (Enqueued::Changed, Some(rules)) => replaced(queue, &job, rules).await?,
+                        (Enqueued::Changed, Some(replace)) if !replace.lines.contains(line) => {
+                            Became::UnderWay
+                        }
+                        (Enqueued::Changed, Some(replace)) => replaced(queue, &job, &replace.rules).await?,
                         (answer, _) => became(answer),
                     };
                     Ok((line, job, became))
