@@ -67,7 +67,25 @@ local task = plan.task
 local owner = task and redis.call('HGET', KEYS[task[1]], task[3])
 local anothers = owner and string.match(owner, '^[^:]*') ~= ARGV[1]
 if anothers and task[6] == 'found' then return {'owned', now_us, owner} end
-local batch = plan.ended and redis.call('HMGET', KEYS[plan.ended[1]], 'left', 'sealed', 'ends')
+local batch = plan.ended and redis.call('HMGET', KEYS[plan.ended[1]], 'left', 'sealed')
+
+-- The last job of its batch: the batch as it will be, for who is told of its end.
+local ending
+if batch and plan.ended[4] == 'batch' and tonumber(batch[1] or 0) <= 1 and batch[2] == '1' then
+  ending = redis.call('HGETALL', KEYS[plan.ended[1]])
+  local at = {}
+  for i = 1, #ending, 2 do at[ending[i]] = i + 1 end
+  for _, item in ipairs(plan.incr or {}) do
+    if item[1] == plan.ended[1] then
+      if not at[item[2]] then
+        ending[#ending + 1] = item[2]
+        ending[#ending + 1] = '0'
+        at[item[2]] = #ending
+      end
+      ending[at[item[2]]] = int(tonumber(ending[at[item[2]]]) + tonumber(item[3]))
+    end
+  end
+end
 
 local version = string.format('%.0f', tonumber(record[1]) + 1)
 redis.call('HSET', job_key, 'v', version, 'n', ARGV[3])
@@ -101,13 +119,12 @@ if anothers then redis.call('HSET', KEYS[task[7]], task[3], owner) end
 if plan.extra then redis.call('HSETNX', KEYS[plan.extra[1]], plan.extra[2], plan.extra[3]) end
 if batch then
   redis.call('HINCRBY', KEYS[plan.ended[1]], 'left', -1)
-  local was_last = tonumber(batch[1] or 0) <= 1
   if plan.ended[4] == 'job' then
     redis.call('ZADD', KEYS[plan.ended[2]], now_ms, plan.ended[3])
     redis.call('HSET', KEYS[plan.ended[1]], 'ended_at', now_ms)
-  elseif was_last and batch[2] == '1' then
+  elseif ending then
     local outbox, entries = KEYS[plan.ended[5]], KEYS[plan.ended[6]]
-    end_batch(KEYS[plan.ended[1]], KEYS[plan.ended[2]], outbox, entries, plan.ended[3], batch[3], now_ms)
+    end_batch(KEYS[plan.ended[1]], KEYS[plan.ended[2]], outbox, entries, plan.ended[3], ending, now_ms)
   end
 end
 if plan.undone then redis.call('ZREM', KEYS[plan.undone[1]], plan.undone[2]) end

@@ -2,7 +2,7 @@
 -- outbox_write: write down what became of an entry of the outbox, and end its lease.
 --
 -- Only whoever holds the lease writes. The nonce of the lease names the call as well: a repeat finds the lease gone, and changes nothing.
--- What is to be said of a batch is left out where the batch was removed meanwhile: nothing may outlive it.
+-- What is to be said of a batch is left out where the batch was removed meanwhile, also where there is another of its name by now.
 --
 -- KEYS[1]  keys::outbox()
 -- KEYS[2]  keys::outbox_entries()
@@ -16,6 +16,7 @@
 --            later  ms as a string: the entry stays, and is due after so long; without it the entry is over
 --            entry  the entry's JSON from now on, where it stays
 --            next   {entry, json, ...}    entries that take its place, due now
+--            created  when the batch began, in ms as a string
 --            ends   1: an end of the batch has been delivered to all that follows from it
 --            say    {field, value, ...}   of the batch's deliveries
 --            forget {field, ...}          of these
@@ -46,7 +47,7 @@ for i = 1, #follows, 2 do
   redis.call('HSET', KEYS[2], follows[i], follows[i + 1])
   redis.call('ZADD', KEYS[1], int(now_ms), follows[i])
 end
-if batch[1] then
+if batch[1] and batch[1] == plan.created then
   if plan.ends and tonumber(batch[2] or 0) > 0 then redis.call('HINCRBY', KEYS[4], 'undelivered', -1) end
   local say = plan.say or {}
   for i = 1, #say, 2 do redis.call('HSET', KEYS[5], say[i], say[i + 1]) end

@@ -13,12 +13,15 @@
 -- KEYS[7]  keys::lanes(batch)
 -- KEYS[8]  keys::paused()
 -- KEYS[9]  keys::deliveries(batch)
+-- KEYS[10] keys::outbox()
+-- KEYS[11] keys::outbox_entries()
+-- KEYS[12] keys::outbox_leases()
 -- ARGV[1]  key prefix
 -- ARGV[2]  batch, or - with the single job as ARGV[4]
 -- ARGV[3]  the greatest number of jobs, at most 500
 -- ARGV[4]  a job's id, for a job without a batch; else empty
 -- ARGV[5]  1: no tombstones, so that the same jobs can be enqueued and paid for again
--- ARGV[6]  1: also a batch whose end is not delivered yet: what would be delivered of it is gone then
+-- ARGV[6]  1: also a batch whose end is not told yet: nothing is told of it then
 --
 -- Returns  {time_us, removed, done}   done: 1 when nothing of it is left, 2 when its end is to be delivered first
 local clock = redis.call('TIME')
@@ -41,6 +44,7 @@ else
   ids = redis.call('ZRANGE', KEYS[2], 0, math.min(tonumber(ARGV[3]), 500) - 1)
 end
 local remaining = redis.call('ZCARD', KEYS[2]) - #ids
+local told = redis.call('HMGET', KEYS[1], 'created_at', 'ends', 'undelivered')
 local states = {}
 for i, id in ipairs(ids) do states[i] = redis.call('HGET', prefix .. 'job:' .. id, 's') or '' end
 
@@ -67,6 +71,14 @@ if remaining <= 0 then
   redis.call('HDEL', KEYS[8], 'batch:' .. batch)
   redis.call('ZREM', KEYS[3], batch)
   redis.call('ZREM', KEYS[5], 'batch:' .. batch)
+  -- Ends that were not told: at most so many, and the last ones.
+  local ends = tonumber(told[2] or 0)
+  for number = ends, math.max(1, ends - math.min(tonumber(told[3] or 0), 100) + 1), -1 do
+    local entry = 'batch:' .. batch .. ':' .. (told[1] or '0') .. ':' .. string.format('%.0f', number)
+    redis.call('ZREM', KEYS[10], entry)
+    redis.call('HDEL', KEYS[11], entry)
+    redis.call('HDEL', KEYS[12], entry)
+  end
   return {time_us, removed, 1}
 end
 return {time_us, removed, 0}

@@ -15,14 +15,15 @@ local time_us = clock[1] .. string.format('%06d', clock[2])
 -- include end_batch
 
 -- Every read comes before the first write.
-local batch = redis.call('HMGET', KEYS[1], 'left', 'created_at', 'ends')
+local batch = redis.call('HMGET', KEYS[1], 'left', 'created_at')
 local member = 'batch:' .. ARGV[1]
 local ended = redis.call('ZSCORE', KEYS[2], member)
 if not batch[2] then return {time_us, -1} end
+local fields = redis.call('HGETALL', KEYS[1])
 
 redis.call('HSET', KEYS[1], 'sealed', '1')
 if tonumber(batch[1] or 0) <= 0 and not ended then
   local now_ms = string.format('%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000))
-  end_batch(KEYS[1], KEYS[2], KEYS[3], KEYS[4], member, batch[3], now_ms)
+  end_batch(KEYS[1], KEYS[2], KEYS[3], KEYS[4], member, fields, now_ms)
 end
 return {time_us, tonumber(batch[1] or 0)}

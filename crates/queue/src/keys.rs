@@ -265,7 +265,7 @@ impl Keys {
         self.key("final")
     }
 
-    /// ZSET `batch:<name>:<end>` or `hook:<webhook>:<batch>:<end>` → due ms, or until when its lease lasts. What must be delivered; written
+    /// ZSET `batch:<name>:<began ms>:<end>` or `hook:<webhook>:<batch>:<began ms>:<end>` → due ms, or until when its lease lasts. What must be delivered; written
     /// by the script that ends a batch. An entry leaves it once it is delivered, or given up.
     pub fn outbox(&self) -> String {
         self.key("outbox")

@@ -1,7 +1,7 @@
 //! The outbox: what must be delivered because a batch has ended, at least once, whatever crashes on the way.
 //!
-//! The script that ends a batch writes `batch:<name>:<end>` (`lua/shared/end_batch.lua`). Whoever has written the batch's manifest replaces
-//! that by one entry for each webhook, `hook:<webhook>:<batch>:<end>`, so that a receiver which is down holds no other up. An entry is
+//! The script that ends a batch writes `batch:<name>:<began>:<end>` (`lua/shared/end_batch.lua`). Whoever has written the batch's manifest replaces
+//! that by one entry for each webhook, `hook:<webhook>:<batch>:<began>:<end>`, so that a receiver which is down holds no other up. An entry is
 //! leased while it is worked on, and is due again when its worker vanished. Nothing here delivers: the worker does.
 
 use std::collections::HashMap;
@@ -13,11 +13,11 @@ use job::{BatchName, Timestamp, WebhookName};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use crate::Queue;
 use crate::error::QueueError;
 use crate::link::TimeAt;
 use crate::reply::Wait;
 use crate::scripts::{OUTBOX_KEEP, OUTBOX_TAKE, OUTBOX_WRITE};
+use crate::{BatchSummary, Queue};
 
 /// Of how many ends of a batch it is kept what became of their deliveries. Source: ours; a batch that ends more often is a test.
 const ENDS_KEPT: u32 = 20;
@@ -32,6 +32,8 @@ pub enum EntryOf {
     Batch {
         /// The batch.
         batch: BatchName,
+        /// When it began, in ms: there may be another of its name by now.
+        created: i64,
         /// From 1.
         end: u32,
     },
@@ -41,12 +43,21 @@ pub enum EntryOf {
         hook: WebhookName,
         /// The batch.
         batch: BatchName,
+        /// When it began, in ms.
+        created: i64,
         /// From 1.
         end: u32,
     },
 }
 
 impl EntryOf {
+    /// When its batch began, in ms.
+    pub fn created(&self) -> i64 {
+        match self {
+            Self::Batch { created, .. } | Self::Hook { created, .. } => *created,
+        }
+    }
+
     /// The batch that it is about.
     pub fn batch(&self) -> &BatchName {
         match self {
@@ -58,8 +69,8 @@ impl EntryOf {
 impl fmt::Display for EntryOf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Batch { batch, end } => write!(f, "batch:{batch}:{end}"),
-            Self::Hook { hook, batch, end } => write!(f, "hook:{hook}:{batch}:{end}"),
+            Self::Batch { batch, created, end } => write!(f, "batch:{batch}:{created}:{end}"),
+            Self::Hook { hook, batch, created, end } => write!(f, "hook:{hook}:{batch}:{created}:{end}"),
         }
     }
 }
@@ -78,11 +89,15 @@ impl FromStr for EntryOf {
         let parts: Vec<&str> = text.split(':').collect();
         let name = |text: &str| BatchName::parse(text).map_err(|_| wrong());
         let number = |text: &str| text.parse::<u32>().map_err(|_| wrong());
+        let time = |text: &str| text.parse::<i64>().map_err(|_| wrong());
         match parts[..] {
-            ["batch", batch, end] => Ok(Self::Batch { batch: name(batch)?, end: number(end)? }),
-            ["hook", hook, batch, end] => {
+            ["batch", batch, created, end] => {
+                Ok(Self::Batch { batch: name(batch)?, created: time(created)?, end: number(end)? })
+            }
+            ["hook", hook, batch, created, end] => {
                 let hook = WebhookName::parse(hook).map_err(|_| wrong())?;
-                Ok(Self::Hook { hook, batch: name(batch)?, end: number(end)? })
+                let created = time(created)?;
+                Ok(Self::Hook { hook, batch: name(batch)?, created, end: number(end)? })
             }
             _ => Err(wrong()),
         }
@@ -94,6 +109,9 @@ impl FromStr for EntryOf {
 pub struct EntryDocument {
     /// When the batch ended, in ms.
     pub at: i64,
+    /// Of a batch: its fields as they were when it ended.
+    #[serde(default, skip_serializing_if = "HashMap::is_empty")]
+    pub batch: HashMap<String, String>,
     /// Of a webhook: names the event, the same at each try.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
@@ -218,6 +236,7 @@ pub enum EntryEnd {
 struct Plan {
     #[serde(skip_serializing_if = "Option::is_none")]
     later: Option<String>,
+    created: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     entry: Option<String>,
     next: Vec<String>,
@@ -235,7 +254,7 @@ fn json(value: &impl Serialize) -> String {
 
 impl Plan {
     fn new(entry: &Entry, end: &EntryEnd) -> Self {
-        let mut plan = Self::default();
+        let mut plan = Self { created: entry.of.created().to_string(), ..Self::default() };
         match end {
             EntryEnd::Later { wait, document, delivery } => {
                 plan.later = Some(wait.as_millis().to_string());
@@ -298,7 +317,8 @@ impl Queue {
                 Ok(of) => of,
                 // One that somebody else has put there keeps nobody from the others.
                 Err(error) => {
-                    warn!("An entry of the outbox is passed over: {error}");
+                    warn!("An entry of the outbox cannot be used and is taken out: {error}");
+                    self.take_out(&name).await?;
                     continue;
                 }
             };
@@ -307,6 +327,15 @@ impl Queue {
             entries.push(Entry { of, document, lease: nonce.clone() });
         }
         Ok(TakenEntries { entries, wait })
+    }
+
+    async fn take_out(&self, entry: &str) -> Result<(), QueueError> {
+        let keys = self.keys();
+        let mut pipeline = redis::pipe();
+        pipeline.zrem(keys.outbox(), entry).hdel(keys.outbox_entries(), entry);
+        pipeline.hdel(keys.outbox_leases(), entry);
+        let _: (i64, i64, i64) = self.link().pipeline(&pipeline).await?;
+        Ok(())
     }
 
     /// Prolongs an entry's lease; `false` if it is somebody else's by now.
@@ -419,11 +448,22 @@ impl Queue {
 }
 
 impl EntryDocument {
+    /// The same, tried for the first time at `now` unless it was before.
+    #[must_use]
+    pub fn first_tried(&self, now: Timestamp) -> Self {
+        let first_at = self.first_at.or(Some(now.as_millisecond()));
+        Self { first_at, ..self.clone() }
+    }
+
     /// The same after one more try.
     #[must_use]
     pub fn tried(&self, now: Timestamp) -> Self {
-        let first_at = self.first_at.or(Some(now.as_millisecond()));
-        Self { tries: self.tries.saturating_add(1), first_at, ..self.clone() }
+        Self { tries: self.tries.saturating_add(1), ..self.first_tried(now) }
+    }
+
+    /// The batch as it was when it ended, if that is known.
+    pub fn summary(&self, batch: &BatchName) -> Option<BatchSummary> {
+        BatchSummary::read(Some(batch.clone()), &self.batch)
     }
 
     /// When the batch ended, if that is known.
@@ -438,10 +478,19 @@ mod tests {
 
     #[test]
     fn an_entrys_name_reads_back() {
-        for text in ["batch:spring.v2:1", "hook:shop:spring:12"] {
+        for text in ["batch:spring.v2:1700000000000:1", "hook:shop:spring:1:12"] {
             assert_eq!(text.parse::<EntryOf>().unwrap().to_string(), text);
         }
-        for text in ["", "batch:spring", "batch::1", "hook:a:b", "hook:a:b:x", "batch:a:b:1", "job:a:1"] {
+        for text in [
+            "",
+            "batch:spring",
+            "batch:spring:1",
+            "batch::1:1",
+            "hook:a:b:1",
+            "hook:a:b:1:x",
+            "batch:a:b:1",
+            "job:a:1:1",
+        ] {
             assert!(text.parse::<EntryOf>().is_err(), "{text}");
         }
     }

@@ -125,7 +125,7 @@ impl BatchSummary {
         Spent { booked: self.cost, reserved: self.reserved }
     }
 
-    fn read(name: Option<BatchName>, fields: &HashMap<String, String>) -> Option<Self> {
+    pub(crate) fn read(name: Option<BatchName>, fields: &HashMap<String, String>) -> Option<Self> {
         let number = |field: &str| fields.get(field).and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
         let count = |field: &str| u64::try_from(number(field)).unwrap_or(0);
         let time = |field: &str| {

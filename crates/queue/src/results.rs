@@ -27,7 +27,7 @@ pub struct ResultsPage {
 }
 
 /// A place in a batch: all jobs up to it were read. Jobs may share a place in the order, and stand by their ids there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ResultsPlace {
     /// The last place in the order that was read.
     seq: u64,

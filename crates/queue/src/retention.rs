@@ -31,6 +31,12 @@ impl Default for Retention {
 /// somebody else's.
 const TASK_IDS_KEPT: Duration = Duration::from_secs(25 * 3600);
 
+/// How many ended batches and single jobs are looked at in one round trip.
+const PAGE: usize = 100;
+
+/// How many are passed over in one call. Source: ours; so many batches whose end cannot be told are a fault that a person has to see to.
+const PASSED_OVER_MAX: usize = 10_000;
+
 /// How many entries one call removes.
 const CHUNK: usize = 200;
 
@@ -76,23 +82,37 @@ impl Queue {
             .await?;
         let ended: u64 = self.link().query(redis::cmd("ZCARD").arg(keys.ended())).await?;
         let mut removed = 0;
-        // Batches whose end is to be delivered first: they wait, and hold nothing up.
+        // What stays for now: batches whose end is to be told first. They hold nothing up.
         let mut passed_over = 0;
-        for _ in 0..CHUNK {
+        while passed_over < PASSED_OVER_MAX {
             let mut command = redis::cmd("ZRANGE");
-            command.arg(keys.ended()).arg(passed_over).arg(passed_over).arg("WITHSCORES");
-            let first: Vec<(String, f64)> = self.link().query(&command).await?;
-            let Some((member, ended_ms)) = first.first() else { break };
-            let over = ended.saturating_sub(removed) > policy.ended_max;
-            if !over && *ended_ms as i64 > before(policy.age) {
+            command.arg(keys.ended()).arg(passed_over).arg(passed_over + PAGE - 1).arg("WITHSCORES");
+            let page: Vec<(String, f64)> = self.link().query(&command).await?;
+            if page.is_empty() {
                 break;
             }
-            match self.remove_ended(member, How::Retention).await? {
-                (_, Left::Undelivered) => passed_over += 1,
-                (went, _) => removed += went,
-            }
-            if removed >= CHUNK as u64 {
-                break;
+            let untold = self.untold(&page).await?;
+            for ((member, ended_ms), untold) in page.iter().zip(untold) {
+                let over = ended.saturating_sub(removed) > policy.ended_max;
+                if !over && *ended_ms as i64 > before(policy.age) {
+                    return Ok(removed);
+                }
+                if untold {
+                    passed_over += 1;
+                    continue;
+                }
+                match self.remove_ended(member, How::Retention).await? {
+                    (_, Left::Undelivered) | (0, Left::More) => passed_over += 1,
+                    (went, left) => {
+                        removed += went;
+                        if left == Left::More {
+                            return Ok(removed);
+                        }
+                    }
+                }
+                if removed >= CHUNK as u64 {
+                    return Ok(removed);
+                }
             }
         }
         Ok(removed)
@@ -118,6 +138,18 @@ impl Queue {
         }
     }
 
+    /// Which of what has ended are batches whose end is to be told first.
+    async fn untold(&self, page: &[(String, f64)]) -> Result<Vec<bool>, QueueError> {
+        let mut pipeline = redis::pipe();
+        for (member, _) in page {
+            let batch = member.strip_prefix("batch:").and_then(|name| BatchName::parse(name).ok());
+            // Of a single job there is nothing to be told, nor in the hash of all of them.
+            pipeline.hget(self.keys().batch(batch.as_ref()), "undelivered");
+        }
+        let found: Vec<Option<i64>> = self.link().pipeline(&pipeline).await?;
+        Ok(found.into_iter().map(|untold| untold.unwrap_or(0) > 0).collect())
+    }
+
     /// How many jobs went, and what is left.
     async fn remove_ended(&self, member: &str, how: How) -> Result<(u64, Left), QueueError> {
         let keys = self.keys();
@@ -140,6 +172,9 @@ impl Queue {
             keys.lanes(batch.as_ref()),
             keys.paused(),
             keys.deliveries(batch.as_ref()),
+            keys.outbox(),
+            keys.outbox_entries(),
+            keys.outbox_leases(),
         ];
         let args = [
             keys.prefix().to_owned(),

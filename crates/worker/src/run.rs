@@ -160,17 +160,17 @@ pub async fn run(
     info!(worker = name, accounts = accounts.now().current.len(), "Worker {name} begins");
 
     let mut loops = start_loops(&env, lease);
-    let courier = Courier {
-        outbox: outbox.clone(),
-        manifests: Arc::new(manifests),
-        receivers: Arc::new(receivers),
-        config: env.config.outbox.clone(),
-        template: env.config.key_template.clone(),
-        currency: env.config.prices.currency.clone(),
-        places: env.places.clone(),
-        chance: courier_chance,
-        stop: stop.clone(),
-    };
+    let courier = Courier::new(
+        outbox.clone(),
+        Arc::new(manifests),
+        Arc::new(receivers),
+        env.config.outbox.clone(),
+        env.config.key_template.clone(),
+        env.config.prices.currency.clone(),
+        env.places.clone(),
+        courier_chance,
+        stop.clone(),
+    );
     loops.spawn(async move { courier.run().await });
     loops.spawn(wakes.clone().follow(queue.clone(), stop.clone()));
     loops.spawn(keys_held::keep(accounts, queue.clone(), stop.clone()));

@@ -18,8 +18,13 @@ impl World {
         self.queue.take_outbox(10, lease).await.unwrap().entries
     }
 
+    /// What is due, without when its batch began.
     async fn names(&self, lease: Duration) -> Vec<String> {
-        self.taken(lease).await.iter().map(|entry| entry.of.to_string()).collect()
+        let name = |entry: &queue::Entry| match &entry.of {
+            EntryOf::Batch { batch, end, .. } => format!("batch:{batch}:{end}"),
+            hook => hook.to_string(),
+        };
+        self.taken(lease).await.iter().map(name).collect()
     }
 }
 
@@ -98,7 +103,8 @@ async fn what_is_put_off_comes_back_and_what_is_over_is_counted() {
     world.queue.seal(&name("b")).await.unwrap();
     world.cancel("b-0").await;
     let entry = world.taken(LEASE).await.remove(0);
-    let hook = |hook: &str| EntryOf::Hook { hook: hook.parse().unwrap(), batch: name("b"), end: 1 };
+    let created = entry.of.created();
+    let hook = |hook: &str| EntryOf::Hook { hook: hook.parse().unwrap(), batch: name("b"), created, end: 1 };
     let document =
         EntryDocument { id: Some("evt_1".into()), body: Some("{}".into()), ..EntryDocument::default() };
     let spread = ["shop", "site"].map(|name| (hook(name), document.clone(), waiting()));
@@ -149,7 +155,8 @@ async fn retention_waits_for_the_end_of_a_batch_to_be_told_and_goes_on_with_the_
     let left = async |batch: &str| world.queue.batch(Some(&name(batch))).await.unwrap().is_some();
     assert!(left("b").await && !left("c").await);
     let first = taken.iter().find(|entry| entry.of.batch() == &name("b")).unwrap();
-    let hook = EntryOf::Hook { hook: "shop".parse().unwrap(), batch: name("b"), end: 1 };
+    let created = first.of.created();
+    let hook = EntryOf::Hook { hook: "shop".parse().unwrap(), batch: name("b"), created, end: 1 };
     let spread = EntryEnd::Spread(vec![(hook, EntryDocument::default(), waiting())]);
     assert!(world.queue.write_outbox(first, &spread).await.unwrap());
     while world.queue.retain(&at_once).await.unwrap() > 0 {}
@@ -166,11 +173,50 @@ async fn retention_waits_for_the_end_of_a_batch_to_be_told_and_goes_on_with_the_
 }
 
 #[tokio::test]
-async fn a_person_may_remove_a_batch_whose_end_was_not_told() {
+async fn a_batch_that_a_person_removed_leaves_no_end_to_tell_and_another_of_its_name_is_another() {
     let world = World::new().await;
     world.enqueue("b", 1).await;
     world.queue.seal(&name("b")).await.unwrap();
     world.cancel("b-0").await;
-    assert_eq!(world.queue.remove_batch(&name("b"), false).await.unwrap(), (1, true));
-    assert_eq!(world.names(LEASE).await, ["batch:b:1"]);
+    let first = world.taken(Duration::from_millis(1)).await.remove(0);
+    assert_eq!(world.queue.remove_batch(&name("b"), true).await.unwrap(), (1, true));
+    assert!(!world.queue.in_outbox(&first.of).await.unwrap());
+    assert!(!world.queue.outbox_has_work().await.unwrap());
+    world.enqueue("b", 1).await;
+    world.queue.seal(&name("b")).await.unwrap();
+    world.cancel("b-0").await;
+    let second = world.taken(LEASE).await.remove(0);
+    assert_ne!(second.of, first.of);
+    // What a worker still says of the first says nothing of the second.
+    assert!(!world.queue.write_outbox(&first, &EntryEnd::Spread(Vec::new())).await.unwrap());
+}
+
+#[tokio::test]
+async fn an_end_knows_its_batch_as_it_was_then() {
+    let world = World::new().await;
+    world.enqueue("b", 2).await;
+    world.cancel("b-0").await;
+    world.queue.seal(&name("b")).await.unwrap();
+    world.cancel("b-1").await;
+    let entry = world.taken(LEASE).await.remove(0);
+    let told = entry.document.summary(&name("b")).unwrap();
+    let now = world.queue.batch(Some(&name("b"))).await.unwrap().unwrap();
+    assert_eq!((told.total, &told.by_state, told.expected), (2, &now.by_state, now.expected));
+    assert_eq!(told.created_at.as_millisecond(), entry.of.created());
+}
+
+#[tokio::test]
+async fn an_entry_that_nobody_understands_is_taken_out_and_keeps_nobody_busy() {
+    let world = World::new().await;
+    let mut connection = world.redis.connection().await.unwrap();
+    let () = redis::cmd("ZADD")
+        .arg(world.queue.keys().outbox())
+        .arg(1)
+        .arg("something:else")
+        .query_async(&mut connection)
+        .await
+        .unwrap();
+    assert!(world.queue.outbox_has_work().await.unwrap());
+    assert!(world.taken(LEASE).await.is_empty());
+    assert!(!world.queue.outbox_has_work().await.unwrap());
 }

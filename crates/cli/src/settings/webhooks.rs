@@ -30,7 +30,8 @@ section! {
 }
 
 section! {
-    /// Who is told when a batch has ended, by a POST that is signed as standardwebhooks.com says. Each has a table of its own.
+    /// Who is told when a batch has ended, by a POST that is signed as standardwebhooks.com says. Each has a table of its own. Every worker
+    /// must have the same, read when it begins.
     WebhookRow {
         /// Its name in `batch show`, `status` and logs.
         name: Option<Name> = None, example "shop";
@@ -95,7 +96,7 @@ impl WebhookRow {
         self.name.value.as_ref().map(|name| &name.0)
     }
 
-    /// Its address, without what may be a secret in it.
+    /// Its address, as far as it may be shown.
     pub(crate) fn shown_address(&self) -> String {
         self.url.value.as_ref().map(Address::masked).unwrap_or_default()
     }
@@ -195,21 +196,15 @@ impl Setting for Name {
     }
 }
 
-/// Where events are sent to. Many receivers take a token in it, so that what may be one is never shown.
+/// Where events are sent to. Many receivers take a token in it, also in its path, so that no more than its host is ever shown.
 #[derive(Clone)]
 pub(crate) struct Address(Url);
 
 impl Address {
-    /// The address without user, password and query.
+    /// Scheme, host and port, and that there is more.
     fn masked(&self) -> String {
-        let mut url = self.0.clone();
-        // Neither fails for an address with a host.
-        let (_, _) = (url.set_username(""), url.set_password(None));
-        if url.query().is_some() {
-            url.set_query(Some("redacted"));
-        }
-        url.set_fragment(None);
-        url.to_string()
+        let more = if self.0.path().len() > 1 || self.0.query().is_some() { "…" } else { "" };
+        format!("{}/{more}", self.0.origin().ascii_serialization())
     }
 
     fn is_loopback(&self) -> bool {
@@ -293,7 +288,7 @@ mod tests {
     use crate::settings::{Settings, Sources, effective, effective_json};
 
     const ROW: &str =
-        "[[webhooks]]\nname = 'shop'\nurl = 'https://h/x?token=s3cret'\nsecret = { env = 'HOOK' }\n";
+        "[[webhooks]]\nname = 'shop'\nurl = 'https://h/s3cret?token=s3cret'\nsecret = { env = 'HOOK' }\n";
 
     fn problems(text: &str) -> String {
         let problems = Settings::read(text, Path::new("imagemill.toml"), &Sources::default()).unwrap_err();
@@ -312,8 +307,8 @@ mod tests {
             "webhooks = 5".to_owned(),
             "[[webhooks]]".to_owned(),
             format!("{ROW}{ROW}"),
-            ROW.replace("https://h/x?token=s3cret", "http://example.com/x?token=s3cret"),
-            ROW.replace("https://h/x?token=s3cret", "s3cret"),
+            ROW.replace("https://h/s3cret?token=s3cret", "http://example.com/s3cret?token=s3cret"),
+            ROW.replace("https://h/s3cret?token=s3cret", "s3cret"),
             ROW.replace("{ env = 'HOOK' }", "'s3cret'"),
             format!("{ROW}events = ['batch.endet']"),
             format!("{ROW}events = []"),
@@ -327,7 +322,7 @@ mod tests {
         imagemill.toml:1:1: `webhooks[0].url` is missing
         imagemill.toml:1:1: `webhooks[0].secret` is missing
         imagemill.toml:5:1: a second webhook is called `shop`
-        imagemill.toml:3:7: `webhooks[0].url` "http://example.com/x?redacted" is plain http: events would travel in the clear (write https, or add `allow_http = true` to the webhook)
+        imagemill.toml:3:7: `webhooks[0].url` "http://example.com/…" is plain http: events would travel in the clear (write https, or add `allow_http = true` to the webhook)
         imagemill.toml:3:7: `webhooks[0].url` is not an address, but it must look like `https://host/path`
         imagemill.toml:4:10: `webhooks[0].secret` holds the secret itself, and must name where it stands (write `{ env = "NAME" }` or `{ file = "path" }`)
         imagemill.toml:5:10: `webhooks[0].events` is `batch.endet`, but it must be one of `batch.ended` (did you mean `batch.ended`?)
@@ -339,7 +334,7 @@ mod tests {
     #[test]
     fn plain_http_is_for_this_machine_or_for_those_who_say_so() {
         for address in ["http://127.0.0.1:1/", "http://localhost/", "http://[::1]:8080/x", "https://h/"] {
-            settings(&ROW.replace("https://h/x?token=s3cret", address), "");
+            settings(&ROW.replace("https://h/s3cret?token=s3cret", address), "");
         }
         settings(&format!("{}allow_http = true", ROW.replace("https", "http")), "");
     }
@@ -349,10 +344,10 @@ mod tests {
         let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
         let known = settings(ROW, secret);
         let hooks = known.webhooks().unwrap();
-        assert_eq!((hooks.len(), hooks[0].url.as_str()), (1, "https://h/x?token=s3cret"));
+        assert_eq!((hooks.len(), hooks[0].url.as_str()), (1, "https://h/s3cret?token=s3cret"));
         let rows = known.webhook_rows();
         let shown = format!("{}{}{rows:?}", effective(&known), effective_json(&known));
-        assert!(shown.contains("https://h/x?redacted"), "{shown}");
+        assert!(shown.contains("https://h/…"), "{shown}");
         assert!(!shown.contains("s3cret") && !shown.contains("MfKQ"), "{shown}");
         let said = |secret: &str| {
             let error = settings(ROW, secret).webhooks().unwrap_err();

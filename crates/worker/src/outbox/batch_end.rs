@@ -22,6 +22,8 @@ enum NoManifest {
     Results(#[from] JobsFault),
     #[error("the store does not take it")]
     Store(#[from] StoreFault),
+    #[error("the batch was removed, or has ended again, while it was written")]
+    Overtaken,
 }
 
 impl NoManifest {
@@ -30,6 +32,7 @@ impl NoManifest {
         match self {
             Self::Results(fault) => matches!(fault, JobsFault::Away(_)),
             Self::Store(fault) => fault.later,
+            Self::Overtaken => false,
         }
     }
 }
@@ -37,16 +40,13 @@ impl NoManifest {
 impl Courier {
     /// Deals with an end of a batch. `None`: it could not even be looked at, and comes back when its lease ends.
     pub(super) async fn end_of_batch(&self, entry: &Entry, batch: &BatchName, end: u32) -> Option<EntryEnd> {
-        let summary = match self.look_at(batch, end).await {
+        let now_there = match self.look_at(entry, batch, end).await {
             Ok(Look::Batch(summary)) => *summary,
             Ok(Look::Gone) => {
                 warn!(batch = %batch, "Batch {batch} was removed before its end was told; nothing is told of it");
                 return Some(EntryEnd::Spread(Vec::new()));
             }
-            Ok(Look::NotYet) => {
-                let document = entry.document.clone();
-                return Some(EntryEnd::Later { wait: AFTER_ANOTHER, document, delivery: None });
-            }
+            Ok(Look::NotYet) => return Some(put_back(entry, AFTER_ANOTHER)),
             Err(fault) => {
                 super::unasked(&fault);
                 return None;
@@ -54,28 +54,38 @@ impl Courier {
         };
         let now = self.outbox.now();
         // A later end writes it with all that came since.
-        let manifest = match self.config.batch_manifest && summary.ends <= end {
-            true => match self.manifest(batch).await {
-                Ok(key) => Some(key),
-                Err(fault) if fault.later() && !self.is_too_old(&entry.document, now) => {
-                    return Some(self.manifest_later(entry, batch, &fault, now));
+        let manifest = match self.config.batch_manifest && now_there.ends <= end {
+            true => {
+                // Each has some megabytes in hand.
+                let Ok(_one_of_few) = self.manifests_at_once.try_acquire() else {
+                    return Some(put_back(entry, AFTER_ANOTHER));
+                };
+                match self.manifest(entry, batch, end).await {
+                    Ok(key) => Some(key),
+                    Err(NoManifest::Overtaken) => return Some(put_back(entry, AFTER_ANOTHER)),
+                    Err(fault) if fault.later() && !self.is_too_old(&entry.document, now) => {
+                        return Some(self.manifest_later(entry, batch, &fault, now));
+                    }
+                    Err(fault) => {
+                        error!(
+                            batch = %batch, error = &fault as &dyn std::error::Error,
+                            "The manifest of batch {batch} is given up; `imagemill batch results` has the same lines"
+                        );
+                        None
+                    }
                 }
-                Err(fault) => {
-                    error!(
-                        batch = %batch, error = &fault as &dyn std::error::Error,
-                        "The manifest of batch {batch} is given up; `imagemill batch results` has the same lines"
-                    );
-                    None
-                }
-            },
+            }
             false => None,
         };
         self.places.pass(Place::ManifestWritten).await;
         let ended_at = entry.document.ended_at().unwrap_or(now);
         info!(batch = %batch, end, "Batch {batch} has ended");
+        // As it was at its end, whatever has become of it since.
+        let summary = entry.document.summary(batch).unwrap_or(now_there);
         let told = BatchEnd {
             summary: &summary,
             batch,
+            created: entry.of.created(),
             end,
             ended_at,
             manifest: manifest.as_ref(),
@@ -93,10 +103,10 @@ impl Courier {
                 at: told.ended_at.as_millisecond(),
                 id: Some(id.clone()),
                 body: Some(told.body(&self.config, &id)),
-                first_at: None,
-                tries: 0,
+                ..EntryDocument::default()
             };
-            let of = EntryOf::Hook { hook: hook.name.clone(), batch: told.batch.clone(), end: told.end };
+            let (hook, batch) = (hook.name.clone(), told.batch.clone());
+            let of = EntryOf::Hook { hook, batch, created: told.created, end: told.end };
             let at = now.as_millisecond();
             let delivery =
                 Delivery { state: DeliveryState::Waiting, tries: 0, at, next_at: None, id, error: None };
@@ -105,19 +115,23 @@ impl Courier {
         events.collect()
     }
 
-    async fn look_at(&self, batch: &BatchName, end: u32) -> Result<Look, JobsFault> {
+    async fn look_at(&self, entry: &Entry, batch: &BatchName, end: u32) -> Result<Look, JobsFault> {
+        let created = entry.of.created();
         // Two ends of one batch write the same manifest: the older one first.
         if let Some(before) = end.checked_sub(1).filter(|before| *before > 0) {
-            let before = EntryOf::Batch { batch: batch.clone(), end: before };
+            let before = EntryOf::Batch { batch: batch.clone(), created, end: before };
             if self.outbox.is_open(&before).await? {
                 return Ok(Look::NotYet);
             }
         }
-        Ok(self.outbox.batch(batch).await?.map_or(Look::Gone, |summary| Look::Batch(Box::new(summary))))
+        let there = self.outbox.batch(batch).await?;
+        // Another of its name has begun at another time.
+        let same = there.filter(|summary| summary.created_at.as_millisecond() == created);
+        Ok(same.map_or(Look::Gone, |summary| Look::Batch(Box::new(summary))))
     }
 
     /// Writes the batch's results into the bucket.
-    async fn manifest(&self, batch: &BatchName) -> Result<ObjectKey, NoManifest> {
+    async fn manifest(&self, entry: &Entry, batch: &BatchName, end: u32) -> Result<ObjectKey, NoManifest> {
         let key = self.template.batch_manifest_key(batch).map_err(|error| StoreFault {
             code: "no_key",
             reason: error.to_string(),
@@ -135,6 +149,11 @@ impl Courier {
             upload.write(lines).await?;
             after = page.next;
             if after.is_none() {
+                // Until here nothing stands in the place of an older manifest: it must not be a part, or another batch's.
+                match self.look_at(entry, batch, end).await? {
+                    Look::Batch(summary) if summary.ends <= end => {}
+                    _ => return Err(NoManifest::Overtaken),
+                }
                 upload.end().await?;
                 return Ok(key);
             }
@@ -164,6 +183,11 @@ impl Courier {
         let age = Duration::try_from(now.duration_since(first_at)).unwrap_or_default();
         age >= self.config.give_up_after
     }
+}
+
+/// The entry as it is, due again after a while.
+pub(super) fn put_back(entry: &Entry, wait: Duration) -> EntryEnd {
+    EntryEnd::Later { wait, document: entry.document.clone(), delivery: None }
 }
 
 /// A batch whose end is to be told.

@@ -76,6 +76,8 @@ struct Manifest {
 pub(super) struct BatchEnd<'a> {
     pub(super) summary: &'a BatchSummary,
     pub(super) batch: &'a BatchName,
+    /// When it began, in ms.
+    pub(super) created: i64,
     pub(super) end: u32,
     pub(super) ended_at: Timestamp,
     /// The manifest, if it was written.
@@ -87,7 +89,7 @@ impl BatchEnd<'_> {
     /// The event's id: the same for each try, and another for every other end, receiver and namespace, also when a batch of the same name
     /// comes after this one was removed.
     pub(super) fn id(&self, config: &OutboxConfig, hook: &WebhookName) -> String {
-        let created = self.summary.created_at.as_millisecond().to_string();
+        let created = self.created.to_string();
         let end = self.end.to_string();
         let mut hash = Sha256::new();
         for part in [&config.namespace, self.batch.as_str(), &created, &end, hook.as_str()] {
@@ -101,7 +103,7 @@ impl BatchEnd<'_> {
 
     /// The body of the event.
     pub(super) fn body(&self, config: &OutboxConfig, id: &str) -> String {
-        let Self { summary, batch, end, ended_at, manifest, currency } = *self;
+        let Self { summary, batch, end, ended_at, manifest, currency, .. } = *self;
         let count = |state| summary.count(state);
         let cost = |amount: Micros| Cost { amount: amount.0 as f64 / 1e6, micros: amount.0, currency };
         let data = BatchEnded {
@@ -208,6 +210,7 @@ pub(super) mod tests {
         let end = BatchEnd {
             summary: &summary,
             batch: &batch,
+            created: 1_000,
             end: 1,
             ended_at: Timestamp::from_second(9).unwrap(),
             manifest: Some(&key),
@@ -216,11 +219,10 @@ pub(super) mod tests {
         let hook = |name: &str| name.parse::<WebhookName>().unwrap();
         let id = end.id(&config, &hook("shop"));
         assert_eq!(id, end.id(&config, &hook("shop")));
-        let later = BatchSummary { created_at: Timestamp::from_second(2).unwrap(), ..summary.clone() };
         let others = [
             end.id(&config, &hook("shop2")),
             BatchEnd { end: 2, ..end }.id(&config, &hook("shop")),
-            BatchEnd { summary: &later, ..end }.id(&config, &hook("shop")),
+            BatchEnd { created: 2_000, ..end }.id(&config, &hook("shop")),
             end.id(&OutboxConfig { namespace: "other".into(), ..config.clone() }, &hook("shop")),
         ];
         assert!(others.iter().all(|other| *other != id));

@@ -1,11 +1,14 @@
 //! A webhook is told of something: one request, and what follows from its answer.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use job::{BatchName, Timestamp, WebhookName};
-use queue::{Delivery, DeliveryState, Entry, EntryEnd};
+use queue::{Delivery, DeliveryState, Entry, EntryEnd, EntryOf};
 use tracing::{info, warn};
 
+use super::batch_end::put_back;
 use super::config::Webhook;
 use super::port::{Post, Receivers, SendFault};
 use super::{Courier, event};
@@ -13,6 +16,43 @@ use crate::place::Place;
 
 /// The status by which a receiver says that it will never take anything again.
 const GONE: u16 = 410;
+
+/// Events that a worker sends to one receiver at once. Source: ours; a tenth of all that it works on at once.
+const AT_ONCE_EACH: usize = 3;
+
+/// How long an event waits for another turn of its receiver. Source: ours; long enough that the others go first.
+const ANOTHER_TURN: Duration = Duration::from_secs(2);
+
+/// Who is being told just now.
+#[derive(Debug, Default)]
+pub(super) struct Turns(Mutex<HashMap<WebhookName, usize>>);
+
+/// A turn of a receiver, until it is dropped.
+struct OneTurn<'a> {
+    turns: &'a Turns,
+    hook: WebhookName,
+}
+
+impl Turns {
+    fn take(&self, hook: &WebhookName) -> Option<OneTurn<'_>> {
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = taken.entry(hook.clone()).or_default();
+        if *number >= AT_ONCE_EACH {
+            return None;
+        }
+        *number += 1;
+        Some(OneTurn { turns: self, hook: hook.clone() })
+    }
+}
+
+impl Drop for OneTurn<'_> {
+    fn drop(&mut self) {
+        let mut taken = self.turns.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(number) = taken.get_mut(&self.hook) {
+            *number = number.saturating_sub(1);
+        }
+    }
+}
 
 /// What a receiver made of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,25 +77,31 @@ impl Answer {
 }
 
 impl Courier {
-    /// Sends an event once. `None`: the entry cannot be used.
-    pub(super) async fn event(
-        &self,
-        entry: &Entry,
-        name: &WebhookName,
-        batch: &BatchName,
-    ) -> Option<EntryEnd> {
+    /// Sends an event once.
+    pub(super) async fn event(&self, entry: &Entry, name: &WebhookName, batch: &BatchName) -> EntryEnd {
+        let now = self.outbox.now();
         let (Some(id), Some(body)) = (&entry.document.id, &entry.document.body) else {
-            warn!(entry = %entry.of, "{} has nothing to send and is left alone", entry.of);
-            return None;
+            warn!(entry = %entry.of, "{} has nothing to send and is closed", entry.of);
+            let why = Some("nothing is known of what was to be sent".to_owned());
+            return EntryEnd::Closed(self.said(entry, "", DeliveryState::Dropped, None, why));
         };
         let Some(hook) = self.config.webhooks.iter().find(|hook| hook.name == *name) else {
+            // Another worker may know it already, or still.
+            let why = Some("the settings have no such webhook".to_owned());
+            if !self.is_too_old(&entry.document, now) {
+                let document = entry.document.first_tried(now);
+                let wait = self.config.retry.wait_with_jitter(0, self.chance.draw());
+                let delivery = self.said(entry, id, DeliveryState::Waiting, Some(wait), why);
+                return EntryEnd::Later { wait, document, delivery: Some(delivery) };
+            }
             warn!(
                 batch = %batch, webhook = %name,
-                "Webhook {name} is not in the settings of this worker any more: it is not told of batch {batch}"
+                "Webhook {name} is not in the settings of any worker any more: it is not told of batch {batch}"
             );
-            let why = Some("the settings have no such webhook any more".to_owned());
-            return Some(EntryEnd::Closed(self.said(entry, id, DeliveryState::Dropped, None, why)));
+            return EntryEnd::Closed(self.said(entry, id, DeliveryState::Dropped, None, why));
         };
+        // A receiver that takes its whole time for each event must not take every place.
+        let Some(_turn) = self.turns.take(name) else { return put_back(entry, ANOTHER_TURN) };
         let post = post(hook, id, body, self.outbox.now(), self.config.timeout);
         let answer = Answer::of(self.receivers.send(&post).await);
         self.places.pass(Place::EventAnswered).await;
@@ -63,7 +109,7 @@ impl Courier {
         let why = match answer {
             Answer::Taken => {
                 info!(batch = %batch, webhook = %name, event.id = id, "Webhook {name} was told that batch {batch} has ended");
-                return Some(EntryEnd::Closed(self.said(entry, id, DeliveryState::Delivered, None, None)));
+                return EntryEnd::Closed(self.said(entry, id, DeliveryState::Delivered, None, None));
             }
             Answer::NotTaken(why) if !self.is_too_old(&entry.document, now) => {
                 let wait = self.config.retry.wait_with_jitter(entry.document.tries, self.chance.draw());
@@ -73,7 +119,7 @@ impl Courier {
                 );
                 let delivery = self.said(entry, id, DeliveryState::Waiting, Some(wait), Some(why));
                 let document = entry.document.tried(now);
-                return Some(EntryEnd::Later { wait, document, delivery: Some(delivery) });
+                return EntryEnd::Later { wait, document, delivery: Some(delivery) };
             }
             Answer::NotTaken(why) | Answer::Never(why) => why,
         };
@@ -81,7 +127,7 @@ impl Courier {
             batch = %batch, webhook = %name, event.id = id,
             "Webhook {name} is given up for the end of batch {batch} after {} tries: {why}", entry.document.tries + 1
         );
-        Some(EntryEnd::Closed(self.said(entry, id, DeliveryState::GivenUp, None, Some(why))))
+        EntryEnd::Closed(self.said(entry, id, DeliveryState::GivenUp, None, Some(why)))
     }
 
     fn said(
@@ -94,16 +140,21 @@ impl Courier {
     ) -> Delivery {
         let at = self.outbox.now().as_millisecond();
         let wait_ms = wait.map(|wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
-        let sent = u32::from(state != DeliveryState::Dropped);
+        let sent = self.config.webhooks.iter().any(|hook| names(entry, &hook.name));
         Delivery {
             state,
-            tries: entry.document.tries + sent,
+            tries: entry.document.tries + u32::from(sent),
             at,
             next_at: wait_ms.map(|wait| at.saturating_add(wait)),
             id: id.to_owned(),
             error,
         }
     }
+}
+
+/// Whether an entry is for a webhook.
+fn names(entry: &Entry, hook: &WebhookName) -> bool {
+    matches!(&entry.of, EntryOf::Hook { hook: named, .. } if named == hook)
 }
 
 fn post(hook: &Webhook, id: &str, body: &str, now: Timestamp, timeout: Duration) -> Post {

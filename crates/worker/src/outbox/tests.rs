@@ -49,9 +49,19 @@ impl FakeOutbox {
     /// A batch ends.
     fn end(&self, summary: BatchSummary) {
         let batch = summary.name.clone().unwrap();
-        let document = EntryDocument { at: self.now().as_millisecond(), ..EntryDocument::default() };
+        let created = summary.created_at.as_millisecond();
+        let fields = [
+            ("created_at", created.to_string()),
+            ("total", summary.total.to_string()),
+            ("succeeded", summary.count(StateName::Succeeded).to_string()),
+            ("stored", summary.stored.to_string()),
+        ];
+        let fields = fields.map(|(field, value)| (field.to_owned(), value)).into();
+        let document =
+            EntryDocument { at: self.now().as_millisecond(), batch: fields, ..EntryDocument::default() };
         let mut state = self.state.lock().unwrap();
-        state.entries.insert(format!("batch:{batch}:{}", summary.ends), (Instant::now(), document, None));
+        let of = EntryOf::Batch { batch: batch.clone(), created, end: summary.ends };
+        state.entries.insert(of.to_string(), (Instant::now(), document, None));
         state.batches.insert(batch, summary);
     }
 
@@ -133,8 +143,12 @@ impl Outbox for FakeOutbox {
         Ok(self.state.lock().unwrap().batches.get(name).cloned())
     }
 
-    async fn results(&self, _: &BatchName, _: Option<ResultsPlace>) -> Result<ResultsPage, JobsFault> {
-        Ok(ResultsPage { jobs: Vec::new(), next: None })
+    /// Two pages, each with one job.
+    async fn results(&self, _: &BatchName, after: Option<ResultsPlace>) -> Result<ResultsPage, JobsFault> {
+        let (job, spec) = crate::testing::World::new().submitting(1);
+        let known = job::Known { job, spec: Some((*spec).clone()), outcome: None, tries: Vec::new() };
+        let next = after.is_none().then(ResultsPlace::default);
+        Ok(ResultsPage { jobs: vec![known], next })
     }
 }
 
@@ -142,30 +156,45 @@ impl Outbox for FakeOutbox {
 #[derive(Default)]
 struct FakeManifests {
     faults: Arc<Mutex<VecDeque<StoreFault>>>,
-    written: Arc<Mutex<Vec<ObjectKey>>>,
+    written: Arc<Mutex<Vec<(ObjectKey, String)>>>,
+    /// Rung in the middle of a manifest, which then waits to be let go.
+    half: Arc<Mutex<Option<Arc<tokio::sync::Semaphore>>>>,
 }
 
 struct FakeUpload {
     key: ObjectKey,
+    text: String,
+    half: Arc<Mutex<Option<Arc<tokio::sync::Semaphore>>>>,
     faults: Arc<Mutex<VecDeque<StoreFault>>>,
-    written: Arc<Mutex<Vec<ObjectKey>>>,
+    written: Arc<Mutex<Vec<(ObjectKey, String)>>>,
 }
 
 #[async_trait]
 impl Manifests for FakeManifests {
     async fn begin(&self, key: &ObjectKey) -> Box<dyn LinesUpload> {
-        Box::new(FakeUpload { key: key.clone(), faults: self.faults.clone(), written: self.written.clone() })
+        Box::new(FakeUpload {
+            key: key.clone(),
+            text: String::new(),
+            half: self.half.clone(),
+            faults: self.faults.clone(),
+            written: self.written.clone(),
+        })
     }
 }
 
 #[async_trait]
 impl LinesUpload for FakeUpload {
-    async fn write(&mut self, _: String) -> Result<(), StoreFault> {
+    async fn write(&mut self, lines: String) -> Result<(), StoreFault> {
+        self.text.push_str(&lines);
+        let half = self.half.lock().unwrap().clone();
+        if let Some(half) = half {
+            half.acquire().await.unwrap().forget();
+        }
         self.faults.lock().unwrap().pop_front().map_or(Ok(()), Err)
     }
 
     async fn end(self: Box<Self>) -> Result<(), StoreFault> {
-        self.written.lock().unwrap().push(self.key.clone());
+        self.written.lock().unwrap().push((self.key.clone(), self.text.clone()));
         Ok(())
     }
 }
@@ -183,7 +212,7 @@ impl Receivers for FakeReceivers {
     async fn send(&self, post: &Post) -> Result<u16, SendFault> {
         self.posts.lock().unwrap().push((Instant::now(), post.clone()));
         let hangs = *self.hangs.lock().unwrap();
-        if hangs {
+        if hangs || post.url.starts_with("https://dead.") {
             std::future::pending::<()>().await;
         }
         self.answers.lock().unwrap().pop_front().unwrap_or(Ok(200))
@@ -216,29 +245,34 @@ impl Twins {
     }
 
     fn courier(&self, places: Arc<dyn Places>) -> Arc<Courier> {
-        let hook = |name: &str| Webhook {
+        self.courier_of(places, &["shop"])
+    }
+
+    fn courier_of(&self, places: Arc<dyn Places>, hooks: &[&str]) -> Arc<Courier> {
+        let hook = |name: &&str| Webhook {
             name: name.parse().unwrap(),
             url: format!("https://{name}.example/?token=s3cret"),
             secret: WebhookSecret::parse(SECRET).unwrap(),
             events: vec![EventKind::BatchEnded],
         };
         let second = Duration::from_secs(1);
-        Arc::new(Courier {
-            outbox: self.outbox.clone(),
-            manifests: self.manifests.clone(),
-            receivers: self.receivers.clone(),
-            config: OutboxConfig {
-                webhooks: vec![hook("shop")],
-                retry: Curve { first: second, factor: 2.0, cap: 60 * second },
-                give_up_after: 600 * second,
-                ..OutboxConfig::default()
-            },
-            template: KeyTemplate::default(),
-            currency: "USD".to_owned(),
+        let config = OutboxConfig {
+            webhooks: hooks.iter().map(hook).collect(),
+            retry: Curve { first: second, factor: 2.0, cap: 60 * second },
+            give_up_after: 600 * second,
+            ..OutboxConfig::default()
+        };
+        Arc::new(Courier::new(
+            self.outbox.clone(),
+            self.manifests.clone(),
+            self.receivers.clone(),
+            config,
+            KeyTemplate::default(),
+            "USD".to_owned(),
             places,
-            chance: Chance::new(Box::new(rand_chacha::ChaCha8Rng::seed_from_u64(7))),
-            stop: CancellationToken::new(),
-        })
+            Chance::new(Box::new(rand_chacha::ChaCha8Rng::seed_from_u64(7))),
+            CancellationToken::new(),
+        ))
     }
 
     fn posts(&self) -> Vec<Post> {
@@ -289,9 +323,11 @@ async fn a_receiver_that_fails_five_times_gets_one_event_under_one_id_with_a_val
         assert!((least..=most).contains(wait), "waits grow: {waits:?}");
     }
     let said = twins.outbox.said();
-    let delivery = &said["hook:shop:spring:1"];
+    let delivery = &said["hook:shop:spring:1000:1"];
     assert_eq!((delivery.state, delivery.tries), (DeliveryState::Delivered, 6));
-    assert_eq!(twins.manifests.written.lock().unwrap().len(), 1);
+    let written = twins.manifests.written.lock().unwrap();
+    assert_eq!(written.len(), 1);
+    assert_eq!(written[0].1.lines().count(), 2, "all pages");
 }
 
 #[tokio::test(start_paused = true)]
@@ -332,7 +368,7 @@ async fn an_event_is_given_up_after_its_time_or_at_once_by_410() {
     let took = began.elapsed();
     assert!((600..=700).contains(&took.as_secs()), "{took:?}");
     let said = twins.outbox.said();
-    let delivery = &said["hook:shop:spring:1"];
+    let delivery = &said["hook:shop:spring:1000:1"];
     assert_eq!((delivery.state, delivery.error.as_deref()), (DeliveryState::GivenUp, Some("HTTP 503")));
     let before = twins.posts().len();
     *twins.receivers.answers.lock().unwrap() = [Ok(410)].into();
@@ -340,7 +376,7 @@ async fn an_event_is_given_up_after_its_time_or_at_once_by_410() {
     until("it is given up at once", || twins.outbox.open().is_empty()).await;
     running.abort();
     assert_eq!(twins.posts().len(), before + 1);
-    assert_eq!(twins.outbox.said()["hook:shop:spring:2"].state, DeliveryState::GivenUp);
+    assert_eq!(twins.outbox.said()["hook:shop:spring:1000:2"].state, DeliveryState::GivenUp);
     assert_ne!(twins.posts()[before].id, twins.posts()[0].id, "another end is another event");
 }
 
@@ -374,22 +410,95 @@ async fn ends_of_one_batch_keep_their_order_and_only_the_last_writes_the_manifes
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_gone_from_the_settings_or_the_queue_is_dropped_and_told() {
+async fn nothing_is_told_of_a_batch_that_was_removed_nor_of_another_of_its_name_in_its_place() {
     let twins = Twins::new();
     twins.outbox.end(ended());
     twins.outbox.state.lock().unwrap().batches.clear();
     let running = start(&twins.courier(Arc::new(OpenPlaces)));
     until("the entry is closed", || twins.outbox.open().is_empty()).await;
-    assert!(twins.posts().is_empty());
-    let hook: WebhookName = "other".parse().unwrap();
-    let of = EntryOf::Hook { hook, batch: "spring".parse().unwrap(), end: 1 };
-    let document =
-        EntryDocument { id: Some("evt_1".into()), body: Some("{}".into()), ..EntryDocument::default() };
-    twins.outbox.state.lock().unwrap().entries.insert(of.to_string(), (Instant::now(), document, None));
+    twins.outbox.end(ended());
+    let another = BatchSummary { created_at: Timestamp::from_second(5).unwrap(), ..ended() };
+    twins.outbox.state.lock().unwrap().batches.insert("spring".parse().unwrap(), another.clone());
+    until("the entry is closed", || twins.outbox.open().is_empty()).await;
+    assert!(twins.posts().is_empty() && twins.manifests.written.lock().unwrap().is_empty());
+    twins.outbox.end(another);
+    until("the other one is told", || twins.outbox.open().is_empty()).await;
+    running.abort();
+    assert_eq!(twins.posts().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_manifest_whose_batch_is_removed_while_it_is_written_replaces_nothing() {
+    let twins = Twins::new();
+    let half = Arc::new(tokio::sync::Semaphore::new(1));
+    *twins.manifests.half.lock().unwrap() = Some(half.clone());
+    twins.outbox.end(ended());
+    let running = start(&twins.courier(Arc::new(OpenPlaces)));
+    until("the first page is written", || half.available_permits() == 0).await;
+    let another = BatchSummary { created_at: Timestamp::from_second(5).unwrap(), ..ended() };
+    twins.outbox.state.lock().unwrap().batches.insert("spring".parse().unwrap(), another);
+    half.add_permits(10);
     until("the entry is closed", || twins.outbox.open().is_empty()).await;
     running.abort();
-    assert!(twins.posts().is_empty());
-    assert_eq!(twins.outbox.said()["hook:other:spring:1"].state, DeliveryState::Dropped);
+    assert!(twins.manifests.written.lock().unwrap().is_empty() && twins.posts().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_webhook_that_this_worker_does_not_know_waits_for_one_that_does_and_is_dropped_after_its_time() {
+    let twins = Twins::new();
+    let event = |end| {
+        let hook: WebhookName = "other".parse().unwrap();
+        let of = EntryOf::Hook { hook, batch: "spring".parse().unwrap(), created: 1_000, end };
+        let document =
+            EntryDocument { id: Some("evt_1".into()), body: Some("{}".into()), ..EntryDocument::default() };
+        twins.outbox.state.lock().unwrap().entries.insert(of.to_string(), (Instant::now(), document, None));
+    };
+    event(1);
+    let old = start(&twins.courier(Arc::new(OpenPlaces)));
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert!(twins.posts().is_empty() && twins.outbox.open().len() == 1);
+    old.abort();
+    let new = start(&twins.courier_of(Arc::new(OpenPlaces), &["shop", "other"]));
+    until("who knows it tells it", || twins.outbox.open().is_empty()).await;
+    new.abort();
+    assert_eq!(twins.outbox.said()["hook:other:spring:1000:1"].state, DeliveryState::Delivered);
+    event(2);
+    let began = Instant::now();
+    let old = start(&twins.courier(Arc::new(OpenPlaces)));
+    until("it is dropped", || twins.outbox.open().is_empty()).await;
+    old.abort();
+    assert_eq!(twins.outbox.said()["hook:other:spring:1000:2"].state, DeliveryState::Dropped);
+    assert!(began.elapsed() >= Duration::from_secs(600), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_tells_the_batch_as_it_was_when_it_ended() {
+    let twins = Twins::new();
+    twins.outbox.end(ended());
+    let since = summary(&[(StateName::Queued, 5), (StateName::Succeeded, 2)], 2);
+    twins.outbox.state.lock().unwrap().batches.insert("spring".parse().unwrap(), since);
+    let running = start(&twins.courier(Arc::new(OpenPlaces)));
+    until("it is told", || twins.outbox.open().is_empty()).await;
+    running.abort();
+    let body: serde_json::Value = serde_json::from_str(&twins.posts()[0].body).unwrap();
+    assert_eq!(
+        (&body["data"]["jobs"]["total"], &body["data"]["state"]),
+        (&2.into(), &"succeeded".into()),
+        "{body}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_never_answers_takes_no_place_of_another() {
+    let twins = Twins::new();
+    for number in 0..60 {
+        let name = Some(format!("b-{number}").parse().unwrap());
+        twins.outbox.end(BatchSummary { name, ..ended() });
+    }
+    let running = start(&twins.courier_of(Arc::new(OpenPlaces), &["dead", "well"]));
+    let told = || twins.posts().iter().filter(|post| post.url.starts_with("https://well.")).count();
+    until("all are told", || told() == 60).await;
+    running.abort();
 }
 
 #[tokio::test(start_paused = true)]
@@ -402,7 +511,8 @@ async fn a_worker_that_is_told_to_stop_stops_at_once_whatever_it_waits_for() {
     until("it waits for the receiver", || twins.posts().len() == 1).await;
     courier.stop.cancel();
     tokio::time::timeout(Duration::from_millis(10), running).await.expect("it stops").unwrap();
-    assert!(twins.outbox.has_work().await.unwrap(), "what it left comes back");
+    // It is given back, and not only left.
+    assert_eq!(twins.outbox.take(10, LEASE).await.unwrap().0.len(), 1);
 }
 
 #[test]
