@@ -22,6 +22,7 @@
 -- the commit after which the attempt cannot be billed any more gives it back by what the record says, and books what was billed. Nothing is claimed unless what is
 -- booked, what is reserved and this job together stay within each budget: so claims never exceed one. Around midnight the budgets of
 -- both days hold, since the day that a commit books on is by a worker's idea of the time.
+-- A lane whose next job is too dear for what is left of a day keeps its turn, and others go before it: it is first again when there is room.
 -- A lane whose batch has no room for its next job leaves its turns, as in a pause; bring_back.lua brings it back. So a claim
 -- looks once at such a lane, whatever number of jobs stands in it.
 --
@@ -198,12 +199,16 @@ end
 -- In images. Source: ours; lanes that are served in turn are as far apart as the images of a job, at most 12, and this is well above.
 local CREDIT = 64
 local function field_of(place, class) return place == 'any' and class or place .. ':' .. class end
+local day_max, day_budget, account_budget = tonumber(ARGV[9]), tonumber(ARGV[20]), tonumber(ARGV[21])
+local by_day = day_max > 0 or day_budget >= 0 or account_budget >= 0
+-- More where the first may be passed over. Source: ours; a lane that is looked at costs some microseconds.
+local HEADS = by_day and 50 or 10
 local turns, sets, come_to = {}, {{key = KEYS[5], place = 'any', rank = 1}}, {}
 if me.region ~= '' then sets[2] = {key = KEYS[14], place = '@' .. me.region, rank = 2} end
 sets[#sets + 1] = {key = KEYS[4], place = account, rank = 0}
 for _, set in ipairs(sets) do
   set.behind = {}
-  local heads = redis.call('ZRANGE', set.key, 0, 9, 'WITHSCORES')
+  local heads = redis.call('ZRANGE', set.key, 0, HEADS - 1, 'WITHSCORES')
   for at = 1, #heads, 2 do
     local lane, score = heads[at], tonumber(heads[at + 1])
     local class = string.sub(lane, 1, 1)
@@ -212,7 +217,7 @@ for _, set in ipairs(sets) do
       set.behind[class] = math.max(tonumber(behind or 0), (come_to[class] or -math.huge) - CREDIT - score)
       come_to[class] = math.max(come_to[class] or 0, score + set.behind[class])
     end
-    turns[#turns + 1] = {lane = lane, score = score + set.behind[class], own = score, key = set.key, place = set.place, order = set.rank + at / 20}
+    turns[#turns + 1] = {lane = lane, score = score + set.behind[class], own = score, key = set.key, place = set.place, order = set.rank + at / (2 * HEADS)}
   end
 end
 table.sort(turns, function(a, b)
@@ -231,7 +236,25 @@ local function batch_of(record)
   local spent = tonumber(fields[2] or 0) + tonumber(fields[3] or 0)
   return {room = budget < 0 or spent + tonumber(record.x or 1) * price <= budget}
 end
-local turn, lane_key, id, record
+-- Which of the day's limits has no room for so many images, if any. A minute after a day's end its ledger is looked at no more.
+local ledgers
+local function short_of(images)
+  if not by_day then return nil end
+  if not ledgers then
+    ledgers = {all_reserved = tonumber(redis.call('HGET', KEYS[7], 'reserved_cost') or 0)}
+    for n = 15, KEYS[15] == KEYS[16] and 15 or 16 do
+      local booked = redis.call('HMGET', KEYS[n], 'cost', 'cost:' .. account)
+      ledgers[#ledgers + 1] = {all = tonumber(booked[1] or 0), mine = tonumber(booked[2] or 0)}
+    end
+    ledgers.images = tonumber(day_max > 0 and redis.call('HGET', KEYS[9], 'images:' .. account) or 0)
+  end
+  if day_max > 0 and ledgers.images + tonumber(paused[2] or 0) + images > day_max then return 'day' end
+  for _, booked in ipairs(ledgers) do
+    if day_budget >= 0 and booked.all + ledgers.all_reserved + images * price > day_budget then return 'budget_day' end
+    if account_budget >= 0 and booked.mine + tonumber(paused[9] or 0) + images * price > account_budget then return 'budget_account' end
+  end
+end
+local turn, lane_key, id, record, short
 local left_to_others = false
 local ran_empty, no_room = {}, {}
 for _, candidate in ipairs(turns) do
@@ -247,12 +270,16 @@ for _, candidate in ipairs(turns) do
   else
     record = record_of(id)
     local batch = record.s == 'queued' and batch_of(record) or {room = true}
-    if batch.room then
+    local short_here = batch.room and record.s == 'queued' and short_of(tonumber(record.x or 1))
+    if short_here then
+      short = short or short_here
+    elseif batch.room then
       turn = candidate
       break
+    else
+      candidate.batch, candidate.paused = record.b, batch.paused
+      no_room[#no_room + 1] = candidate
     end
-    candidate.batch, candidate.paused = record.b, batch.paused
-    no_room[#no_room + 1] = candidate
   end
 end
 local function take_away()
@@ -269,9 +296,14 @@ local function take_away()
 end
 if not turn then
   take_away()
+  if short and not left_to_others then
+    -- Nobody is to leave a job to an account that has none left today.
+    if seen_ms and seen_ms > 0 then redis.call('HDEL', KEYS[3], 'seen:' .. model) end
+    return wait(short, 86400000 - (now_ms - (short == 'day' and 0 or 60000)) % 86400000)
+  end
   give_sign()
   if left_to_others then return wait('elsewhere', 100) end
-  return wait('empty', #turns >= 10 and 0 or -1)
+  return wait('empty', #turns >= HEADS and 0 or -1)
 end
 if is_full then
   give_sign()
@@ -305,31 +337,6 @@ for n, set in ipairs(sets) do
   if is > was then moved[#moved + 1] = fields[2 * n - 1] moved[#moved + 1] = int(is) end
   if behind > was_behind then moved[#moved + 1] = fields[2 * n] moved[#moved + 1] = int(behind) end
 end
-local day_max = tonumber(ARGV[9])
-if day_max > 0 then
-  local billed = tonumber(redis.call('HGET', KEYS[9], 'images:' .. account) or 0)
-  if billed + tonumber(paused[2] or 0) + images > day_max then
-    take_away()
-    -- Nobody is to leave a job to an account that has none left today.
-    if seen_ms and seen_ms > 0 then redis.call('HDEL', KEYS[3], 'seen:' .. model) end
-    return wait('day', 86400000 - now_ms % 86400000)
-  end
-end
-local day_budget, account_budget = tonumber(ARGV[20]), tonumber(ARGV[21])
-if day_budget >= 0 or account_budget >= 0 then
-  local reserved = redis.call('HGET', KEYS[7], 'reserved_cost')
-  for n = 15, KEYS[15] == KEYS[16] and 15 or 16 do
-    local booked = redis.call('HMGET', KEYS[n], 'cost', 'cost:' .. account)
-    local day = day_budget >= 0 and tonumber(booked[1] or 0) + tonumber(reserved or 0) + cost_max > day_budget
-    if day or (account_budget >= 0 and tonumber(booked[2] or 0) + tonumber(paused[9] or 0) + cost_max > account_budget) then
-      take_away()
-      if seen_ms and seen_ms > 0 then redis.call('HDEL', KEYS[3], 'seen:' .. model) end
-      -- A minute after the day's end its ledger is looked at no more.
-      return wait(day and 'budget_day' or 'budget_account', 86400000 - (now_ms - 60000) % 86400000)
-    end
-  end
-end
-
 take_away()
 give_sign()
 redis.call('ZREM', lane_key, id)

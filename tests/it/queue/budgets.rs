@@ -402,3 +402,23 @@ impl WithBudget for SubmitAsk {
         Self { limits, ..self }
     }
 }
+
+#[tokio::test]
+async fn a_job_that_is_too_dear_for_what_is_left_of_a_day_lets_others_go_before_it() {
+    let world = World::new().await;
+    world.enqueue_sized("dear", 4, 1).await;
+    world.enqueue_sized("cheap", 1, 3).await;
+    let of_account = asking(Budgets::default()).with_budget(images(3));
+    for (ask, cheap, short) in
+        [(asking(per_day(2)), 2, WhyWait::BudgetOfDay), (of_account, 1, WhyWait::BudgetOfAccount)]
+    {
+        for _ in 0..cheap {
+            assert_eq!(world.claim_as(&ask).await.unwrap().batch, Some(name("cheap")));
+        }
+        assert_eq!(world.claim_as(&ask).await.unwrap_err().0, short);
+    }
+    // Its turn has not passed: with room for it, it is next.
+    world.enqueue_sized("more", 1, 9).await;
+    assert_eq!(world.claim_as(&asking(per_day(7))).await.unwrap().batch, Some(name("dear")));
+    world.check().await;
+}
