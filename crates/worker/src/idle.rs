@@ -68,7 +68,7 @@ async fn has_work(env: &Env, outbox: &dyn Outbox) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outbox::tests::FakeOutbox;
+    use crate::outbox::twin::FakeOutbox;
     use crate::testing::World;
 
     #[test]
