@@ -9,6 +9,7 @@ mod guard;
 mod hosts;
 mod inputs;
 mod manifest;
+mod plain;
 pub mod png;
 mod store;
 mod tls;
@@ -23,6 +24,7 @@ pub use self::{
     },
     hosts::{HostRuleError, LinkRefusal, ResultHosts},
     inputs::{INPUT_LINK_LIFE, input_key},
+    plain::{FileError, fetch_file},
     store::{
         ChecksumMode, ConditionalPut, ConnectError, Credentials, Existing, METADATA_BYTES_MAX,
         MULTIPART_ABOVE_BYTES, ObjectFacts, ObjectSummary, Operation, PRESIGN_MAX, PieceUpload, PutOptions,
