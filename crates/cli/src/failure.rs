@@ -31,6 +31,14 @@ impl Failure {
         Self::new(anyhow::Error::msg(text))
     }
 
+    /// What went wrong with its causes, in one line.
+    pub(crate) fn chain(&self) -> String {
+        let mut said: Vec<String> = self.error.chain().map(ToString::to_string).collect();
+        // Some libraries repeat their source in their own message.
+        said.dedup();
+        said.join(": ")
+    }
+
     /// The same under another exit code.
     pub(crate) fn exit(mut self, code: u8) -> Self {
         self.exit_code = code;

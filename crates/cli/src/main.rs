@@ -14,7 +14,9 @@ mod failure;
 mod input;
 mod logging;
 mod output;
+mod refresh;
 mod report;
+mod scheduler;
 mod settings;
 mod whole_file;
 
@@ -75,7 +77,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
 
 /// Settings that cannot be used are reported by the command, which reads them again.
 fn begin_log(sources: &Sources, command: &Command, out: Output) {
-    let default = if matches!(command, Command::Worker(_)) { "info" } else { "warn" };
+    let default = if matches!(command, Command::Worker(_) | Command::Scheduler(_)) { "info" } else { "warn" };
     let settings = Settings::load(sources).ok();
     let format = settings.as_ref().map_or(settings::LogFormat::Auto, Settings::log_format);
     let filter = settings.as_ref().and_then(Settings::log_filter).unwrap_or(default);

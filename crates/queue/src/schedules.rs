@@ -84,6 +84,8 @@ pub struct ClaimedTick {
     pub schedule: ScheduleName,
     /// The tick: of one that was begun before, that one.
     pub tick: Timestamp,
+    /// Whether it is another one than was asked for: begun before, and not ended.
+    pub was_begun: bool,
     /// Tells this claim from all others.
     pub fence: String,
     /// Tries of it that failed before.
@@ -122,6 +124,9 @@ pub struct RunNote {
     /// Images that its jobs bring at most.
     #[serde(default)]
     pub images_max: u64,
+    /// What these cost.
+    #[serde(default)]
+    pub cost_max_micros: i64,
     /// Tries that failed before this one.
     #[serde(default)]
     pub tries: u32,
@@ -215,15 +220,19 @@ impl Queue {
             self.script("schedule_claim", &SCHEDULE_CLAIM, &key_names, &args, TimeAt::First).await?;
         reply.int()?;
         let word = reply.text()?;
-        let (tick, fence, tries) = (reply.text()?, reply.text()?, reply.int()?);
+        let (claimed, fence, tries) = (reply.text()?, reply.text()?, reply.int()?);
         let bad = |problem: String| QueueError::Reply { call: "schedule_claim", problem };
         Ok(match word.as_str() {
-            "claimed" => TickClaim::Claimed(ClaimedTick {
-                schedule: schedule.clone(),
-                tick: time(&tick).ok_or_else(|| bad(format!("{tick:?} is no time")))?,
-                fence,
-                tries: u32::try_from(tries).unwrap_or(0),
-            }),
+            "claimed" => {
+                let claimed = time(&claimed).ok_or_else(|| bad(format!("{claimed:?} is no time")))?;
+                TickClaim::Claimed(ClaimedTick {
+                    schedule: schedule.clone(),
+                    tick: claimed,
+                    was_begun: claimed.as_millisecond() != tick.as_millisecond(),
+                    fence,
+                    tries: u32::try_from(tries).unwrap_or(0),
+                })
+            }
             "paused" => TickClaim::Paused,
             "taken" => TickClaim::Taken,
             "waits" => TickClaim::Waits,

@@ -1,10 +1,11 @@
 //! `imagemill enqueue`.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::Args;
 use dashscope::{Model, Size};
-use job::{AccountName, BatchName, Micros, Priority, RegionName, Timestamp};
+use job::{AccountName, BatchName, InvalidName, Micros, Priority, RefreshRule, RegionName, Timestamp};
 use queue::BatchBudget;
 
 use crate::input::rows::Format;
@@ -30,6 +31,7 @@ Examples:
   imagemill enqueue prompts.jsonl --batch spring --watch
   generate-prompts | imagemill enqueue - --batch spring --model wan2.7-image-pro
   imagemill enqueue shoes.csv --batch shoes --template \"studio photo of {name}, {colour}\"
+  imagemill enqueue catalogue.jsonl --batch \"{name}-{date}T{time}\" --refresh if_changed
   imagemill enqueue prompts.jsonl --batch spring --skip-invalid --errors faulty.jsonl
   imagemill enqueue --prompt \"A lighthouse at dusk\" --size 4K --model wan2.7-image-pro --wait")]
 pub(crate) struct EnqueueArgs {
@@ -39,7 +41,19 @@ pub(crate) struct EnqueueArgs {
 
     /// The batch that the jobs go to; required for a file
     #[arg(long, short, value_name = "NAME")]
-    pub(crate) batch: Option<BatchName>,
+    pub(crate) batch: Option<BatchArg>,
+
+    /// Replace images of a catalogue: `always`, those of items that changed (`if_changed`), or those that are old too (`max_age=30d`)
+    #[arg(long, value_name = "RULE", requires = "file", conflicts_with_all = ["not_before", "replace"])]
+    pub(crate) refresh: Option<RefreshRule>,
+
+    /// With --refresh: the folder of the images' stable keys [default: the name of the file]
+    #[arg(long, value_name = "COLLECTION", requires = "refresh")]
+    pub(crate) into: Option<BatchName>,
+
+    /// With --refresh: keep so many old versions of an item's images
+    #[arg(long, value_name = "N", requires = "refresh", default_value_t = 3, value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub(crate) keep: u8,
 
     /// How the file is written [default: csv if its name ends so, else jsonl]
     #[arg(long, value_name = "FORMAT", requires = "file")]
@@ -116,6 +130,37 @@ pub(crate) struct EnqueueArgs {
     /// Wait in silence until the jobs are done; the exit code says how they ended
     #[arg(long, conflicts_with = "watch")]
     pub(crate) wait: bool,
+}
+
+/// A batch by its name, or with places for the time: `shoes-{date}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum BatchArg {
+    /// A name.
+    Name(BatchName),
+    /// A text with braces.
+    Template(String),
+}
+
+impl FromStr for BatchArg {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        if text.contains(['{', '}']) {
+            Ok(Self::Template(text.to_owned()))
+        } else {
+            BatchName::parse(text).map(Self::Name)
+        }
+    }
+}
+
+impl EnqueueArgs {
+    /// The batch, once it has a name.
+    pub(crate) fn batch(&self) -> Option<&BatchName> {
+        match &self.batch {
+            Some(BatchArg::Name(name)) => Some(name),
+            _ => None,
+        }
+    }
 }
 
 /// What a request gets where nothing else is said.

@@ -14,6 +14,7 @@ mod job;
 mod pause;
 mod results;
 mod retry;
+mod schedule;
 mod sheet;
 mod watch;
 mod webhook;
@@ -33,12 +34,13 @@ pub(crate) use bench::BenchArgs;
 pub(crate) use budget::BudgetBatch;
 pub(crate) use config::{ConfigArgs, ConfigCommand, ShowConfig};
 pub(crate) use cost::{CostArgs, CostBy, CostFormat};
-pub(crate) use enqueue::{EnqueueArgs, RequestFlags};
+pub(crate) use enqueue::{BatchArg, EnqueueArgs, RequestFlags};
 pub(crate) use generate::GenerateArgs;
 pub(crate) use job::{CancelJobs, JobArgs, JobCommand, ListJobs, ResolveJob, ShowJob};
 pub(crate) use pause::{PauseArgs, PauseBatch, ResumeArgs, ResumeBatch, Widely};
 pub(crate) use results::BatchResults;
 pub(crate) use retry::{RetryBatch, RetryJobs, Where};
+pub(crate) use schedule::{ScheduleArgs, ScheduleCommand, SchedulerArgs};
 pub(crate) use sheet::BatchSheet;
 pub(crate) use watch::WatchArgs;
 pub(crate) use webhook::{WebhookArgs, WebhookCommand};
@@ -141,6 +143,8 @@ pub(crate) enum Command {
     Batch(BatchArgs),
     Job(JobArgs),
     Cost(CostArgs),
+    Schedule(ScheduleArgs),
+    Scheduler(SchedulerArgs),
     Pause(PauseArgs),
     Resume(ResumeArgs),
     Generate(Box<GenerateArgs>),

@@ -48,6 +48,8 @@ fn help_says_what_there_is() {
       batch        List, show, pause, cancel, retry and remove batches, set their budgets, and get their results
       job          List, show, cancel, retry and resolve jobs
       cost         Say what was billed: images and cost by day, batch, model and account
+      schedule     List, run and pause schedules, and see what came of them
+      scheduler    Follow the schedules of the settings: at each tick, enqueue the items of a catalogue that need new images
       pause        Hold new tasks back: of an account, of a model, or of everything
       resume       Let go on what was paused
       generate     Make images from one prompt right here, without the queue
@@ -112,6 +114,17 @@ fn help_of_enqueue_shows_a_line_and_examples() {
     Options:
       -b, --batch <NAME>
               The batch that the jobs go to; required for a file
+
+          --refresh <RULE>
+              Replace images of a catalogue: `always`, those of items that changed (`if_changed`), or those that are old too (`max_age=30d`)
+
+          --into <COLLECTION>
+              With --refresh: the folder of the images' stable keys [default: the name of the file]
+
+          --keep <N>
+              With --refresh: keep so many old versions of an item's images
+
+              [default: 3]
 
           --format <FORMAT>
               How the file is written [default: csv if its name ends so, else jsonl]
@@ -214,6 +227,7 @@ fn help_of_enqueue_shows_a_line_and_examples() {
       imagemill enqueue prompts.jsonl --batch spring --watch
       generate-prompts | imagemill enqueue - --batch spring --model wan2.7-image-pro
       imagemill enqueue shoes.csv --batch shoes --template "studio photo of {name}, {colour}"
+      imagemill enqueue catalogue.jsonl --batch "{name}-{date}T{time}" --refresh if_changed
       imagemill enqueue prompts.jsonl --batch spring --skip-invalid --errors faulty.jsonl
       imagemill enqueue --prompt "A lighthouse at dusk" --size 4K --model wan2.7-image-pro --wait
     "#);
@@ -277,6 +291,9 @@ fn help_of_the_worker_says_how_it_stops() {
     Options:
           --until-idle
               End when nothing is left to do; held jobs do not count
+
+          --with-scheduler
+              Follow the schedules of the settings as well, as `imagemill scheduler` does
 
           --concurrency <N>
               Handle at most N jobs at once in each stage [default: worker.*_concurrency]
@@ -344,7 +361,6 @@ fn what_does_not_go_together_is_refused() {
         "imagemill job ls --state done",
         "imagemill job ls --held --state failed",
         "imagemill batch ls --limit 0",
-        "imagemill schedule ls",
         "imagemill --set novalue status",
     ] {
         assert!(parse(line).is_err(), "{line}");

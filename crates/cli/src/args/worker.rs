@@ -20,6 +20,10 @@ pub(crate) struct WorkerArgs {
     #[arg(long)]
     pub(crate) until_idle: bool,
 
+    /// Follow the schedules of the settings as well, as `imagemill scheduler` does
+    #[arg(long)]
+    pub(crate) with_scheduler: bool,
+
     /// Handle at most N jobs at once in each stage [default: worker.*_concurrency]
     #[arg(long, value_name = "N")]
     pub(crate) concurrency: Option<u32>,

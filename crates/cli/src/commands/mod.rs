@@ -10,7 +10,7 @@ mod config;
 mod cost;
 #[cfg(feature = "demo")]
 pub(crate) mod demo;
-mod enqueue;
+pub(crate) mod enqueue;
 mod generate;
 mod job;
 mod outlook;
@@ -20,6 +20,7 @@ mod remove;
 mod resolve;
 mod results;
 mod retry;
+mod schedule;
 mod sheet;
 #[cfg(feature = "demo")]
 mod stand_ins;
@@ -71,6 +72,8 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<u8, Failure> {
             JobCommand::Resolve(args) => resolve::resolve(app, args).await,
         },
         Command::Cost(args) => cost::run(app, args).await,
+        Command::Schedule(args) => schedule::run(app, args).await,
+        Command::Scheduler(_) => schedule::scheduler(app).await,
         Command::Pause(args) => pause::pause(app, args).await,
         Command::Resume(args) => pause::resume(app, args).await,
         Command::Generate(args) => generate::run(app, *args).await,

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use worker::adapters::StopAt;
 use worker::{OpenPlaces, Places, RunError, Summary, Surroundings};
 
-use super::reload;
+use super::{reload, schedule};
 use crate::app::{App, key_failure, queue_failure, webhook_failure};
 use crate::args::WorkerArgs;
 use crate::exit_code;
@@ -20,6 +20,10 @@ use crate::settings::Settings;
 
 /// A place of [`worker::Place`] at which the process stops itself, for tests: `before_send`, or `before_send:3`.
 const STOP_VARIABLE: &str = "IMAGEMILL_STOP_AT";
+
+/// What is said when a worker goes down.
+const GIVEN_BACK: &str =
+    "stopping: everything is given back, unanswered create calls are awaited (again: at once)";
 
 /// What `worker --json` prints at its end.
 #[derive(Debug, Serialize)]
@@ -49,13 +53,20 @@ pub(super) async fn run(app: &App, args: WorkerArgs) -> Result<u8, Failure> {
     refuse_unsafe(&queue, &settings, app.out).await.map_err(start)?;
     let archiver = app.archiver(&settings).await.map_err(start)?;
     let places = places(app)?;
-    let stop = stop_on_signals(app.out)?;
+    let stop = stop_on_signals(app.out, GIVEN_BACK)?;
     let around = Surroundings { clock: app.clock.clone(), rng: app.rng(), places };
     let (reloader, reloads) = worker::reloads();
-    tokio::spawn(reload::on_hangup(hangups, app.sources.clone(), settings, reloader));
-    let summary = worker::run(config, queue.clone(), archiver, around, reloads, stop.clone())
-        .await
-        .map_err(run_failure)?;
+    tokio::spawn(reload::on_hangup(hangups, app.sources.clone(), settings.clone(), reloader));
+    let work = worker::run(config, queue.clone(), archiver, around, reloads, stop.clone());
+    let summary = if args.with_scheduler {
+        tokio::select! {
+            summary = work => summary,
+            () = schedule::beside_worker(app, &settings, &queue, &stop) => unreachable!("it never ends"),
+        }
+    } else {
+        work.await
+    };
+    let summary = summary.map_err(run_failure)?;
     if app.out.json {
         app.out.print_json(&SummaryView::of(&summary))?;
     }
@@ -110,7 +121,7 @@ fn code(held: u64, summary: &Summary) -> u8 {
     }
 }
 
-async fn refuse_unsafe(queue: &Queue, settings: &Settings, out: Output) -> Result<(), Failure> {
+pub(super) async fn refuse_unsafe(queue: &Queue, settings: &Settings, out: Output) -> Result<(), Failure> {
     match queue.check_safety().await {
         Ok(()) => Ok(()),
         // A restart of Redis and of its workers at the same time is no fault of the settings.
@@ -136,7 +147,7 @@ async fn refuse_unsafe(queue: &Queue, settings: &Settings, out: Output) -> Resul
 }
 
 /// A token that the first SIGTERM or SIGINT cancels. The second ends the process at once.
-fn stop_on_signals(out: Output) -> Result<CancellationToken, Failure> {
+pub(super) fn stop_on_signals(out: Output, said: &'static str) -> Result<CancellationToken, Failure> {
     let listen = |kind| signal(kind).or_fail("failed to listen for signals");
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     let stop = CancellationToken::new();
@@ -151,9 +162,7 @@ fn stop_on_signals(out: Output) -> Result<CancellationToken, Failure> {
                 std::process::exit(i32::from(exit_code::INTERRUPTED));
             }
             token.cancel();
-            out.note(
-                "stopping: everything is given back, unanswered create calls are awaited (again: at once)",
-            );
+            out.note(said);
         }
     });
     Ok(stop)

@@ -195,6 +195,7 @@ pub(super) mod tests {
     pub(in crate::input) fn rules() -> Rules {
         Rules {
             batch: Some("b".parse().unwrap()),
+            collection: None,
             namespace: "i".to_owned(),
             defaults: Defaults::default(),
             accounts: Vec::new(),

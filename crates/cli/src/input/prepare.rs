@@ -23,6 +23,8 @@ use super::template::Template;
 pub(crate) struct Rules {
     /// The batch that the jobs go to.
     pub(crate) batch: Option<BatchName>,
+    /// Where the images of refreshed items go, if they are that: every line must then say which item it is.
+    pub(crate) collection: Option<BatchName>,
     /// The namespace, which job ids depend on.
     pub(crate) namespace: String,
     /// What flags say for lines that do not say otherwise.
@@ -181,6 +183,13 @@ impl<'a> Preparer<'a> {
             not_before,
             refresh: None,
         };
+        if self.rules.collection.is_some() && spec.custom_id.is_none() {
+            found.push(Violation::new(
+                "custom_id",
+                "missing",
+                "an item that is refreshed needs a name that stays",
+            ));
+        }
         if found.is_empty() {
             self.name(&mut spec);
             self.refuse_second(number, &spec, found);
@@ -234,7 +243,14 @@ impl<'a> Preparer<'a> {
     fn refuse_unusable_key(&self, spec: &JobSpec, found: &mut Vec<Violation>) {
         let last = spec.images_max().saturating_sub(1);
         let id = JobId::fresh(0, 0);
-        if let Err(error) = self.rules.template.key(spec.batch.as_ref(), spec.custom_id.as_ref(), id, last) {
+        let folder = self.rules.collection.as_ref().or(spec.batch.as_ref());
+        let stable = self.rules.template.key(folder, spec.custom_id.as_ref(), id, last);
+        let longest = match &self.rules.collection {
+            // Its versions have longer keys.
+            Some(_) => stable.and_then(|stable| KeyTemplate::version_key(&stable, id)),
+            None => stable,
+        };
+        if let Err(error) = longest {
             let rule = format!("the keys of its images would not do: {error}");
             found.push(Violation::new("custom_id", "unusable", rule).with_hint("take a shorter one"));
         }

@@ -120,6 +120,27 @@ impl Source {
         Ok(Self::File { file, shown, folder, origin, format, passed })
     }
 
+    /// What `input` holds, put aside in a file of its own.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be put aside.
+    pub(crate) fn kept(
+        mut input: impl Read,
+        shown: String,
+        folder: PathBuf,
+        format: Format,
+    ) -> io::Result<Self> {
+        let mut file = tempfile::tempfile()?;
+        io::copy(&mut input, &mut file)?;
+        Ok(Self::of_file(file, shown, folder, format))
+    }
+
+    /// A file that was put aside.
+    pub(crate) fn of_file(file: File, shown: String, folder: PathBuf, format: Format) -> Self {
+        Self::File { file, shown, folder, origin: None, format, passed: AtomicU64::new(0) }
+    }
+
     /// The same, written in another way than its name says.
     pub(crate) fn written_as(mut self, written: Format) -> Self {
         if let Self::File { format, .. } = &mut self {

@@ -13,6 +13,7 @@ pub(crate) mod limits;
 pub(crate) mod pace;
 pub(crate) mod pauses;
 pub(crate) mod progress;
+pub(crate) mod schedule;
 pub(crate) mod since;
 pub(crate) mod status;
 pub(crate) mod table;

@@ -119,6 +119,11 @@ impl ReadProgress {
         }))
     }
 
+    /// One that nobody sees.
+    pub(crate) fn hidden() -> Self {
+        Self(None)
+    }
+
     /// So much of it is done.
     pub(crate) fn at(&self, done: u64) {
         if let Some(bar) = &self.0 {

@@ -12,6 +12,7 @@ mod problem;
 mod redis;
 mod results;
 mod rules;
+mod schedules;
 mod secret;
 mod show;
 mod store;
@@ -37,6 +38,7 @@ pub(crate) use problem::Problem;
 use results::{InputsSection, ResultsSection, Transport};
 pub(crate) use rules::Money;
 use rules::{BreakerSection, CopySection, PollSection, PricesSection, RetrySection};
+pub(crate) use schedules::{Schedule, SourcePlace};
 pub(crate) use show::{changed_settings, effective, effective_json, example};
 use store::S3Section;
 pub(crate) use store::StoreProblem;
@@ -74,6 +76,7 @@ pub(crate) struct Settings {
     log: LogSection,
     webhooks: Vec<WebhookRow>,
     accounts: Vec<Account>,
+    schedules: Vec<Schedule>,
     environment: Environment,
     /// What is allowed and probably not meant.
     pub(crate) warnings: Vec<String>,
@@ -148,7 +151,7 @@ impl Settings {
         let (mut problems, mut warnings) = (Vec::new(), Vec::new());
         refuse_unknown_sections(&document, &mut problems);
         refuse_unknown_flags(&sources.flags, &mut problems);
-        let settings = Self {
+        let mut settings = Self {
             redis: section(&layers, "redis", &mut problems),
             s3: section(&layers, "s3", &mut problems),
             results: section(&layers, "results", &mut problems),
@@ -166,10 +169,18 @@ impl Settings {
             log: section(&layers, "log", &mut problems),
             webhooks: webhooks::resolve(&layers, &mut problems),
             accounts: accounts::resolve(&layers, &mut problems, &mut warnings),
+            schedules: Vec::new(),
             environment: sources.environment.clone(),
             warnings: Vec::new(),
             file: None,
         };
+        settings.schedules = schedules::resolve(
+            &layers,
+            &settings.accounts,
+            settings.template(),
+            &mut problems,
+            &mut warnings,
+        );
         problems.extend(settings.contradictions());
         warnings.extend(misspelt_variables(&sources.environment));
         if problems.is_empty() {
@@ -266,6 +277,17 @@ impl Settings {
     /// All accounts, at least one.
     pub(crate) fn accounts(&self) -> &[Account] {
         &self.accounts
+    }
+
+    /// All schedules, in the order of the file.
+    pub(crate) fn schedules(&self) -> &[Schedule] {
+        &self.schedules
+    }
+
+    /// What paths in the settings file are relative to.
+    pub(crate) fn folder(&self) -> PathBuf {
+        let folder = self.file.as_deref().and_then(Path::parent).map(Path::to_owned);
+        folder.filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| PathBuf::from("."))
     }
 
     /// The environment that secrets are read from.
@@ -416,7 +438,7 @@ fn section<S: Section>(layers: &Layers<'_>, name: &str, problems: &mut Vec<Probl
 
 fn refuse_unknown_sections(document: &Document, problems: &mut Vec<Problem>) {
     let known: Vec<&str> =
-        known_settings().iter().map(|(name, _)| *name).chain(["accounts", "webhooks"]).collect();
+        known_settings().iter().map(|(name, _)| *name).chain(["accounts", "schedules", "webhooks"]).collect();
     for entry in document.root.0.iter().filter(|entry| !known.contains(&entry.name.as_str())) {
         let place = Place::File { file: document.file.clone(), at: entry.at };
         let hint = match dashscope::request::nearest_name(&entry.name, &known) {

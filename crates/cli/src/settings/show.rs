@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::accounts::{Account, AccountRow, LimitsRow};
 use super::layers::{Field, Section, Source, variable_name};
+use super::schedules::ScheduleRow;
 use super::webhooks::WebhookRow;
 use super::{Settings, sections};
 
@@ -24,6 +25,9 @@ pub(crate) fn effective(settings: &Settings) -> String {
     }
     for account in &settings.accounts {
         effective_account(&mut text, account);
+    }
+    for schedule in &settings.schedules {
+        effective_section(&mut text, "[[schedules]]", &schedule.row);
     }
     text
 }
@@ -67,6 +71,8 @@ pub(crate) fn effective_json(settings: &Settings) -> serde_json::Value {
     };
     all.insert("webhooks".to_owned(), settings.webhooks.iter().map(section_json).collect());
     all.insert("accounts".to_owned(), settings.accounts.iter().map(account).collect());
+    let schedules = settings.schedules.iter().map(|schedule| section_json(&schedule.row));
+    all.insert("schedules".to_owned(), schedules.collect());
     serde_json::Value::Object(all)
 }
 
@@ -84,6 +90,15 @@ pub(crate) fn changed_settings(before: &Settings, after: &Settings) -> Vec<Strin
     };
     if hooks(before) != hooks(after) {
         changed.push("webhooks".to_owned());
+    }
+    let rows = |settings: &Settings| -> Vec<_> {
+        let values = |schedule: &super::Schedule| {
+            schedule.row.shown().into_iter().map(|(value, _)| value).collect::<Vec<_>>()
+        };
+        settings.schedules.iter().map(values).collect()
+    };
+    if rows(before) != rows(after) {
+        changed.push("schedules".to_owned());
     }
     // Results come from where calls go only on this machine, and that is asked once.
     let known = before.loopback_hosts();
@@ -140,6 +155,12 @@ const EXAMPLE_ACCOUNTS: &str = "
 # IMAGEMILL_QUERIES_PER_SECOND, IMAGEMILL_MAX_IMAGES_PER_DAY. With it those are ignored. Several accounts share the work.
 ";
 
+/// What stands above `[[schedules]]` in the example file.
+const EXAMPLE_SCHEDULES: &str = "
+# Schedules. Any number of `imagemill scheduler` may run, also inside of workers (`imagemill worker --with-scheduler`): a tick is done
+# once. `imagemill schedule ls` shows them.
+";
+
 /// The example file: every setting with its documentation, at its default, commented out.
 pub(crate) fn example() -> String {
     let mut text = EXAMPLE_HEAD.to_owned();
@@ -158,6 +179,8 @@ pub(crate) fn example() -> String {
     for (model, limits) in &account.limits {
         example_section::<LimitsRow>(&mut text, &format!("# [accounts.limits.\"{model}\"]"), limits, None);
     }
+    text.push_str(EXAMPLE_SCHEDULES);
+    example_section::<ScheduleRow>(&mut text, "# [[schedules]]", &ScheduleRow::unset(), None);
     text
 }
 

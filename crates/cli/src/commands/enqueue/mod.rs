@@ -8,7 +8,8 @@ mod faults_tests;
 mod forecast;
 pub(crate) mod judging;
 mod look;
-mod patience;
+pub(crate) mod patience;
+mod refreshing;
 pub(crate) mod send;
 mod spend;
 mod view;
@@ -30,7 +31,7 @@ use self::view::EnqueueView;
 use super::agree::agree;
 use super::wait::{Show, Target, until_over};
 use crate::app::{App, queue_failure};
-use crate::args::EnqueueArgs;
+use crate::args::{BatchArg, EnqueueArgs};
 use crate::exit_code;
 use crate::failure::{Failure, OrFail as _};
 use crate::input::line::Defaults;
@@ -44,6 +45,9 @@ use crate::settings::{Account, Settings};
 /// Puts jobs into the queue.
 pub(super) async fn run(app: &App, args: EnqueueArgs) -> Result<u8, Failure> {
     refuse_unclear(&args)?;
+    if let Some(rule) = args.refresh {
+        return refreshing::run(app, args, rule).await;
+    }
     let settings = app.settings()?;
     let rules = Arc::new(rules(&args, &settings));
     let source = Arc::new(open(&args).await?);
@@ -57,7 +61,7 @@ pub(super) async fn run(app: &App, args: EnqueueArgs) -> Result<u8, Failure> {
         app.out.note(&format!("warning: {} more like these", count(more)));
     }
     let prices = settings.prices();
-    let mut view = EnqueueView::judged(args.batch.as_ref(), &judged, &prices, args.dry_run);
+    let mut view = EnqueueView::judged(args.batch(), &judged, &prices, args.dry_run);
     if judged.jobs == 0 || (judged.faulty_lines > 0 && !args.skip_invalid) {
         if app.out.json {
             app.out.print_json(&view)?;
@@ -94,7 +98,7 @@ pub(super) async fn run(app: &App, args: EnqueueArgs) -> Result<u8, Failure> {
     let sent = send(app, &queue, store, load, &progress).await;
     progress.clear();
     let sent = sent?;
-    if let Some(batch) = &args.batch {
+    if let Some(batch) = args.batch() {
         seal(app, &queue, batch).await?;
     }
     view.sent(&sent, &prices, args.file.is_none());
@@ -116,12 +120,12 @@ async fn finish(
 ) -> Result<u8, Failure> {
     let changed = if sent.changed + sent.under_way > 0 { exit_code::BAD_INPUT } else { exit_code::DONE };
     if !args.watch && !args.wait {
-        if let (Some(batch), true) = (&args.batch, app.out.stdout_is_terminal && !app.out.json) {
+        if let (Some(batch), true) = (args.batch(), app.out.stdout_is_terminal && !app.out.json) {
             app.out.note(&format!("Follow them with `imagemill watch {batch}`."));
         }
         return Ok(changed);
     }
-    let target = match &args.batch {
+    let target = match args.batch() {
         Some(batch) => Target::Batch(batch.clone()),
         None => Target::Jobs(sent.jobs.clone()),
     };
@@ -138,6 +142,12 @@ fn refuse_unclear(args: &EnqueueArgs) -> Result<(), Failure> {
         return refuse(
             "a file of jobs needs the name of a batch",
             "add --batch NAME; the same name and file again add nothing",
+        );
+    }
+    if let (Some(BatchArg::Template(text)), None) = (&args.batch, args.refresh) {
+        return refuse(
+            &format!("--batch {text} is no name: places for the time are for --refresh"),
+            "name the batch, or add --refresh if_changed",
         );
     }
     if args.custom_id.is_some() && args.prompt.len() != 1 {
@@ -165,7 +175,8 @@ fn rules(args: &EnqueueArgs, settings: &Settings) -> Rules {
     };
     defaults.model = args.request.model.unwrap_or(defaults.model);
     Rules {
-        batch: args.batch.clone(),
+        batch: args.batch().cloned(),
+        collection: None,
         namespace: settings.redis().namespace,
         defaults,
         accounts: settings.accounts().iter().map(|account| account.name().clone()).collect(),
@@ -192,7 +203,7 @@ async fn open(args: &EnqueueArgs) -> Result<Source, Failure> {
     })
 }
 
-async fn seal(app: &App, queue: &Queue, batch: &BatchName) -> Result<(), Failure> {
+pub(crate) async fn seal(app: &App, queue: &Queue, batch: &BatchName) -> Result<(), Failure> {
     let sealed = patiently(app.rng().random(), || queue.seal(batch), queue::QueueError::is_retryable).await;
     sealed.map_err(|error| queue_failure(error, "end the batch").hint(send::AGAIN))?;
     Ok(())

@@ -9,7 +9,7 @@ const RETRY: Curve = Curve { first: Duration::from_millis(100), factor: 2.0, cap
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Calls until it works, as long as trying again may help and patience lasts. `chance` places the waits inside their jitter.
-pub(super) async fn patiently<T, E, F: Future<Output = Result<T, E>>>(
+pub(crate) async fn patiently<T, E, F: Future<Output = Result<T, E>>>(
     chance: f64,
     mut call: impl FnMut() -> F,
     retryable: impl Fn(&E) -> bool,

@@ -27,6 +27,12 @@ pub(super) struct EnqueueView {
     replaced: u64,
     /// Jobs that were to be replaced, and are under way or held.
     under_way: u64,
+    /// With `--refresh`: items whose images are what they would be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unchanged: Option<u64>,
+    /// With `--refresh`: items that an earlier job is at work on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    busy: Option<u64>,
     /// Lines that are no jobs.
     invalid: u64,
     /// The most images that the new jobs and the replaced ones can bring; with `--dry-run` of all.
@@ -58,6 +64,8 @@ impl EnqueueView {
             changed: 0,
             replaced: 0,
             under_way: 0,
+            unchanged: None,
+            busy: None,
             invalid: judged.faulty_lines,
             images_max: judged.images_max(),
             cost_max: Cost::new(judged.cost_max(prices), &prices.currency),
@@ -81,17 +89,32 @@ impl EnqueueView {
         self.jobs = with_ids.then(|| sent.jobs.iter().map(ToString::to_string).collect());
     }
 
+    /// After the items were looked at.
+    pub(super) fn refreshed(&mut self, unchanged: u64, busy: u64) {
+        (self.unchanged, self.busy) = (Some(unchanged), Some(busy));
+    }
+
+    /// What would be enqueued.
+    pub(super) fn would(&mut self, jobs: u64, images: u64, cost: Micros, currency: &str) {
+        self.enqueued = jobs;
+        self.images_max = images;
+        self.cost_max = Cost::new(cost, currency);
+    }
+
     fn at_most(&self) -> String {
         at_most(self.images_max, Micros(self.cost_max.micros), &self.cost_max.currency)
     }
 
     /// For people.
     pub(super) fn render(&self) -> String {
-        let mut text = format!("Enqueued {}", counted(self.enqueued, "job"));
+        let done = if self.dry_run { "Would enqueue" } else { "Enqueued" };
+        let mut text = format!("{done} {}", counted(self.enqueued, "job"));
         if let Some(batch) = &self.batch {
             text.push_str(&format!(" into batch {batch}"));
         }
         let also: Vec<String> = [
+            (self.unchanged.unwrap_or(0), "unchanged"),
+            (self.busy.unwrap_or(0), "busy with an earlier job"),
             (self.duplicates, "there already"),
             (self.changed, "there already and different"),
             (self.replaced, "replaced"),

@@ -61,6 +61,7 @@ fn judge(settings: &Settings, args: &GenerateArgs) -> Result<Prepared, Failure> 
     defaults.model = args.request.model.unwrap_or(defaults.model);
     let rules = Rules {
         batch: None,
+        collection: None,
         namespace: settings.redis().namespace,
         defaults,
         accounts: Vec::new(),

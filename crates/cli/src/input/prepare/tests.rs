@@ -4,6 +4,7 @@ use crate::input::images::tests::png;
 fn rules(batch: Option<&str>) -> Rules {
     Rules {
         batch: batch.map(|name| BatchName::parse(name).unwrap()),
+        collection: None,
         namespace: "imagemill".to_owned(),
         defaults: Defaults::default(),
         regions: ["ap-southeast-1", "cn-beijing"].map(|name| RegionName::parse(name).unwrap()).to_vec(),

@@ -1,0 +1,152 @@
+//! `enqueue --refresh`: the same as a tick of a schedule, for those who have a crontab.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use dashscope::Model;
+use jiff::tz::TimeZone;
+use job::{BatchName, BatchTemplate, Cron, Micros, Prices, RefreshRule, Ticks, Timestamp};
+use queue::Queue;
+
+use super::became::Sent;
+use super::judging::{bad_input, judge_all};
+use super::send::{Load, send};
+use super::spend::too_dear;
+use super::view::EnqueueView;
+use super::{finish, open, rules, seal, warn_of_changes};
+use crate::app::App;
+use crate::args::{BatchArg, EnqueueArgs};
+use crate::exit_code;
+use crate::failure::{Failure, OrFail as _};
+use crate::output::progress::ReadProgress;
+use crate::refresh::{Judgement, Objects, Plan, Refreshing, plan};
+
+/// Puts those items of the file into the queue that need new images.
+pub(super) async fn run(app: &App, mut args: EnqueueArgs, rule: RefreshRule) -> Result<u8, Failure> {
+    let settings = app.settings()?;
+    let collection = collection(&args)?;
+    if !settings.template().is_stable() {
+        let template = settings.template().as_str();
+        let text = format!("a refresh needs keys that stay the same, but `results.template` is {template}");
+        let failure = Failure::message(text).exit(exit_code::SETTINGS);
+        return Err(failure.hint("it must contain {custom_id} and not {job_id}"));
+    }
+    // The shape is judged before anything is asked for; the time is Redis's, as everywhere.
+    batch(&args, &collection, Timestamp::UNIX_EPOCH)?;
+    let queue = app.queue(&settings).await?;
+    if let Err(unsafe_redis) = queue.check_safety().await {
+        app.out.note(&format!("warning: {unsafe_redis} (hint: {})", unsafe_redis.hint()));
+    }
+    let now = queue.now();
+    let batch = batch(&args, &collection, now)?;
+    args.batch = Some(BatchArg::Name(batch.clone()));
+    let mut rules = rules(&args, &settings);
+    rules.collection = Some(collection.clone());
+    let (source, rules) = (Arc::new(open(&args).await?), Arc::new(rules));
+    let (judged, images) = judge_all(app, &source, &rules, args.errors.clone()).await?;
+    let mut view = EnqueueView::judged(Some(&batch), &judged, &settings.prices(), args.dry_run);
+    if judged.jobs == 0 || (judged.faulty_lines > 0 && !args.skip_invalid) {
+        if app.out.json {
+            app.out.print_json(&view)?;
+        }
+        return Err(bad_input(&source, &judged, None));
+    }
+    let objects = Objects::open(app, &settings).await?;
+    let refreshing = Refreshing { collection, keep: args.keep, rule, tick: now };
+    let has_uploads = judged.has_uploads;
+    let judgement = Judgement { source, rules, images, judged: Arc::new(judged) };
+    let (mut plan, judgement) = plan(app, &queue, &objects, &refreshing, judgement).await?;
+    view.refreshed(plan.unchanged, plan.busy);
+    if args.dry_run {
+        view.planned(plan.jobs(), &plan.images, &settings.prices());
+        say(app, &view)?;
+        return Ok(exit_code::DONE);
+    }
+    too_dear(args.max_cost, &settings.prices(), cost(&plan.images, &settings.prices()))?;
+    if plan.jobs() > 0 {
+        crate::commands::budget::before_enqueue(&queue, args.batch(), args.budget).await?;
+    }
+    let there = plan.there;
+    let sent = enqueue(app, &queue, &objects, has_uploads, judgement, &mut plan, &refreshing).await?;
+    seal(app, &queue, &batch).await?;
+    let sent = Sent { duplicates: sent.duplicates + there, ..sent };
+    view.sent(&sent, &settings.prices(), false);
+    view.refreshed(plan.unchanged, plan.busy + sent.busy);
+    say(app, &view)?;
+    warn_of_changes(app, &sent);
+    if sent.enqueued + sent.duplicates == 0 {
+        // There is no batch to wait for.
+        return Ok(exit_code::DONE);
+    }
+    finish(app, &queue, &args, &settings, &sent).await
+}
+
+async fn enqueue(
+    app: &App,
+    queue: &Queue,
+    objects: &Objects,
+    has_uploads: bool,
+    judgement: Judgement,
+    plan: &mut Plan,
+    refreshing: &Refreshing,
+) -> Result<Sent, Failure> {
+    let progress = ReadProgress::new(app.out, "enqueueing", plan.jobs());
+    let Judgement { source, rules, images, judged } = judgement;
+    let load = Load { source, rules, images, judged, choose: plan.choose(refreshing), replace: None };
+    let store = has_uploads.then(|| objects.store().clone());
+    let sent = send(app, queue, store, load, &progress).await;
+    progress.clear();
+    sent
+}
+
+fn say(app: &App, view: &EnqueueView) -> Result<(), Failure> {
+    if app.out.json { app.out.print_json(view) } else { app.out.print(&view.render()) }
+}
+
+/// The folder of the stable keys: as it is said, or the name of the file.
+fn collection(args: &EnqueueArgs) -> Result<BatchName, Failure> {
+    if let Some(collection) = &args.into {
+        return Ok(collection.clone());
+    }
+    let file = args.file.as_deref().unwrap_or(Path::new("-"));
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    // Also of `shoes.csv.gz`.
+    let stem = name.split('.').next().unwrap_or_default();
+    BatchName::parse(stem).map_err(|_| {
+        let failure = Failure::message("the collection that is refreshed has no name").exit(exit_code::USAGE);
+        failure.hint("add --into NAME: the folder of the images' stable keys")
+    })
+}
+
+/// The batch of a run at `now`. In a name with places for it, `{name}` is the collection; the time is UTC, to the second, so that two
+/// runs have two batches.
+fn batch(args: &EnqueueArgs, collection: &BatchName, now: Timestamp) -> Result<BatchName, Failure> {
+    let text = match &args.batch {
+        Some(BatchArg::Name(name)) => return Ok(name.clone()),
+        Some(BatchArg::Template(text)) => text,
+        None => {
+            let failure = Failure::message("a refresh needs the name of a batch").exit(exit_code::USAGE);
+            return Err(failure.hint("add --batch \"{name}-{date}T{time}\""));
+        }
+    };
+    let template = BatchTemplate::parse(text, collection.as_str());
+    let template = template
+        .or_fail(format!("--batch {text} cannot be used"))
+        .map_err(|failure| failure.exit(exit_code::USAGE))?;
+    let every_minute = Cron::parse("* * * * *").or_fail("a constant expression cannot be read")?;
+    let utc = Ticks { cron: every_minute, zone: TimeZone::UTC };
+    template.batch(collection.as_str(), &utc, now).or_fail("the batch has no name")
+}
+
+/// What images cost.
+fn cost(images: &BTreeMap<Model, u64>, prices: &Prices) -> Micros {
+    Micros(images.iter().map(|(model, images)| prices.per_image(*model).times(*images).0).sum())
+}
+
+impl EnqueueView {
+    /// After a plan that is not carried out.
+    fn planned(&mut self, jobs: u64, images: &BTreeMap<Model, u64>, prices: &Prices) {
+        self.would(jobs, images.values().sum(), cost(images, prices), &prices.currency);
+    }
+}

@@ -1,0 +1,239 @@
+//! Which items of a catalogue get new images: the pass between judging an input and sending it.
+//!
+//! For each good line it asks Redis for the item's last job, and the bucket for the manifest under the item's stable keys; what the
+//! rule then says is [`job::RefreshRule`]'s. Nothing is enqueued here: [`Plan::choose`] goes into [`crate::commands::enqueue::send`],
+//! and the queue looks once more whether the item's last job is still the one that was seen. Driven by `enqueue --refresh`
+//! and by a tick of a schedule.
+
+mod objects;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use dashscope::Model;
+use futures::StreamExt as _;
+use job::{
+    BatchName, CustomId, InputImage, JobId, JobSpec, KeyTemplate, Published, Refresh, RefreshRule, Timestamp,
+    content_digest,
+};
+use queue::{ItemJob, NewJob, Queue};
+use rand::RngExt as _;
+use tokio::sync::mpsc;
+
+pub(crate) use self::objects::Objects;
+use crate::app::{App, queue_failure};
+use crate::commands::enqueue::patience::patiently;
+use crate::commands::enqueue::send::Choose;
+use crate::exit_code;
+use crate::failure::{Failure, OrFail as _};
+use crate::input::again::again;
+use crate::input::images::Images;
+use crate::input::judge::Judged;
+use crate::input::prepare::Rules;
+use crate::input::source::Source;
+
+/// Items that are looked at together. Source: ours; one question to Redis for all of them.
+const CHUNK: usize = 500;
+
+/// Objects that are asked for at once. Source: ours; 2,000 manifests at 30 ms each take two seconds.
+const AT_ONCE: usize = 32;
+
+/// What a refresh goes by.
+#[derive(Debug, Clone)]
+pub(crate) struct Refreshing {
+    /// The folder of the stable keys.
+    pub(crate) collection: BatchName,
+    /// Old versions that are kept.
+    pub(crate) keep: u8,
+    /// Which items get new images.
+    pub(crate) rule: RefreshRule,
+    /// The time that ages are counted to.
+    pub(crate) tick: Timestamp,
+}
+
+/// An input that was judged.
+pub(crate) struct Judgement {
+    /// The input.
+    pub(crate) source: Arc<Source>,
+    /// What it was judged by.
+    pub(crate) rules: Arc<Rules>,
+    /// The images that were looked at.
+    pub(crate) images: Images,
+    /// What was found.
+    pub(crate) judged: Arc<Judged>,
+}
+
+/// Which lines go.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    go: HashMap<u64, Planned>,
+    /// Items whose images are what they would be.
+    pub(crate) unchanged: u64,
+    /// Items that an earlier job is at work on.
+    pub(crate) busy: u64,
+    /// Items whose job is in this very batch already.
+    pub(crate) there: u64,
+    /// The most images that the jobs which go can bring, by model.
+    pub(crate) images: BTreeMap<Model, u64>,
+}
+
+/// A line that goes.
+#[derive(Debug)]
+struct Planned {
+    content: String,
+    follows: Option<JobId>,
+}
+
+/// What follows for one item.
+enum Verdict {
+    Goes(Planned),
+    Unchanged,
+    Busy,
+    There,
+}
+
+impl Plan {
+    /// How many lines go.
+    pub(crate) fn jobs(&self) -> u64 {
+        self.go.len() as u64
+    }
+
+    /// Turns the lines that go into refreshes, and keeps the others back.
+    pub(crate) fn choose(&mut self, refreshing: &Refreshing) -> Choose {
+        let mut go = std::mem::take(&mut self.go);
+        let (collection, keep) = (refreshing.collection.clone(), refreshing.keep);
+        Box::new(move |line, mut job| {
+            let Planned { content, follows } = go.remove(&line)?;
+            job.spec.refresh = Some(Refresh { collection: collection.clone(), keep, content });
+            job.follows = follows;
+            Some(job)
+        })
+    }
+
+    fn note(&mut self, line: u64, job: &NewJob, verdict: Verdict) {
+        match verdict {
+            Verdict::Goes(planned) => {
+                let images = self.images.entry(job.spec.request.model).or_default();
+                *images += u64::from(job.spec.images_max());
+                self.go.insert(line, planned);
+            }
+            Verdict::Unchanged => self.unchanged += 1,
+            Verdict::Busy => self.busy += 1,
+            Verdict::There => self.there += 1,
+        }
+    }
+}
+
+/// Looks at every good line of an input.
+///
+/// # Errors
+///
+/// Redis or the bucket is away (69), or the input changed since it was judged. Nothing is decided then: what cannot be read never
+/// counts as changed.
+pub(crate) async fn plan(
+    app: &App,
+    queue: &Queue,
+    objects: &Objects,
+    refreshing: &Refreshing,
+    judgement: Judgement,
+) -> Result<(Plan, Judgement), Failure> {
+    let template = judgement.rules.template.clone();
+    let (lines, mut ready) = mpsc::channel(CHUNK);
+    let reading = queue.clone();
+    let reader = tokio::task::spawn_blocking(move || {
+        let Judgement { source, rules, mut images, judged } = judgement;
+        let read = again(&source, &rules, &mut images, &judged, |line, prepared| {
+            lines.blocking_send((line, reading.new_job(prepared.spec))).is_ok()
+        });
+        (read, Judgement { source, rules, images, judged })
+    });
+    let (mut plan, mut chunk) = (Plan::default(), Vec::with_capacity(CHUNK));
+    while ready.recv_many(&mut chunk, CHUNK).await > 0 {
+        look_at(app, queue, objects, refreshing, &template, std::mem::take(&mut chunk), &mut plan).await?;
+    }
+    let (read, judgement) = reader.await.or_fail("a part of this command panicked")?;
+    if !read.or_fail("the input cannot be read again")? {
+        let failure = Failure::message("the input, or an image that it names, changed while it was read");
+        return Err(failure.exit(exit_code::BAD_INPUT));
+    }
+    Ok((plan, judgement))
+}
+
+/// Looks at some items: all of their last jobs at once, then what stands in the bucket for those that are not busy.
+async fn look_at(
+    app: &App,
+    queue: &Queue,
+    objects: &Objects,
+    refreshing: &Refreshing,
+    template: &KeyTemplate,
+    lines: Vec<(u64, NewJob)>,
+    plan: &mut Plan,
+) -> Result<(), Failure> {
+    let items: Vec<CustomId> = lines.iter().filter_map(|(_, job)| job.spec.custom_id.clone()).collect();
+    if items.len() != lines.len() {
+        return Err(Failure::message("an item without a custom_id cannot be refreshed"));
+    }
+    let chance: f64 = app.rng().random();
+    let ask = || queue.item_jobs(&refreshing.collection, &items);
+    let last = patiently(chance, ask, queue::QueueError::is_retryable)
+        .await
+        .map_err(|error| queue_failure(error, "look for the items' last jobs"))?;
+    let mut verdicts = futures::stream::iter(lines.into_iter().zip(last))
+        .map(|((line, job), last)| async move {
+            let verdict = judge(objects, refreshing, template, &job, last).await;
+            (line, job, verdict)
+        })
+        .buffer_unordered(AT_ONCE);
+    while let Some((line, job, verdict)) = verdicts.next().await {
+        plan.note(line, &job, verdict?);
+    }
+    Ok(())
+}
+
+async fn judge(
+    objects: &Objects,
+    refreshing: &Refreshing,
+    template: &KeyTemplate,
+    job: &NewJob,
+    last: Option<ItemJob>,
+) -> Result<Verdict, Failure> {
+    match last {
+        // An interrupted run of this very one: its job is there.
+        Some(last) if last.id == job.id && last.state.is_some() => return Ok(Verdict::There),
+        Some(last) if last.is_busy() => return Ok(Verdict::Busy),
+        _ => {}
+    }
+    let content = content_digest(&job.spec, &tags(objects, &job.spec).await?);
+    let goes = Planned { follows: last.map(|last| last.id), content };
+    if refreshing.rule == RefreshRule::Always {
+        return Ok(Verdict::Goes(goes));
+    }
+    let published = published(objects, refreshing, template, &job.spec).await?;
+    let asked = refreshing.rule.asks_for(&goes.content, published.as_ref(), refreshing.tick);
+    Ok(if asked { Verdict::Goes(goes) } else { Verdict::Unchanged })
+}
+
+/// The entity tags of the input images that may be written anew under their names, in their order.
+async fn tags(objects: &Objects, spec: &JobSpec) -> Result<Vec<String>, Failure> {
+    let mut tags = Vec::new();
+    for image in &spec.images {
+        if let InputImage::Object { bucket, key } = image {
+            tags.push(objects.tag(bucket, key).await?.unwrap_or_default());
+        }
+    }
+    Ok(tags)
+}
+
+/// What stands under an item's stable keys, by its manifest.
+async fn published(
+    objects: &Objects,
+    refreshing: &Refreshing,
+    template: &KeyTemplate,
+    spec: &JobSpec,
+) -> Result<Option<Published>, Failure> {
+    let nobody = JobId::fresh(0, 0);
+    let image_0 = template.key(Some(&refreshing.collection), spec.custom_id.as_ref(), nobody, 0);
+    let key = image_0.and_then(|image_0| KeyTemplate::manifest_key(&image_0));
+    let key = key.or_fail("the key of a manifest cannot be made")?;
+    Ok(objects.json(&key).await?.as_ref().map(Published::read))
+}

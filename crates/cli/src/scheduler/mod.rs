@@ -1,0 +1,128 @@
+//! Does what the schedules of the settings ask for, at their ticks. Any number of these may run, in processes of their own or in
+//! workers: a tick is claimed in Redis, and done once.
+//!
+//! Each schedule is followed by itself; time is Redis's, so that schedulers need not agree on it. When a tick is due is decided by
+//! [`job::Ticks`], which knows no clock. Driven by `imagemill scheduler`, `worker --with-scheduler`, and for single ticks `schedule run`.
+
+mod source;
+pub(crate) mod tick;
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use job::{Due, Timestamp};
+use queue::{Queue, QueueError, ScheduleState, TickClaim};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::app::App;
+use crate::settings::{Schedule, Settings};
+
+/// The longest time between two looks at a schedule: another scheduler may be gone, or a person may have let it go on.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// The shortest wait before another look, after one that brought nothing.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Ticks that one scheduler does at once. Source: ours; each may hold 256 MiB of a list.
+const TICKS_AT_ONCE: usize = 2;
+
+/// Follows all schedules until `stop`. A tick that is under way then is left to the next scheduler.
+pub(crate) async fn follow(
+    app: &App,
+    settings: &Settings,
+    queue: &Queue,
+    name: &str,
+    stop: &CancellationToken,
+) {
+    let room = Semaphore::new(TICKS_AT_ONCE);
+    let enabled = settings.schedules().iter().filter(|schedule| schedule.row.enabled.value);
+    let all = join_all(enabled.map(|schedule| follow_one(app, settings, queue, schedule, name, &room)));
+    tokio::select! {
+        () = stop.cancelled() => {}
+        _ = async { all.await; std::future::pending::<()>().await } => {}
+    }
+}
+
+async fn follow_one(
+    app: &App,
+    settings: &Settings,
+    queue: &Queue,
+    schedule: &Schedule,
+    name: &str,
+    room: &Semaphore,
+) {
+    info!(schedule.name = %schedule.name, cron = schedule.ticks.cron.as_str(), zone = schedule.zone(), "Schedule {} is followed", schedule.name);
+    let mut away = false;
+    loop {
+        let wait = match step(app, settings, queue, schedule, name, room).await {
+            Ok(wait) => {
+                if std::mem::take(&mut away) {
+                    info!(schedule.name = %schedule.name, "Redis answers again: schedule {} goes on", schedule.name);
+                }
+                wait
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut away, true) {
+                    warn!(schedule.name = %schedule.name, error = &error as &dyn std::error::Error, "Schedule {} cannot be looked at: {error}", schedule.name);
+                }
+                LOOK_EVERY
+            }
+        };
+        tokio::time::sleep(wait.clamp(LOOK_AGAIN, LOOK_EVERY)).await;
+    }
+}
+
+/// One look at a schedule, and its tick if one is due. Returns how long nothing will be.
+async fn step(
+    app: &App,
+    settings: &Settings,
+    queue: &Queue,
+    schedule: &Schedule,
+    name: &str,
+    room: &Semaphore,
+) -> Result<Duration, QueueError> {
+    let state = queue.schedule(&schedule.name, Some(&schedule.expression())).await?;
+    let now = queue.now();
+    let tick = match what_is_due(schedule, &state, now) {
+        Due::Tick(tick) => tick,
+        Due::Wait(next) => return Ok(next.map_or(LOOK_EVERY, |next| until(next, now))),
+    };
+    let Ok(_room) = room.acquire().await else { return Ok(LOOK_EVERY) };
+    // With the same word for a repeated call, so that a claim whose answer was lost is not lost with it.
+    let nonce = queue.nonce();
+    let claim = || queue.claim_tick(&schedule.name, tick, state.last, name, false, &nonce);
+    let claim = match claim().await {
+        Err(error) if error.is_retryable() => claim().await?,
+        claim => claim?,
+    };
+    if let TickClaim::Claimed(claimed) = claim {
+        tick::run(app, settings, queue, schedule, &claimed, name, false).await?;
+    }
+    Ok(LOOK_AGAIN)
+}
+
+/// Which tick is to be claimed now, as far as a look at the schedule tells. Pure.
+pub(crate) fn what_is_due(schedule: &Schedule, state: &ScheduleState, now: Timestamp) -> Due {
+    if state.paused.is_some() {
+        return Due::Wait(None);
+    }
+    if let Some(begun) = &state.begun {
+        // It comes first: a claim gets it, whichever tick is named.
+        let free_at = begun.lease_until.max(begun.retry_at);
+        return match free_at.filter(|free_at| *free_at > now) {
+            Some(free_at) => Due::Wait(Some(free_at)),
+            None => Due::Tick(begun.tick),
+        };
+    }
+    // What was missed before anybody knew of the schedule was not missed.
+    match state.last.max(state.known_since) {
+        Some(last) => schedule.ticks.due(last, now, schedule.missed()),
+        None => Due::Wait(schedule.ticks.next(now)),
+    }
+}
+
+fn until(next: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(next.duration_since(now)).unwrap_or_default()
+}

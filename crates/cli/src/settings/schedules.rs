@@ -1,0 +1,532 @@
+//! `[[schedules]]`: what is refreshed, when, and what for.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use dashscope::{Model, Size};
+use jiff::tz::TimeZone;
+use job::{
+    AccountName, BatchName, BatchTemplate, Cron, DEFAULT_BATCH_TEMPLATE, KeyTemplate, Missed, Priority,
+    RefreshRule, ScheduleName, Ticks,
+};
+use url::Url;
+
+use crate::input::rows::Format;
+use crate::input::template::Template;
+
+use super::accounts::Account;
+use super::document::{Position, Table, Value};
+use super::layers::{Layers, Scope, Section as _, Variables, problem_at, section};
+use super::problem::{Place, Problem};
+use super::value::{Setting, Span, Whole, Wrong, choice, parsed, quoted};
+
+section! {
+    /// A schedule: at each of its ticks, `imagemill scheduler` enqueues those items of a catalogue that need new images.
+    ScheduleRow {
+        /// Its name, and that of its collection where no other is set.
+        name: Option<Title> = None, example "catalogue";
+        /// When: minute, hour, day of the month, month, day of the week.
+        cron: Option<Expression> = None, example "0 3 * * *";
+        /// The time zone of the clock that `cron` is read on.
+        time_zone: Zone = Zone("UTC".to_owned(), TimeZone::UTC);
+        /// The items: a file (relative to this one), `s3://bucket/key`, or an https link. A line is one item, with a `custom_id`.
+        source: Option<SourcePlace> = None, example "catalogue.jsonl";
+        /// How the source is written: `jsonl` or `csv`. Not set: `csv` if its name ends so.
+        format: Option<Written> = None, example "jsonl";
+        /// What makes the prompts of the fields or columns of each line, for sources without prompts.
+        template: Option<Prompts> = None, example "studio photo of {name}, {colour}";
+        /// The batch of a tick, with {name}, {date} and {time} of the tick in the schedule's time zone.
+        batch: String = DEFAULT_BATCH_TEMPLATE.to_owned();
+        /// The folder of the items' stable keys: it stands for {batch} in `results.template`. Not set: the schedule's name.
+        collection: Option<Collection> = None, example "catalogue";
+        /// Which items get new images: `always` all; `if_changed` those for which something else is asked than what the stored images
+        /// were made from; `max_age` those too whose images are older than `max_age`.
+        refresh: Rule = Rule::IfChanged;
+        /// With `refresh = "max_age"`: how old images may be.
+        max_age: Option<Span<1_000>> = None, example "30days";
+        /// How many old versions of an item's images are kept.
+        keep: Whole<0, 100> = Whole(3);
+        /// What becomes of ticks at which no scheduler was there: `catch_up` does the latest of them, once; `skip` leaves them out.
+        missed: MissedTicks = MissedTicks::CatchUp;
+        /// Whether the good lines of a source with faulty ones are enqueued. Otherwise such a tick fails as a whole.
+        skip_invalid: bool = false;
+        /// The model of lines that name none.
+        model: Option<ModelName> = None, example "wan2.7-image";
+        /// The size of lines that name none.
+        size: Option<SizeText> = None, example "2K";
+        /// Images of lines that do not say how many; each costs.
+        n: Option<Whole<1, 12>> = None, example "1";
+        /// The urgency of lines that name none: 0 goes first, 9 last.
+        priority: Option<Whole<0, 9>> = None, example "7";
+        /// The account of lines that name none.
+        account: Option<AccountTitle> = None, example "default";
+        /// Whether it ticks at all.
+        enabled: bool = true;
+    }
+}
+
+impl ScheduleRow {
+    /// A schedule of which nothing is set.
+    pub(crate) fn unset() -> Self {
+        let (flags, environment, document) = Default::default();
+        let layers = Layers { flags: &flags, environment: &environment, document: &document };
+        Self::resolve(&mut Scope::new(&layers, "schedules", None, Variables::Off, &mut Vec::new()))
+    }
+}
+
+choice! {
+    /// `refresh` of a schedule.
+    Rule {
+        /// All items.
+        Always = "always",
+        /// Changed ones.
+        IfChanged = "if_changed",
+        /// Changed and old ones.
+        MaxAge = "max_age",
+    }
+}
+
+choice! {
+    /// `format` of a schedule.
+    Written {
+        /// JSON.
+        Jsonl = "jsonl",
+        /// Columns.
+        Csv = "csv",
+    }
+}
+
+choice! {
+    /// `missed` of a schedule.
+    MissedTicks {
+        /// The latest, once.
+        CatchUp = "catch_up",
+        /// None.
+        Skip = "skip",
+    }
+}
+
+/// A schedule that can be used.
+#[derive(Debug, Clone)]
+pub(crate) struct Schedule {
+    /// Its settings as they stand.
+    pub(crate) row: ScheduleRow,
+    /// Its name.
+    pub(crate) name: ScheduleName,
+    /// When it ticks.
+    pub(crate) ticks: Ticks,
+    /// Where its items come from.
+    pub(crate) source: SourcePlace,
+    /// The batch of each tick.
+    pub(crate) batch: BatchTemplate,
+    /// The folder of the stable keys.
+    pub(crate) collection: BatchName,
+    /// Which items get new images.
+    pub(crate) rule: RefreshRule,
+}
+
+impl Schedule {
+    /// What becomes of missed ticks.
+    pub(crate) fn missed(&self) -> Missed {
+        match self.row.missed.value {
+            MissedTicks::CatchUp => Missed::CatchUp,
+            MissedTicks::Skip => Missed::Skip,
+        }
+    }
+
+    /// What names the times of its ticks: another expression or zone has missed nothing before it was there.
+    pub(crate) fn expression(&self) -> String {
+        format!("{} {}", self.ticks.cron.as_str(), self.zone())
+    }
+
+    /// The name of its time zone.
+    pub(crate) fn zone(&self) -> &str {
+        &self.row.time_zone.value.0
+    }
+
+    /// Old versions that are kept.
+    pub(crate) fn keep(&self) -> u8 {
+        self.row.keep.value.tiny()
+    }
+
+    /// How its source is written, where that is set.
+    pub(crate) fn format(&self) -> Option<Format> {
+        self.row.format.value.map(|written| match written {
+            Written::Jsonl => Format::Jsonl,
+            Written::Csv => Format::Csv,
+        })
+    }
+
+    /// What makes the prompts.
+    pub(crate) fn prompts(&self) -> Option<Template> {
+        self.row.template.value.as_ref().map(|prompts| prompts.0.clone())
+    }
+
+    /// Images of lines that do not say how many.
+    pub(crate) fn n(&self) -> Option<u8> {
+        self.row.n.value.map(Whole::tiny)
+    }
+
+    /// The urgency of lines that name none.
+    pub(crate) fn priority(&self) -> Option<Priority> {
+        self.row.priority.value.and_then(|priority| Priority::try_from(priority.tiny()).ok())
+    }
+}
+
+/// Reads all schedules. Those with a problem are left out.
+pub(crate) fn resolve(
+    layers: &Layers<'_>,
+    accounts: &[Account],
+    template: &KeyTemplate,
+    problems: &mut Vec<Problem>,
+    warnings: &mut Vec<String>,
+) -> Vec<Schedule> {
+    let Some(node) = layers.document.root.get("schedules") else { return Vec::new() };
+    let Value::List(items) = &node.value else {
+        let kind = node.value.kind();
+        let what = format!("`schedules` is {kind}, but each schedule is a table `[[schedules]]`");
+        problems.push(problem_at(layers.document, node.at, what));
+        return Vec::new();
+    };
+    let mut names = BTreeSet::new();
+    let mut schedules = Vec::with_capacity(items.len());
+    for (index, item) in items.iter().enumerate() {
+        let path = format!("schedules[{index}]");
+        let Value::Table(table) = &item.value else {
+            let what = format!("`{path}` is {}, but it must be a table", item.value.kind());
+            problems.push(problem_at(layers.document, item.at, what));
+            continue;
+        };
+        let mut reading = Reading { layers, path, at: item.at, table, problems };
+        let Some(schedule) = reading.schedule(accounts, template) else { continue };
+        if schedule.row.max_age.value.is_some() && schedule.row.refresh.value != Rule::MaxAge {
+            let name = &schedule.name;
+            warnings
+                .push(format!("`max_age` of the schedule `{name}` has no use without refresh = \"max_age\""));
+        }
+        if !names.insert(schedule.name.clone()) {
+            let what = format!("a second schedule is called `{}`", schedule.name);
+            problems.push(problem_at(layers.document, item.at, what));
+        }
+        schedules.push(schedule);
+    }
+    schedules
+}
+
+/// One schedule of the file, while it is read.
+struct Reading<'a> {
+    layers: &'a Layers<'a>,
+    path: String,
+    at: Position,
+    table: &'a Table,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Reading<'_> {
+    fn schedule(&mut self, accounts: &[Account], template: &KeyTemplate) -> Option<Schedule> {
+        let before = self.problems.len();
+        let row = ScheduleRow::resolve(&mut Scope::new(
+            self.layers,
+            self.path.clone(),
+            Some(self.table),
+            Variables::Off,
+            self.problems,
+        ));
+        for (field, is_set) in [
+            ("name", row.name.value.is_some()),
+            ("cron", row.cron.value.is_some()),
+            ("source", row.source.value.is_some()),
+        ] {
+            // What stands there and cannot be used was said.
+            if !is_set && self.table.get(field).is_none() {
+                let hint = match field {
+                    "cron" => Some("such as cron = \"0 3 * * *\": every day at 3:00"),
+                    _ => None,
+                };
+                self.refuse("", format!("`{}.{field}` is missing", self.path), hint);
+            }
+        }
+        let rule = self.rule(&row);
+        if let Some(account) = &row.account.value
+            && !accounts.iter().any(|known| *known.name() == account.0)
+        {
+            let known: Vec<&str> = accounts.iter().map(|account| account.name().as_str()).collect();
+            let what = format!("`{}.account` is `{}`, which no account is called", self.path, account.0);
+            let hint = format!("the accounts are {}", known.join(", "));
+            self.refuse("account", what, Some(&hint));
+        }
+        if !template.is_stable() {
+            let what = format!(
+                "a schedule needs keys that stay the same, but `results.template` is {}",
+                quoted(template.as_str())
+            );
+            self.refuse("", what, Some("it must contain {custom_id} and not {job_id}"));
+        }
+        let name = row.name.value.as_ref()?.0.clone();
+        let batch = match BatchTemplate::parse(&row.batch.value, name.as_str()) {
+            Ok(batch) => Some(batch),
+            Err(error) => {
+                let shown = quoted(&row.batch.value);
+                let what = format!("`{}.batch` {shown} cannot be used: {error}", self.path);
+                self.refuse(
+                    "batch",
+                    what,
+                    Some(&format!("the default is {}", quoted(DEFAULT_BATCH_TEMPLATE))),
+                );
+                None
+            }
+        };
+        let cron = row.cron.value.as_ref()?.0.clone();
+        let source = row.source.value.clone()?;
+        if self.problems.len() > before {
+            return None;
+        }
+        let collection = row.collection.value.as_ref().map(|collection| collection.0.clone());
+        Some(Schedule {
+            ticks: Ticks { cron, zone: row.time_zone.value.1.clone() },
+            collection: match collection {
+                Some(collection) => collection,
+                None => BatchName::parse(name.as_str()).ok()?,
+            },
+            batch: batch?,
+            rule: rule?,
+            source,
+            name,
+            row,
+        })
+    }
+
+    fn rule(&mut self, row: &ScheduleRow) -> Option<RefreshRule> {
+        let age: Option<Duration> = row.max_age.value.map(|age| age.0);
+        match (row.refresh.value, age) {
+            (Rule::Always, None) => Some(RefreshRule::Always),
+            (Rule::IfChanged, None) => Some(RefreshRule::IfChanged),
+            (Rule::MaxAge, Some(age)) => Some(RefreshRule::MaxAge(age)),
+            (Rule::MaxAge, None) if self.table.get("max_age").is_some() => None,
+            (Rule::MaxAge, None) => {
+                let what = format!("`{}.refresh` is `max_age`, and no `max_age` says how old", self.path);
+                self.refuse("refresh", what, Some("such as max_age = \"30d\""));
+                None
+            }
+            (Rule::Always, Some(_)) => Some(RefreshRule::Always),
+            (Rule::IfChanged, Some(_)) => Some(RefreshRule::IfChanged),
+        }
+    }
+
+    /// Notes a problem, at a field that stands in the file or at the schedule's beginning.
+    fn refuse(&mut self, field: &str, what: String, hint: Option<&str>) {
+        let at = self.table.get(field).map_or(self.at, |node| node.at);
+        let place = Place::File { file: self.layers.document.file.clone(), at };
+        self.problems.push(Problem { place, what, hint: hint.map(str::to_owned) });
+    }
+}
+
+/// A setting that is a checked name.
+macro_rules! named {
+    ($(#[$about:meta])* $name:ident($kind:ty), $wanted:literal) => {
+        $(#[$about])*
+        #[derive(Debug, Clone)]
+        pub(crate) struct $name(pub(crate) $kind);
+
+        impl Setting for $name {
+            const WANTED: &'static str = $wanted;
+
+            fn from_text(text: &str) -> Result<Self, Wrong> {
+                <$kind>::parse(text).map(Self).map_err(|error| {
+                    Wrong::new(format_args!("`{}`", error.value), format_args!("it must be {}", error.rule))
+                })
+            }
+
+            fn show(&self) -> Option<String> {
+                Some(quoted(self.0.as_str()))
+            }
+        }
+    };
+}
+
+named!(
+    /// A schedule's name.
+    Title(ScheduleName), "a name"
+);
+named!(
+    /// A collection's name.
+    Collection(BatchName), "a name"
+);
+named!(
+    /// An account's name.
+    AccountTitle(AccountName), "a name"
+);
+
+/// An expression of cron.
+#[derive(Debug, Clone)]
+pub(crate) struct Expression(Cron);
+
+impl Setting for Expression {
+    const WANTED: &'static str = "a cron expression such as \"0 3 * * *\"";
+
+    fn from_text(text: &str) -> Result<Self, Wrong> {
+        Cron::parse(text).map(Self).map_err(|error| Wrong {
+            what: format!("{} cannot be used: {error}", quoted(text)),
+            hint: Some(
+                "\"0 3 * * *\" is every day at 3:00, \"30 6 * * MON-FRI\" every workday at 6:30".to_owned(),
+            ),
+        })
+    }
+
+    fn show(&self) -> Option<String> {
+        Some(quoted(self.0.as_str()))
+    }
+}
+
+/// A time zone with its name.
+#[derive(Debug, Clone)]
+pub(crate) struct Zone(String, TimeZone);
+
+impl Setting for Zone {
+    const WANTED: &'static str = "a time zone such as \"Europe/Berlin\"";
+
+    fn from_text(text: &str) -> Result<Self, Wrong> {
+        if let Ok(zone) = TimeZone::get(text) {
+            let name = zone.iana_name().unwrap_or(text).to_owned();
+            return Ok(Self(name, zone));
+        }
+        let known: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
+        let names: Vec<&str> = known.iter().map(String::as_str).collect();
+        // Whoever writes `Berlin` means the zone that ends so.
+        let ends_so =
+            |name: &&&str| name.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(text.trim()));
+        let near =
+            names.iter().find(ends_so).copied().or_else(|| dashscope::request::nearest_name(text, &names));
+        Err(Wrong {
+            what: format!("{} is no time zone", quoted(text)),
+            hint: Some(match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "zones are named as in the IANA database, such as `Europe/Berlin`".to_owned(),
+            }),
+        })
+    }
+
+    fn show(&self) -> Option<String> {
+        Some(quoted(&self.0))
+    }
+}
+
+/// Where a schedule's items come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SourcePlace {
+    /// A file.
+    File(PathBuf),
+    /// An object of the store.
+    Object {
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: job::ObjectKey,
+    },
+    /// A link.
+    Link(Url),
+}
+
+impl Setting for SourcePlace {
+    const WANTED: &'static str = "a path, s3://bucket/key, or an https link";
+
+    fn from_text(text: &str) -> Result<Self, Wrong> {
+        let refuse = |rule: &str| Err(Wrong::new(quoted(text), rule));
+        let text = text.trim();
+        match text.split_once("://") {
+            Some(("s3", rest)) => match rest.split_once('/') {
+                Some((bucket, key)) if !bucket.is_empty() => match job::ObjectKey::parse(key) {
+                    Ok(key) => Ok(Self::Object { bucket: bucket.to_owned(), key }),
+                    Err(error) => Err(Wrong::new(quoted(text), error)),
+                },
+                _ => refuse("it must have the form `s3://bucket/key`"),
+            },
+            Some(("http" | "https", _)) => {
+                let Ok(link) = Url::parse(text) else { return refuse("it is no link") };
+                if !link.username().is_empty() || link.password().is_some() {
+                    return Err(Wrong::new("a link with a password", "no secret may stand in the settings"));
+                }
+                let host = link.host_str().unwrap_or_default();
+                let is_here = matches!(host, "localhost" | "[::1]") || host.starts_with("127.");
+                if link.scheme() == "http" && !is_here {
+                    return refuse("what is made and paid for must not come over plain http: write https");
+                }
+                Ok(Self::Link(link))
+            }
+            Some((scheme, _)) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => {
+                refuse("sources are files, s3:// and https://")
+            }
+            _ if text.is_empty() => Err(Wrong::new("empty", "it must not be")),
+            _ => Ok(Self::File(PathBuf::from(text))),
+        }
+    }
+
+    fn show(&self) -> Option<String> {
+        Some(quoted(&self.to_string()))
+    }
+}
+
+impl std::fmt::Display for SourcePlace {
+    /// A link without its query, which may be signed.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Object { bucket, key } => write!(f, "s3://{bucket}/{key}"),
+            Self::Link(link) => {
+                let mut shown = link.clone();
+                let had_query = link.query().is_some();
+                shown.set_query(None);
+                write!(f, "{shown}{}", if had_query { "?[redacted]" } else { "" })
+            }
+        }
+    }
+}
+
+/// A template of prompts.
+#[derive(Debug, Clone)]
+pub(crate) struct Prompts(Template, String);
+
+impl Setting for Prompts {
+    const WANTED: &'static str = "a text such as \"studio photo of {name}\"";
+
+    fn from_text(text: &str) -> Result<Self, Wrong> {
+        parsed(text).map(|template| Self(template, text.to_owned()))
+    }
+
+    fn show(&self) -> Option<String> {
+        Some(quoted(&self.1))
+    }
+}
+
+/// A model.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ModelName(pub(crate) Model);
+
+impl Setting for ModelName {
+    const WANTED: &'static str = "a model";
+
+    fn from_text(text: &str) -> Result<Self, Wrong> {
+        text.parse().map(Self).map_err(|_| super::value::no_such_choice(text, &Model::ALL.map(Model::as_str)))
+    }
+
+    fn show(&self) -> Option<String> {
+        Some(quoted(self.0.as_str()))
+    }
+}
+
+/// A size.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SizeText(pub(crate) Size);
+
+impl Setting for SizeText {
+    const WANTED: &'static str = "a size such as \"2K\" or \"1024*1024\"";
+
+    fn from_text(text: &str) -> Result<Self, Wrong> {
+        parsed(text).map(Self)
+    }
+
+    fn show(&self) -> Option<String> {
+        Some(quoted(&self.0.to_string()))
+    }
+}
