@@ -14,6 +14,7 @@ mod namespaces;
 mod poison;
 mod programs;
 mod redis_faults;
+mod refresh;
 mod reload;
 mod replicas;
 mod results;

@@ -107,8 +107,10 @@ async fn run_now(app: &App, settings: &Settings, name: &ScheduleName) -> Result<
 async fn claim(app: &App, queue: &Queue, schedule: &Schedule) -> Result<ClaimedTick, Failure> {
     let failed = |error| queue_failure(error, "take the schedule's tick");
     let state = queue.schedule(&schedule.name, Some(&schedule.expression())).await.map_err(failed)?;
-    // The schedule's next tick comes after the last one: this one is on the clock of all of them.
-    let now = Timestamp::from_second(queue.now().as_second()).unwrap_or(queue.now());
+    // Batches are named to the second, and two ticks have two batches.
+    let after_last = state.last.map_or(0, |last| last.as_second() + 1);
+    let second = queue.now().as_second().max(after_last);
+    let now = Timestamp::from_second(second).unwrap_or(queue.now());
     let (by, nonce) = (who(app), queue.nonce());
     let claim = queue.claim_tick(&schedule.name, now, state.last, by, true, &nonce).await.map_err(failed)?;
     match claim {
