@@ -31,6 +31,11 @@ fn a_time_that_the_clock_jumps_over_ticks_once_just_after_the_gap() {
         all(&ticks("0,30 2,3 * * *", "Europe/Berlin"), from, "2026-03-29T12:00:00Z"),
         ["29 03:00+02:00", "29 03:30+02:00"]
     );
+    // At the very beginning of the gap.
+    assert_eq!(all(&ticks("0 2 * * *", "Europe/Berlin"), from, to), ["29 03:00+02:00", "30 02:00+02:00"]);
+    let (from, to) = ("2026-03-07T12:00:00Z", "2026-03-09T12:00:00Z");
+    assert_eq!(all(&ticks("0 0 * * *", "America/Havana"), from, to), ["08 01:00-04:00", "09 00:00-04:00"]);
+    assert_eq!(all(&ticks("0 2 * * *", "America/New_York"), from, to), ["08 03:00-04:00", "09 02:00-04:00"]);
     let (from, to) = ("2026-10-03T12:00:00Z", "2026-10-04T12:00:00Z");
     assert_eq!(all(&ticks("15 2 * * *", "Australia/Lord_Howe"), from, to), ["04 02:30+11:00"]);
 }
@@ -160,12 +165,14 @@ fn expression() -> impl Strategy<Value = String> {
     let minute = prop_oneof![
         Just("*".to_owned()),
         (0..60u8).prop_map(|minute| minute.to_string()),
+        Just("0".to_owned()),
         (1..30u8).prop_map(|step| format!("*/{step}")),
         (0..30u8, 30..60u8).prop_map(|(a, b)| format!("{a},{b}")),
     ];
     let hour = prop_oneof![
         Just("*".to_owned()),
         (0..24u8).prop_map(|hour| hour.to_string()),
+        (0..4u8).prop_map(|hour| hour.to_string()),
         (1..12u8).prop_map(|step| format!("*/{step}")),
         (0..3u8, 3..6u8).prop_map(|(a, b)| format!("{a}-{b}")),
     ];

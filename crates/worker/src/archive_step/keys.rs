@@ -55,8 +55,10 @@ impl<'a> Keys<'a> {
     /// Whether a key lies among the versions of the job's item.
     pub(crate) fn is_version(&self, key: &str) -> bool {
         let stable = self.stable(0);
-        let folder = stable.as_str().rsplit_once('/').map_or("", |(folder, _)| folder);
-        key.strip_prefix(folder).is_some_and(|rest| rest.trim_start_matches('/').starts_with("versions/"))
+        match stable.as_str().rsplit_once('/') {
+            Some((folder, _)) => key.strip_prefix(folder).is_some_and(|rest| rest.starts_with("/versions/")),
+            None => key.starts_with("versions/"),
+        }
     }
 
     /// The key beside it, for an image that may not replace what stands there before the job ends.
