@@ -14,6 +14,11 @@ use crate::{BatchName, InputImage, JobSpec, Timestamp};
 /// The most old versions of an item's images that are kept. Source: ours; each is named in the manifest.
 pub const KEEP_MAX: u8 = 100;
 
+/// How much sooner than its age an image may count as old: a twentieth of the age, and no more than this.
+///
+/// Source: ours; a tick's jobs are enqueued a while after its time, and a daily tick with an age of a day must not skip every second day.
+const AGE_GRACE_MAX: Duration = Duration::from_secs(3_600);
+
 /// What a job of a batch knows if it may replace images under stable keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -172,7 +177,13 @@ impl RefreshRule {
         match self {
             Self::Always => true,
             Self::IfChanged => changed,
-            Self::MaxAge(age) => changed || published.stored_at.is_none_or(|stored| stored + age <= tick),
+            // From when they were asked for, and with a grace: a night's images are a day old in the next night, however long they took.
+            Self::MaxAge(age) => {
+                let made = published.enqueued_at.or(published.stored_at);
+                let grace = (age / 20).min(AGE_GRACE_MAX);
+                let ends = made.and_then(|made| made.checked_add(age - grace).ok());
+                changed || ends.is_none_or(|ends| ends <= tick)
+            }
         }
     }
 }
@@ -248,7 +259,10 @@ mod tests {
         let day = Duration::from_secs(24 * 3_600);
         let published = |content: &str, age: Duration| Published {
             content: Some(content.to_owned()),
-            stored_at: Some(tick - age),
+            // The tick took a minute to enqueue it.
+            enqueued_at: Some(tick - age + Duration::from_secs(60)),
+            // It took an hour.
+            stored_at: Some(tick - age + Duration::from_secs(3_600)),
             ..Published::default()
         };
         let rows = [

@@ -187,7 +187,8 @@ impl Ticks {
         if let AmbiguousOffset::Gap { before, .. } = found.offset() {
             // With the offset from before the gap, the time lies behind its end by as much as it lay behind its beginning.
             // A time at the very beginning of the gap is the moment of the change itself, and that is not before it.
-            let behind = before.to_timestamp(wall).ok()?.checked_add(jiff::SignedDuration::from_nanos(1)).ok()?;
+            let behind =
+                before.to_timestamp(wall).ok()?.checked_add(jiff::SignedDuration::from_nanos(1)).ok()?;
             return self.zone.preceding(behind).next().map(|change| change.timestamp());
         }
         found.earlier().ok()

@@ -42,8 +42,8 @@ pub struct JobSpec {
     /// Not to be started before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
-    /// What the job replaces, if it refreshes an item of a catalogue. The format stays the same: a worker from before this field
-    /// refuses a document that has it, and leaves the job alone.
+    /// What the job replaces, if it refreshes an item of a catalogue. A worker from before this field cannot read a document that has it:
+    /// workers are updated before anything is refreshed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh: Option<Refresh>,
 }

@@ -43,7 +43,7 @@ section! {
         /// Which items get new images: `always` all; `if_changed` those for which something else is asked than what the stored images
         /// were made from; `max_age` those too whose images are older than `max_age`.
         refresh: Rule = Rule::IfChanged;
-        /// With `refresh = "max_age"`: how old images may be.
+        /// With `refresh = "max_age"`: how old images may be, from when they were enqueued; a twentieth of it less counts too, up to an hour.
         max_age: Option<Span<1_000>> = None, example "30days";
         /// How many old versions of an item's images are kept.
         keep: Whole<0, 100> = Whole(3);

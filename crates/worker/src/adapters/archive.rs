@@ -74,7 +74,17 @@ impl ImageArchive for BucketArchive {
             reason: format!("the sum recorded for `{from}` is none"),
             later: false,
         })?;
-        self.archiver.store().copy_within(from, to, expected).await.map_err(|error| store_fault(&error))
+        let store = self.archiver.store();
+        let Err(error) = store.copy_within(from, to, expected).await else { return Ok(()) };
+        if error.kind() == StoreErrorKind::Damaged
+            && let Ok(Some(there)) = store.head(from).await
+            && there.sha256 != Some(expected)
+        {
+            // Somebody else has written there: it will be no other object by waiting.
+            let reason = format!("another object than the one that was stored stands at `{from}`");
+            return Err(StoreFault { code: "store_other_object", reason, later: false });
+        }
+        Err(store_fault(&error))
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), StoreFault> {

@@ -5,7 +5,7 @@ use tracing::{error, warn};
 
 use super::keys::Keys;
 use super::manifest;
-use super::publish::{Publication, Replaced, replace};
+use super::publish::{Publication, Replaced, replace, shown_already};
 use crate::env::Env;
 use crate::ports::{Lease, StoreFault};
 
@@ -30,6 +30,16 @@ pub(crate) async fn finish(
     outcome: &mut Outcome,
     lease: &dyn Lease,
 ) -> Finished {
+    if let Some(refresh) = keys.refresh() {
+        match shown_already(env, job, refresh, keys, outcome).await {
+            Ok(None) => {}
+            Ok(Some(shown)) => {
+                *outcome = shown;
+                return Finished::Whole;
+            }
+            Err(_) => return Finished::Later,
+        }
+    }
     let Ok(moved) = put_in_place(env, job, keys, outcome, lease).await else { return Finished::NotOurs };
     let Some(mut needless) = moved else { return Finished::Later };
     if outcome.stored() == 0 {

@@ -56,6 +56,35 @@ enum NotNow {
     NotOurs,
 }
 
+/// What the task brought under the stable keys, if these show it already: after a crash behind the manifest. What is needed no more is
+/// deleted once again, since nothing else knows of it by then.
+pub(crate) async fn shown_already(
+    env: &Env,
+    job: &Job,
+    refresh: &Refresh,
+    keys: &Keys<'_>,
+    outcome: &Outcome,
+) -> Result<Option<Outcome>, Replaced> {
+    if outcome.lost() > 0 || stored(outcome).next().is_none() {
+        return Ok(None);
+    }
+    let former = former(env, job, keys).await?.unwrap_or_default();
+    let ours = former.job.as_deref() == Some(job.id.to_string().as_str());
+    if !ours || former.task.as_deref() != Some(outcome.task.as_str()) {
+        return Ok(None);
+    }
+    for (index, ..) in stored(outcome) {
+        let home = (refresh.keep == 0).then(|| keys.home(index));
+        let beside = Some(keys.beside(index)).filter(|beside| *beside != keys.home(index));
+        for key in home.into_iter().chain(beside) {
+            if let Err(fault) = env.archive.delete(&key).await {
+                warn!(job.id = %job.id, object.key = %key, code = fault.code, "`{key}` is needed no more and was not deleted: {fault}");
+            }
+        }
+    }
+    Ok(Some(published(keys, outcome)))
+}
+
 /// Replaces what the stable keys show. All images of `outcome` are stored, at [`Keys::home`].
 pub(crate) async fn replace(
     env: &Env,
@@ -81,21 +110,17 @@ async fn try_replace(
 ) -> Result<Replaced, NotNow> {
     let former = former(env, job, keys).await?.unwrap_or_default();
     let ours = job.id.to_string();
-    let is_published =
-        former.job.as_deref() == Some(&ours) && former.task.as_deref() == Some(outcome.task.as_str());
     if former.job.as_deref() != Some(&ours) && former.enqueued_at > Some(job.enqueued_at) {
         warn!(job.id = %job.id, "Job {} is older than the job whose images stand there already", job.id);
         return Ok(Replaced::ByLater);
     }
-    if !is_published {
-        if !all_there(env, job, outcome).await? {
-            return Ok(Replaced::Lost);
-        }
-        if refresh.keep > 0 && former.job.as_deref() != Some(&ours) {
-            keep_former(env, job, keys, &former).await?;
-        }
-        copy_over(env, job, keys, outcome, lease).await?;
+    if !all_there(env, job, outcome).await? {
+        return Ok(Replaced::Lost);
     }
+    if refresh.keep > 0 && former.job.as_deref() != Some(&ours) {
+        keep_former(env, job, keys, &former).await?;
+    }
+    copy_over(env, job, keys, outcome, lease).await?;
     let images = published(keys, outcome);
     let homes: Vec<ObjectKey> = stored(outcome).map(|(_, key, _)| key.clone()).collect();
     let own = (refresh.keep > 0).then(|| Version {
@@ -106,11 +131,15 @@ async fn try_replace(
     let obsolete = if own.is_none() { homes } else { Vec::new() };
     // What the former manifest names goes before it is replaced: after a crash it is known by nothing else.
     for key in beyond(keys, &former, &images) {
+        if lease.age_of_renewal().is_none() {
+            return Err(NotNow::NotOurs);
+        }
         if let Err(fault) = env.archive.delete(&key).await {
             warn!(job.id = %job.id, object.key = %key, code = fault.code, "`{key}` has no successor and was not deleted: {fault}");
         }
     }
-    let versions = prune(env, job, keys, own, versions_of(keys, former, refresh.keep), refresh.keep).await;
+    let old = versions_of(keys, former, refresh.keep);
+    let versions = prune(env, job, keys, own, old, refresh.keep, lease).await?;
     Ok(Replaced::Whole(Box::new(Publication { outcome: images, versions, obsolete })))
 }
 
@@ -261,7 +290,8 @@ async fn prune(
     own: Option<Version>,
     mut old: Vec<Version>,
     keep: u8,
-) -> Vec<Version> {
+    lease: &dyn Lease,
+) -> Result<Vec<Version>, NotNow> {
     old.retain(|version| version.job_id != job.id.to_string());
     let doomed = old.split_off(old.len().min(keep.into()));
     let mut versions: Vec<Version> = own.into_iter().chain(old).collect();
@@ -270,6 +300,10 @@ async fn prune(
         // A manifest is only a text in a bucket: nothing outside of the item's versions is deleted for what it says.
         let ours = version.keys.iter().filter(|key| keys.is_version(key));
         for key in ours.filter_map(|key| ObjectKey::parse(key).ok()) {
+            // What is old to a worker that slept may be the version that is shown by now.
+            if lease.age_of_renewal().is_none() {
+                return Err(NotNow::NotOurs);
+            }
             if let Err(fault) = env.archive.delete(&key).await {
                 warn!(job.id = %job.id, object.key = %key, code = fault.code, "The old version `{key}` was not deleted: {fault}");
                 gone = false;
@@ -279,5 +313,5 @@ async fn prune(
             versions.push(version);
         }
     }
-    versions
+    Ok(versions)
 }

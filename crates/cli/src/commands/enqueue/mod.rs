@@ -91,7 +91,7 @@ pub(super) async fn run(app: &App, args: EnqueueArgs) -> Result<u8, Failure> {
     }
     let store = if judged.has_uploads { Some(app.store(&settings).await?) } else { None };
     // Only once nothing can be refused any more: a raised budget lets jobs go on that wait for it.
-    super::budget::before_enqueue(&queue, args.batch.as_ref(), args.budget).await?;
+    super::budget::before_enqueue(&queue, args.batch(), args.budget).await?;
     let progress = ReadProgress::new(app.out, "enqueueing", judged.jobs);
     let replace = args.replace.then(|| Arc::new(Replace { rules: settings.rules(), lines: replaceable }));
     let load = Load { source, rules, images, judged, choose: Box::new(|_, job| Some(job)), replace };

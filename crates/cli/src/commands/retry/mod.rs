@@ -265,10 +265,22 @@ impl Work<'_> {
     }
 }
 
+/// Whether the job refreshes an item that has had another job since: run again, the item would be paid for twice.
+async fn is_superseded(queue: &Queue, id: JobId) -> Result<bool, Failure> {
+    let failed = |error| queue_failure(error, "look for a later job of the same item");
+    let Some(spec) = queue.spec(id).await.map_err(failed)? else { return Ok(false) };
+    let (Some(refresh), Some(item)) = (spec.refresh, spec.custom_id) else { return Ok(false) };
+    let last = queue.item_jobs(&refresh.collection, &[item]).await.map_err(failed)?;
+    Ok(last.first().is_some_and(|last| last.is_some_and(|last| last.id != id)))
+}
+
 async fn run_again(queue: &Queue, rules: &Rules, ids: &[JobId], done: &mut Done) -> Result<(), Failure> {
     let one = |id: &JobId| {
         let (queue, id) = (queue.clone(), *id);
         async move {
+            if is_superseded(&queue, id).await? {
+                return Ok(false);
+            }
             match queue.commit_unfenced(id, Event::RetryRequested, rules).await {
                 Ok(_) => Ok(true),
                 Err(CommitError::Missing(_) | CommitError::Illegal(_)) => Ok(false),

@@ -219,6 +219,51 @@ async fn ended_with(fault: Option<usize>) -> (u32, Vec<String>) {
 }
 
 #[tokio::test]
+async fn an_end_that_is_repeated_after_its_deletes_loses_nothing() {
+    for keep in [0, 2] {
+        let world = World::new();
+        let job = refresh(&world, 8, 1, keep, 1);
+        // A second task of the job: its images were beside the version's own key first, and that is gone.
+        world.jobs.meddle(job.id, |job| job.tasks = 2);
+        let job = world.jobs.job(job.id);
+        let whole = round(&world, &job, Some(outcome(vec![waiting("x")]))).await;
+        assert_eq!(whole.state_name(), StateName::Succeeded);
+        let objects = world.archive.objects();
+        // As a crash before the commit leaves the record: the images where they were first.
+        let beside = ObjectKey::parse(&of(&job, "~t1/0.png")).unwrap();
+        let stored = job::StoredImage { key: beside, bytes: 9, sha256: link("x"), width: 3, height: 3 };
+        let spec = world.env.jobs.spec(job.id).await.unwrap().unwrap();
+        world.jobs.put(job.clone(), spec);
+        let again = round(&world, &job, Some(outcome(vec![ImageState::Stored(stored)]))).await;
+        assert!(matches!(again.state, JobState::Succeeded { partial: false, .. }), "{:?}", again.state);
+        assert_eq!(world.archive.objects(), objects);
+    }
+}
+
+#[tokio::test]
+async fn a_neighbours_folder_is_no_version() {
+    let world = World::new();
+    world.archive.put("shoes/skuversions/0.png", "another item's");
+    let version = json!({ "job_id": "X", "stored_at": start(), "keys": ["shoes/skuversions/0.png"] });
+    world.archive.put("shoes/sku/manifest.json", &json!({ "versions": [version] }).to_string());
+    made(&world, 8, 0, "x").await;
+    assert_eq!(world.archive.object("shoes/skuversions/0.png"), Some("another item's".into()));
+}
+
+#[tokio::test]
+async fn a_stable_object_that_somebody_overwrote_is_replaced_and_not_kept() {
+    let world = World::new();
+    world.archive.put("shoes/sku/0.png", "somebody's");
+    let image = json!({ "index": 0, "key": "shoes/sku/0.png", "sha256": "old" });
+    let times = json!({ "enqueued_at": start(), "stored_at": start() });
+    let plain = JobId::fresh(1, 3).to_string();
+    let former = json!({ "job_id": plain, "times": times, "images": [image] });
+    world.archive.put("shoes/sku/manifest.json", &former.to_string());
+    made(&world, 8, 3, "x").await;
+    assert_eq!(world.archive.object("shoes/sku/0.png"), Some(link("x")));
+}
+
+#[tokio::test]
 async fn a_worker_without_its_lease_replaces_no_image_of_a_refresh() {
     let world = World::new();
     world.archive.put("shoes/sku/0.png", "old");

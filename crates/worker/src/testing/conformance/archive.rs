@@ -26,6 +26,7 @@ pub const ARCHIVE: &[Statement<dyn ArchiveBench>] = statements![
     another_picture_is_not_copied_over_one_that_is_there,
     a_picture_is_put_over_another_and_that_may_be_repeated,
     a_picture_that_is_gone_is_put_over_nothing,
+    a_picture_that_is_another_is_put_over_nothing_now_or_later,
     what_is_not_there_can_be_deleted_and_not_be_read,
     json_is_written_over_json,
     a_dead_link_wants_another_one,
@@ -79,6 +80,16 @@ async fn a_picture_that_is_gone_is_put_over_nothing(bench: &dyn ArchiveBench) {
     let gone = bench.archive().put_over(&key("b/x/0.t2.png"), &key("b/x/0.png"), &second.sha256).await;
     assert!(!gone.unwrap_err().later);
     assert_eq!(copy(bench, 1, "b/x/0.png").await.unwrap(), first);
+}
+
+async fn a_picture_that_is_another_is_put_over_nothing_now_or_later(bench: &dyn ArchiveBench) {
+    let first = copy(bench, 1, "b/x/0.png").await.unwrap();
+    copy(bench, 2, "b/x/0.t2.png").await.unwrap();
+    let other = bench.archive().put_over(&key("b/x/0.t2.png"), &key("b/y/0.png"), &first.sha256).await;
+    assert!(!other.unwrap_err().later);
+    assert_eq!(size_of(bench, "b/y/0.png").await, None);
+    // Onto itself it is a look.
+    bench.archive().put_over(&key("b/x/0.png"), &key("b/x/0.png"), &first.sha256).await.unwrap();
 }
 
 async fn what_is_not_there_can_be_deleted_and_not_be_read(bench: &dyn ArchiveBench) {
