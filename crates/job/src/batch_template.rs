@@ -5,6 +5,9 @@ use crate::{BatchName, InvalidName, Ticks, Timestamp};
 /// The template of a schedule that has none of its own.
 pub const DEFAULT_BATCH_TEMPLATE: &str = "{name}-{date}T{time}";
 
+/// How many ticks in a row are looked at for two of one day. Source: ours; more than a year of daily ones.
+const TICKS_LOOKED_AT: usize = 400;
+
 /// The longest that `{time}` becomes: the second of two equal times, with seconds.
 const LONGEST_TIME: &str = "235959-again";
 
@@ -29,6 +32,9 @@ pub enum InvalidBatchTemplate {
     /// Every tick would go to one batch, in which each item has one job for ever.
     #[error("it must contain {{date}}, or the second tick finds the jobs of the first in its batch")]
     NoDate,
+    /// Ticks of one day would go to one batch.
+    #[error("it must contain {{time}}, since the schedule ticks more than once on a day")]
+    NoTime,
     /// What it makes is no batch's name.
     #[error(transparent)]
     NotAName(#[from] InvalidName),
@@ -56,6 +62,28 @@ impl BatchTemplate {
         let template = Self { text: text.to_owned() };
         template.fill(name, "2026-11-26", LONGEST_TIME)?;
         Ok(template)
+    }
+
+    /// Whether each of these ticks has a batch of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidBatchTemplate::NoTime`].
+    pub fn suits(&self, ticks: &Ticks) -> Result<(), InvalidBatchTemplate> {
+        if self.text.contains("{time}") {
+            return Ok(());
+        }
+        let days = std::iter::successors(ticks.next(Timestamp::UNIX_EPOCH), |tick| ticks.next(*tick))
+            .take(TICKS_LOOKED_AT)
+            .map(|tick| ticks.name_parts(tick).0);
+        let mut last = String::new();
+        for day in days {
+            if day == last {
+                return Err(InvalidBatchTemplate::NoTime);
+            }
+            last = day;
+        }
+        Ok(())
     }
 
     /// The batch of a tick.
@@ -93,6 +121,20 @@ mod tests {
         let template = BatchTemplate::parse(DEFAULT_BATCH_TEMPLATE, "shoes").unwrap();
         let tick = ticks.next("2026-11-26T12:00:00Z".parse().unwrap()).unwrap();
         assert_eq!(template.batch("shoes", &ticks, tick).unwrap().as_str(), "shoes-2026-11-27T0300");
+    }
+
+    #[test]
+    fn a_day_of_several_ticks_needs_the_time_in_its_batches_names() {
+        let suits = |text: &str, cron: &str| {
+            let ticks =
+                Ticks { cron: Cron::parse(cron).unwrap(), zone: TimeZone::get("Europe/Berlin").unwrap() };
+            BatchTemplate::parse(text, "shoes").unwrap().suits(&ticks)
+        };
+        assert_eq!(suits("shoes-{date}", "0 3 * * *"), Ok(()));
+        assert_eq!(suits("shoes-{date}", "30 2 * * SUN"), Ok(()));
+        assert_eq!(suits("shoes-{date}", "0 3,15 1 * *"), Err(InvalidBatchTemplate::NoTime));
+        assert_eq!(suits("shoes-{date}", "0 * * * *"), Err(InvalidBatchTemplate::NoTime));
+        assert_eq!(suits("shoes-{date}T{time}", "0 * * * *"), Ok(()));
     }
 
     #[test]

@@ -115,6 +115,9 @@ pub struct RunNote {
     /// Items whose images are what they would be.
     #[serde(default)]
     pub unchanged: u64,
+    /// Items whose last job asked for the same, and was refused or brought less than it was paid for.
+    #[serde(default)]
+    pub given_up: u64,
     /// Items that an earlier job is still at work on.
     #[serde(default)]
     pub busy: u64,

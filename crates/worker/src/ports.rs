@@ -23,10 +23,8 @@ use job::{
     AccountName, Attempt, CopyBacklog, Event, IllegalTransition, Job, JobId, JobSpec, Micros, Model,
     ObjectKey, Outcome, Prices, StateName, StoredImage, TaskId, Timestamp,
 };
+pub use queue::{Became, CreateTime, Pausable, Permit, Recovery, Resting, Rewritten, Sweep, Turn};
 use queue::{PlacesLeft, TaskOwner};
-pub use queue::{Recovery, Rewritten, Sweep};
-
-pub use queue::{Became, CreateTime, Pausable, Permit, Resting, Turn};
 
 /// Any error from below, for the `source` chain.
 pub type BoxError = Box<dyn Error + Send + Sync>;

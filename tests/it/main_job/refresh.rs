@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use archive::Store;
+use dashscope_sim::{Act, Fault, On};
 use job::{BatchName, ObjectKey};
 use serde_json::Value;
 use tests::{Running, World, eventually};
@@ -304,4 +305,29 @@ async fn a_faulty_list_fails_the_tick_as_a_whole_and_a_pause_holds_the_schedule_
     assert!(failed.stderr.contains("failed to open the bucket"), "{}", failed.stderr);
     work(&world).await;
     assert_eq!(tasks(&world), made);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_bring_nothing_better_is_not_paid_for_again_at_each_tick() {
+    let world = World::quick().await.unwrap();
+    let refused = Act::Failed { code: "DataInspectionFailed".into(), message: "no".into(), flat: false };
+    let faults = world.simulator.faults();
+    faults.add(Fault::new(On::Task, Act::FewerImages).prompt_contains("few")).unwrap();
+    faults.add(Fault::new(On::Task, refused).prompt_contains("bad")).unwrap();
+    schedule(&world, NEVER, "");
+    let item = |prompt: &str| {
+        format!("{{\"custom_id\": \"{prompt}\", \"prompt\": \"{prompt}\", \"n\": 2, \"size\": \"1K\"}}\n")
+    };
+    let items = [item("few"), item("bad"), item("good")].concat();
+    world.write("shoes.jsonl", &items).unwrap();
+    assert_eq!(run_now(&world).await, (3, 0, 0));
+    world.imagemill.run(&["worker", "--until-idle"]).await.unwrap();
+    assert_eq!(tasks(&world), 3);
+
+    let second = json(&world, &["schedule", "run", "shoes", "--json"]).await;
+    let counts = ["new", "unchanged", "given_up"].map(|name| second[name].as_u64().unwrap());
+    assert_eq!(counts, [0, 1, 2], "{second}");
+    // Another prompt is another try.
+    world.write("shoes.jsonl", &items.replace("\"prompt\": \"few\"", "\"prompt\": \"few more\"")).unwrap();
+    assert_eq!(run_now(&world).await, (1, 1, 0));
 }

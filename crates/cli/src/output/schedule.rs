@@ -190,7 +190,9 @@ fn outcome(run: &RunNote) -> String {
         return format!("failed: {error}");
     }
     let mut said = vec![format!("{} new", count(run.new)), format!("{} unchanged", count(run.unchanged))];
-    for (number, what) in [(run.busy, "busy"), (run.faulty, "faulty and left out")] {
+    for (number, what) in
+        [(run.given_up, "failed before as they are"), (run.busy, "busy"), (run.faulty, "faulty and left out")]
+    {
         if number > 0 {
             said.push(format!("{} {what}", count(number)));
         }

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use dashscope::Model;
 use futures::StreamExt as _;
 use job::{
-    BatchName, CustomId, InputImage, JobId, JobSpec, KeyTemplate, Published, Refresh, RefreshRule, Timestamp,
-    content_digest,
+    BatchName, CustomId, FailureClass, InputImage, JobId, JobSpec, JobState, KeyTemplate, Published, Refresh,
+    RefreshRule, Timestamp, content_digest,
 };
 use queue::{ItemJob, NewJob, Queue};
 use rand::RngExt as _;
@@ -71,6 +71,8 @@ pub(crate) struct Plan {
     pub(crate) unchanged: u64,
     /// Items that an earlier job is at work on.
     pub(crate) busy: u64,
+    /// Items whose last job asked for the same and cannot do better: it lacks images that were billed, or was refused for what it asks.
+    pub(crate) given_up: u64,
     /// Items whose job is in this very batch already.
     pub(crate) there: u64,
     /// The most images that the jobs which go can bring, by model.
@@ -88,6 +90,7 @@ struct Planned {
 enum Verdict {
     Goes(Planned),
     Unchanged,
+    GivenUp,
     Busy,
     There,
 }
@@ -118,6 +121,7 @@ impl Plan {
                 self.go.insert(line, planned);
             }
             Verdict::Unchanged => self.unchanged += 1,
+            Verdict::GivenUp => self.given_up += 1,
             Verdict::Busy => self.busy += 1,
             Verdict::There => self.there += 1,
         }
@@ -180,7 +184,7 @@ async fn look_at(
         .map_err(|error| queue_failure(error, "look for the items' last jobs"))?;
     let mut verdicts = futures::stream::iter(lines.into_iter().zip(last))
         .map(|((line, job), last)| async move {
-            let verdict = judge(objects, refreshing, template, &job, last).await;
+            let verdict = judge(queue, objects, refreshing, template, &job, last).await;
             (line, job, verdict)
         })
         .buffer_unordered(AT_ONCE);
@@ -191,6 +195,7 @@ async fn look_at(
 }
 
 async fn judge(
+    queue: &Queue,
     objects: &Objects,
     refreshing: &Refreshing,
     template: &KeyTemplate,
@@ -204,13 +209,41 @@ async fn judge(
         _ => {}
     }
     let content = content_digest(&job.spec, &tags(objects, &job.spec).await?);
+    let before = last.as_ref().filter(|last| last.state.is_some()).map(|last| last.id);
     let goes = Planned { follows: last.map(|last| last.id), content };
     if refreshing.rule == RefreshRule::Always {
         return Ok(Verdict::Goes(goes));
     }
     let published = published(objects, refreshing, template, &job.spec).await?;
     let asked = refreshing.rule.asks_for(&goes.content, published.as_ref(), refreshing.tick);
-    Ok(if asked { Verdict::Goes(goes) } else { Verdict::Unchanged })
+    if !asked {
+        return Ok(Verdict::Unchanged);
+    }
+    if let Some(before) = before
+        && cannot_do_better(queue, before, &goes.content).await?
+    {
+        return Ok(Verdict::GivenUp);
+    }
+    Ok(Verdict::Goes(goes))
+}
+
+/// Whether the item's last job asked for the same, and another would be paid for again at each tick, or refused again, for nothing: it
+/// ended with images missing, so that it replaced none; or what it asks for was refused for good. `always` asks for it all the same.
+async fn cannot_do_better(queue: &Queue, last: JobId, content: &str) -> Result<bool, Failure> {
+    let failed = |error| queue_failure(error, "look at an item's last job");
+    let Some(job) = queue.job(last).await.map_err(failed)? else { return Ok(false) };
+    let is_final = match job.state {
+        JobState::Succeeded { partial, .. } => partial,
+        JobState::Failed { class, .. } => {
+            matches!(class, FailureClass::Moderation | FailureClass::InvalidRequest)
+        }
+        _ => false,
+    };
+    if !is_final {
+        return Ok(false);
+    }
+    let spec = queue.spec(last).await.map_err(failed)?;
+    Ok(spec.and_then(|spec| spec.refresh).is_some_and(|refresh| refresh.content == content))
 }
 
 /// The entity tags of the input images that may be written anew under their names, in their order.

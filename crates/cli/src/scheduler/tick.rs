@@ -98,7 +98,7 @@ pub(crate) async fn run(
     };
     if note.error.is_none() {
         info!(
-            schedule.name = %schedule.name, tick = %claimed.tick, jobs.new = note.new, items.unchanged = note.unchanged, items.busy = note.busy,
+            schedule.name = %schedule.name, tick = %claimed.tick, jobs.new = note.new, items.unchanged = note.unchanged, items.given_up = note.given_up, items.busy = note.busy,
             "Tick {} of schedule {} enqueued {}", claimed.tick, schedule.name, counted(note.new, "job")
         );
     }
@@ -152,6 +152,7 @@ async fn enqueue(
     let judgement = Judgement { source, rules, images, judged: Arc::new(judged) };
     let (mut plan, judgement) = plan(app, queue, &objects, &refreshing, judgement).await?;
     (note.unchanged, note.busy, note.new) = (plan.unchanged, plan.busy, plan.there);
+    note.given_up = plan.given_up;
     if plan.jobs() + plan.there > 0 {
         note.batch = Some(batch.clone());
     }

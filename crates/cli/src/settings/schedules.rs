@@ -1,16 +1,13 @@
 //! `[[schedules]]`: what is refreshed, when, and what for.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use dashscope::{Model, Size};
 use jiff::tz::TimeZone;
 use job::{
-    AccountName, BatchName, BatchTemplate, Cron, DEFAULT_BATCH_TEMPLATE, KeyTemplate, Missed, Priority,
+    AccountName, BatchName, BatchTemplate, DEFAULT_BATCH_TEMPLATE, KeyTemplate, Missed, Priority,
     RefreshRule, ScheduleName, Ticks,
 };
-use url::Url;
 
 use crate::input::rows::Format;
 use crate::input::template::Template;
@@ -19,7 +16,12 @@ use super::accounts::Account;
 use super::document::{Position, Table, Value};
 use super::layers::{Layers, Scope, Section as _, Variables, problem_at, section};
 use super::problem::{Place, Problem};
-use super::value::{Setting, Span, Whole, Wrong, choice, parsed, quoted};
+use super::value::{Setting, Span, Whole, Wrong, choice, quoted};
+
+mod values;
+
+pub(crate) use self::values::SourcePlace;
+use self::values::*;
 
 section! {
     /// A schedule: at each of its ticks, `imagemill scheduler` enqueues those items of a catalogue that need new images.
@@ -264,7 +266,16 @@ impl Reading<'_> {
             self.refuse("", what, Some("it must contain {custom_id} and not {job_id}"));
         }
         let name = row.name.value.as_ref()?.0.clone();
-        let batch = match BatchTemplate::parse(&row.batch.value, name.as_str()) {
+        let ticks = row
+            .cron
+            .value
+            .as_ref()
+            .map(|cron| Ticks { cron: cron.0.clone(), zone: row.time_zone.value.1.clone() });
+        let suiting = |batch: BatchTemplate| match &ticks {
+            Some(ticks) => batch.suits(ticks).map(|()| batch),
+            None => Ok(batch),
+        };
+        let batch = match BatchTemplate::parse(&row.batch.value, name.as_str()).and_then(suiting) {
             Ok(batch) => Some(batch),
             Err(error) => {
                 let shown = quoted(&row.batch.value);
@@ -277,14 +288,13 @@ impl Reading<'_> {
                 None
             }
         };
-        let cron = row.cron.value.as_ref()?.0.clone();
         let source = row.source.value.clone()?;
         if self.problems.len() > before {
             return None;
         }
         let collection = row.collection.value.as_ref().map(|collection| collection.0.clone());
         Some(Schedule {
-            ticks: Ticks { cron, zone: row.time_zone.value.1.clone() },
+            ticks: ticks?,
             collection: match collection {
                 Some(collection) => collection,
                 None => BatchName::parse(name.as_str()).ok()?,
@@ -357,176 +367,3 @@ named!(
     /// An account's name.
     AccountTitle(AccountName), "a name"
 );
-
-/// An expression of cron.
-#[derive(Debug, Clone)]
-pub(crate) struct Expression(Cron);
-
-impl Setting for Expression {
-    const WANTED: &'static str = "a cron expression such as \"0 3 * * *\"";
-
-    fn from_text(text: &str) -> Result<Self, Wrong> {
-        Cron::parse(text).map(Self).map_err(|error| Wrong {
-            what: format!("{} cannot be used: {error}", quoted(text)),
-            hint: Some(
-                "\"0 3 * * *\" is every day at 3:00, \"30 6 * * MON-FRI\" every workday at 6:30".to_owned(),
-            ),
-        })
-    }
-
-    fn show(&self) -> Option<String> {
-        Some(quoted(self.0.as_str()))
-    }
-}
-
-/// A time zone with its name.
-#[derive(Debug, Clone)]
-pub(crate) struct Zone(String, TimeZone);
-
-impl Setting for Zone {
-    const WANTED: &'static str = "a time zone such as \"Europe/Berlin\"";
-
-    fn from_text(text: &str) -> Result<Self, Wrong> {
-        if let Ok(zone) = TimeZone::get(text) {
-            let name = zone.iana_name().unwrap_or(text).to_owned();
-            return Ok(Self(name, zone));
-        }
-        let known: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
-        let names: Vec<&str> = known.iter().map(String::as_str).collect();
-        // Whoever writes `Berlin` means the zone that ends so.
-        let ends_so =
-            |name: &&&str| name.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(text.trim()));
-        let near =
-            names.iter().find(ends_so).copied().or_else(|| dashscope::request::nearest_name(text, &names));
-        Err(Wrong {
-            what: format!("{} is no time zone", quoted(text)),
-            hint: Some(match near {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => "zones are named as in the IANA database, such as `Europe/Berlin`".to_owned(),
-            }),
-        })
-    }
-
-    fn show(&self) -> Option<String> {
-        Some(quoted(&self.0))
-    }
-}
-
-/// Where a schedule's items come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum SourcePlace {
-    /// A file.
-    File(PathBuf),
-    /// An object of the store.
-    Object {
-        /// The bucket.
-        bucket: String,
-        /// The key.
-        key: job::ObjectKey,
-    },
-    /// A link.
-    Link(Url),
-}
-
-impl Setting for SourcePlace {
-    const WANTED: &'static str = "a path, s3://bucket/key, or an https link";
-
-    fn from_text(text: &str) -> Result<Self, Wrong> {
-        let refuse = |rule: &str| Err(Wrong::new(quoted(text), rule));
-        let text = text.trim();
-        match text.split_once("://") {
-            Some(("s3", rest)) => match rest.split_once('/') {
-                Some((bucket, key)) if !bucket.is_empty() => match job::ObjectKey::parse(key) {
-                    Ok(key) => Ok(Self::Object { bucket: bucket.to_owned(), key }),
-                    Err(error) => Err(Wrong::new(quoted(text), error)),
-                },
-                _ => refuse("it must have the form `s3://bucket/key`"),
-            },
-            Some(("http" | "https", _)) => {
-                let Ok(link) = Url::parse(text) else { return refuse("it is no link") };
-                if !link.username().is_empty() || link.password().is_some() {
-                    return Err(Wrong::new("a link with a password", "no secret may stand in the settings"));
-                }
-                let host = link.host_str().unwrap_or_default();
-                let is_here = matches!(host, "localhost" | "[::1]") || host.starts_with("127.");
-                if link.scheme() == "http" && !is_here {
-                    return refuse("what is made and paid for must not come over plain http: write https");
-                }
-                Ok(Self::Link(link))
-            }
-            Some((scheme, _)) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => {
-                refuse("sources are files, s3:// and https://")
-            }
-            _ if text.is_empty() => Err(Wrong::new("empty", "it must not be")),
-            _ => Ok(Self::File(PathBuf::from(text))),
-        }
-    }
-
-    fn show(&self) -> Option<String> {
-        Some(quoted(&self.to_string()))
-    }
-}
-
-impl std::fmt::Display for SourcePlace {
-    /// A link without its query, which may be signed.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::File(path) => path.display().fmt(f),
-            Self::Object { bucket, key } => write!(f, "s3://{bucket}/{key}"),
-            Self::Link(link) => {
-                let mut shown = link.clone();
-                let had_query = link.query().is_some();
-                shown.set_query(None);
-                write!(f, "{shown}{}", if had_query { "?[redacted]" } else { "" })
-            }
-        }
-    }
-}
-
-/// A template of prompts.
-#[derive(Debug, Clone)]
-pub(crate) struct Prompts(Template, String);
-
-impl Setting for Prompts {
-    const WANTED: &'static str = "a text such as \"studio photo of {name}\"";
-
-    fn from_text(text: &str) -> Result<Self, Wrong> {
-        parsed(text).map(|template| Self(template, text.to_owned()))
-    }
-
-    fn show(&self) -> Option<String> {
-        Some(quoted(&self.1))
-    }
-}
-
-/// A model.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ModelName(pub(crate) Model);
-
-impl Setting for ModelName {
-    const WANTED: &'static str = "a model";
-
-    fn from_text(text: &str) -> Result<Self, Wrong> {
-        text.parse().map(Self).map_err(|_| super::value::no_such_choice(text, &Model::ALL.map(Model::as_str)))
-    }
-
-    fn show(&self) -> Option<String> {
-        Some(quoted(self.0.as_str()))
-    }
-}
-
-/// A size.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct SizeText(pub(crate) Size);
-
-impl Setting for SizeText {
-    const WANTED: &'static str = "a size such as \"2K\" or \"1024*1024\"";
-
-    fn from_text(text: &str) -> Result<Self, Wrong> {
-        parsed(text).map(Self)
-    }
-
-    fn show(&self) -> Option<String> {
-        Some(quoted(&self.0.to_string()))
-    }
-}

@@ -57,7 +57,7 @@ pub(super) async fn run(app: &App, mut args: EnqueueArgs, rule: RefreshRule) -> 
     let has_uploads = judged.has_uploads;
     let judgement = Judgement { source, rules, images, judged: Arc::new(judged) };
     let (mut plan, judgement) = plan(app, &queue, &objects, &refreshing, judgement).await?;
-    view.refreshed(plan.unchanged, plan.busy);
+    view.refreshed(plan.unchanged, plan.given_up, plan.busy);
     if args.dry_run {
         view.planned(plan.jobs(), &plan.images, &settings.prices());
         say(app, &view)?;
@@ -72,7 +72,7 @@ pub(super) async fn run(app: &App, mut args: EnqueueArgs, rule: RefreshRule) -> 
     seal(app, &queue, &batch).await?;
     let sent = Sent { duplicates: sent.duplicates + there, ..sent };
     view.sent(&sent, &settings.prices(), false);
-    view.refreshed(plan.unchanged, plan.busy + sent.busy);
+    view.refreshed(plan.unchanged, plan.given_up, plan.busy + sent.busy);
     say(app, &view)?;
     warn_of_changes(app, &sent);
     if sent.enqueued + sent.duplicates == 0 {

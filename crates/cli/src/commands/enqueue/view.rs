@@ -30,6 +30,9 @@ pub(super) struct EnqueueView {
     /// With `--refresh`: items whose images are what they would be.
     #[serde(skip_serializing_if = "Option::is_none")]
     unchanged: Option<u64>,
+    /// With --refresh: items whose last job asked for the same, and was refused or brought less than it was paid for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    given_up: Option<u64>,
     /// With `--refresh`: items that an earlier job is at work on.
     #[serde(skip_serializing_if = "Option::is_none")]
     busy: Option<u64>,
@@ -65,6 +68,7 @@ impl EnqueueView {
             replaced: 0,
             under_way: 0,
             unchanged: None,
+            given_up: None,
             busy: None,
             invalid: judged.faulty_lines,
             images_max: judged.images_max(),
@@ -90,8 +94,8 @@ impl EnqueueView {
     }
 
     /// After the items were looked at.
-    pub(super) fn refreshed(&mut self, unchanged: u64, busy: u64) {
-        (self.unchanged, self.busy) = (Some(unchanged), Some(busy));
+    pub(super) fn refreshed(&mut self, unchanged: u64, given_up: u64, busy: u64) {
+        (self.unchanged, self.given_up, self.busy) = (Some(unchanged), Some(given_up), Some(busy));
     }
 
     /// What would be enqueued.
@@ -114,6 +118,7 @@ impl EnqueueView {
         }
         let also: Vec<String> = [
             (self.unchanged.unwrap_or(0), "unchanged"),
+            (self.given_up.unwrap_or(0), "failed before as they are"),
             (self.busy.unwrap_or(0), "busy with an earlier job"),
             (self.duplicates, "there already"),
             (self.changed, "there already and different"),
