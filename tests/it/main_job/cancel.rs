@@ -54,7 +54,7 @@ async fn world() -> World {
         Fault::new(On::Task, refused).prompt_contains("failed"),
         Fault::new(On::Task, internal).prompt_contains("again"),
         Fault::new(On::Create, Act::AcceptThenCut).prompt_contains("lost"),
-        Fault::new(On::Task, Act::Takes { ms: 9_000 }).prompt_contains("runs"),
+        Fault::new(On::Task, Act::Takes { ms: 12_000 }).prompt_contains("runs"),
         Fault::new(On::Create, Act::Delay { ms: 3_000 }).prompt_contains("wire"),
         Fault::new(On::Result, Act::Slow { bytes_per_s: 400 }).prompt_contains("copied"),
     ] {
@@ -101,12 +101,20 @@ async fn a_batch_is_canceled_in_every_state_and_nothing_of_it_is_created_any_mor
     let totals = world.simulator.totals().totals;
     assert_eq!(totals.tasks_created, created, "a task was created after the command had returned");
     assert_eq!(created, FIRST.len() as u64, "{totals:?}");
-    // `done`, `copied`, `lost` and the two that ran are paid for and in the bucket; the two that waited are not paid for.
+    // `done`, `copied`, `lost` and the two that ran are paid for and in the bucket; the two that waited are not paid for, but where one began
+    // before it could be canceled.
     let checked = world.check_all_over().await.unwrap();
-    assert_eq!((checked.billed, checked.images, totals.canceled), (5, 5, 2), "{totals:?} {}", watched.stdout);
+    let (billed, at_provider) = (checked.billed, totals.canceled);
+    assert_eq!(billed, checked.images, "{totals:?}");
+    assert!(billed >= 5 && at_provider >= 1, "{totals:?} {}", watched.stdout);
+    assert_eq!(billed + at_provider, 7, "{totals:?} {}", watched.stdout);
     let shown = world.imagemill.run(&["batch", "show", "b", "--json"]).await.unwrap().json();
     assert_eq!(shown["state"], "done", "{shown}");
-    assert_eq!((&shown["jobs"]["canceled"], &shown["jobs"]["failed"]), (&1_204.into(), &1.into()), "{shown}");
+    assert_eq!(
+        (&shown["jobs"]["canceled"], &shown["jobs"]["failed"]),
+        (&(1_202 + at_provider).into(), &1.into()),
+        "{shown}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
