@@ -6,6 +6,8 @@ use dashscope_sim::{Config, Durations, Limits};
 use serde_json::Value;
 use tests::{Fleet, Imagemill, World, audit, eventually};
 
+use super::crashes::HASTY;
+
 /// What an image of wan2.7-image-pro costs, in millionths.
 const PRO: u64 = 75_000;
 
@@ -126,28 +128,6 @@ async fn the_report_is_the_ledger(world: &World, imagemill: &Imagemill, images: 
     let none = json(imagemill, &["cost", "--batch", "another"]).await;
     assert_eq!((&none["total"]["images"], none["rows"].as_array().unwrap().len()), (&0.into(), 0));
 }
-
-/// Short leases and settling times. The properties do not depend on them.
-const HASTY: &str = r#"
-[redis]
-lease = "2s"
-
-[worker]
-renew_every = "500ms"
-renewal_age_max = "1s"
-rescue_every = "250ms"
-send_within = "1s"
-create_timeout = "2s"
-held_request_timeout = "3s"
-
-[settle]
-lag = "500ms"
-idle_control = "5s"
-clock_margin = "500ms"
-first = "1s"
-cap = "2s"
-give_up_after = "15s"
-"#;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_that_are_killed_on_the_way_do_not_let_the_others_spend_more() {

@@ -10,7 +10,7 @@ fn hasty(imagemill: &Imagemill) -> Imagemill {
 }
 
 /// Short leases and settling times. The properties do not depend on them.
-const HASTY: &str = r#"
+pub(super) const HASTY: &str = r#"
 [redis]
 lease = "2s"
 
