@@ -9,7 +9,7 @@ use dashscope::{ApiKey, BaseUrl, Model, WorkspaceId};
 use job::{AccountName, Curve, KeyTemplate, Prices, RegionName, Rules};
 use queue::{AccountLimits, Budgets, Quotas, Retention, SetFigures};
 
-use crate::outbox::OutboxConfig;
+use crate::outbox::{OutboxConfig, Webhook};
 
 /// Everything a worker needs to know besides the queue and the bucket.
 #[derive(Debug, Clone)]
@@ -61,6 +61,8 @@ pub struct WorkerConfig {
     pub sweep_every: Duration,
     /// What follows from a batch's end.
     pub outbox: OutboxConfig,
+    /// Who is told of it, when it begins. Later ones come through a [`crate::Reloader`].
+    pub webhooks: Vec<Webhook>,
     /// Whether to end once nothing is left to do.
     pub until_idle: bool,
 }
@@ -91,6 +93,7 @@ impl WorkerConfig {
             retain_every: Duration::from_secs(60),
             sweep_every: Duration::from_secs(3600),
             outbox: OutboxConfig::default(),
+            webhooks: Vec::new(),
             until_idle: false,
         }
     }

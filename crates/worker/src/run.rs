@@ -23,7 +23,7 @@ use crate::config::{ConfigError, WorkerConfig};
 use crate::created::Created;
 use crate::env::Env;
 use crate::keys_held::{self, HeldElsewhere, KeysHeld};
-use crate::outbox::{Courier, Outbox};
+use crate::outbox::{Courier, Outbox, Webhooks};
 use crate::place::Places;
 use crate::poll::durations::KnownDurations;
 use crate::ports::BoxError;
@@ -88,7 +88,7 @@ pub struct Surroundings {
 
 /// Works until `stop`, or, if the settings say so, until nothing is left to do.
 ///
-/// `reloads` brings accounts that were read again meanwhile.
+/// `reloads` brings accounts and webhooks that were read again meanwhile.
 ///
 /// # Errors
 ///
@@ -124,7 +124,8 @@ pub async fn run(
     let api = Arc::new(DashScopeApi::new(&config.accounts, timeout, clock.clone(), uploads_chance)?);
     let accounts = Accounts::new(config.accounts.clone());
     let jobs = QueueJobs::new(queue.clone(), leases.clone(), &config);
-    let config = WorkerConfig { accounts: Vec::new(), ..config };
+    let webhooks = Webhooks::new(config.webhooks.clone());
+    let config = WorkerConfig { accounts: Vec::new(), webhooks: Vec::new(), ..config };
     let outbox: Arc<dyn Outbox> = Arc::new(QueueOutbox(queue.clone()));
     let receivers = HttpReceivers::new().map_err(|error| RunError::Receivers(error.into()))?;
     let manifests = BucketManifests(archive.store().clone());
@@ -165,6 +166,7 @@ pub async fn run(
         Arc::new(manifests),
         Arc::new(receivers),
         env.config.outbox.clone(),
+        webhooks.clone(),
         env.config.key_template.clone(),
         env.config.prices.currency.clone(),
         env.places.clone(),
@@ -176,7 +178,7 @@ pub async fn run(
     loops.spawn(keys_held::keep(accounts, queue.clone(), stop.clone()));
     {
         let (env, queue) = (env.clone(), queue.clone());
-        loops.spawn(async move { reload::run(&env, &queue, &api, reloads).await });
+        loops.spawn(async move { reload::run(&env, &queue, &api, &webhooks, reloads).await });
     }
     let idle = env.config.until_idle.then(|| {
         let env = env.clone();

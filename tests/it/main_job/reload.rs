@@ -123,7 +123,7 @@ async fn settings_that_cannot_be_used_leave_a_worker_the_accounts_that_it_had() 
     world.write("worker.toml", &format!("{good}weigth = 3\n")).unwrap();
     reload(&worker, "there is no setting").await;
     let log = worker.log();
-    assert!(log.contains("goes on with the accounts that it had"), "{log}");
+    assert!(log.contains("goes on with the accounts and webhooks that it had"), "{log}");
     assert!(log.contains("worker.toml:14:1"), "it says where: {log}");
 
     world.write("worker.toml", &good.replace("a.key", "none.key")).unwrap();

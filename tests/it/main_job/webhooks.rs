@@ -148,8 +148,17 @@ async fn a_receiver_that_fails_five_times_is_told_once_for_each_end_and_a_dead_o
         if receiver.at("well").len() == 2 { Ok(()) } else { Err(receiver.at("well").len()) }
     })
     .await;
-    // Nobody is told more than that, though two workers look.
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    // Both ends are closed for both receivers: nobody is told more than that, though two workers look.
+    eventually("nothing to be left for those who answer", Duration::from_secs(60), async || {
+        let listed = imagemill.run(&["webhook", "ls", "--json"]).await.unwrap().json();
+        let of = |name: &str| {
+            let hooks = listed["webhooks"].as_array().unwrap();
+            hooks.iter().find(|hook| hook["webhook"] == name).cloned().unwrap_or_default()
+        };
+        let closed = |hook: Value| hook["delivered"] == 2 && hook["waiting"] == 0;
+        if closed(of("fails")) && closed(of("well")) { Ok(()) } else { Err(listed.to_string()) }
+    })
+    .await;
     let (fails, well) = (receiver.at("fails"), receiver.at("well"));
     assert_eq!((fails.len(), well.len()), (7, 2));
     for got in fails.iter().chain(&well).chain(&receiver.at("dead")) {
@@ -214,6 +223,41 @@ async fn an_event_whose_worker_dies_before_it_is_written_down_comes_again_under_
     assert_eq!(got.len(), 2, "{got:?}");
     assert_eq!((&got[0].headers["webhook-id"], &got[0].body), (&got[1].headers["webhook-id"], &got[1].body));
     assert_eq!(show(&imagemill, "b").await["deliveries"][0]["state"], "delivered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_reads_its_settings_again_tells_the_webhooks_that_are_there_by_then() {
+    let world = World::quick().await.unwrap();
+    let receiver = Receiver::start().await;
+    world.write("hook.secret", SECRET).unwrap();
+    world.write("imagemill.toml", &settings(&receiver, &["old"])).unwrap();
+    let imagemill = world.imagemill.with("HOOK", SECRET);
+    let mut worker = imagemill.start("worker", &["worker"]).unwrap();
+    enqueue(&world, &imagemill, "first", 1).await;
+    delivered(&imagemill, "first", "old").await;
+
+    let new = |file: &str| {
+        let from = format!("{{ file = \"{file}\" }}");
+        settings(&receiver, &["new"]).replace("{ env = \"HOOK\" }", &from)
+    };
+    world.write("imagemill.toml", &new("none.secret")).unwrap();
+    let reloaded = async |expected: &str| {
+        worker.signal(Signal::HUP);
+        eventually(&format!("the log to say `{expected}`"), Duration::from_secs(60), async || {
+            let log = worker.log();
+            if log.contains(expected) { Ok(()) } else { Err(log) }
+        })
+        .await;
+    };
+    reloaded("the secret of webhook `new` cannot be read").await;
+    world.write("imagemill.toml", &new("hook.secret")).unwrap();
+    reloaded("The webhooks were read again and hold from now on (new: new; gone: old)").await;
+    enqueue(&world, &imagemill, "second", 1).await;
+    delivered(&imagemill, "second", "new").await;
+    assert_eq!((receiver.at("old").len(), receiver.at("new").len()), (1, 1));
+    assert!(receiver.at("new")[0].is_signed());
+    worker.signal(Signal::TERM);
+    assert!(worker.wait(Duration::from_secs(10)).unwrap().success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

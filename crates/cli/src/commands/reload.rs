@@ -1,14 +1,15 @@
-//! SIGHUP: a worker reads the settings again, and takes the accounts over.
+//! SIGHUP: a worker reads the settings again, and takes accounts and webhooks over.
 //!
-//! From the same sources as at its start: flags, environment, file, and the files of keys. Accounts are all that a running worker
+//! From the same sources as at its start: flags, environment, file, and the files of keys and secrets. That is all that a running worker
 //! takes over; other settings that are others by now are named. A problem leaves everything as it was.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
-use worker::{AccountChanges, AccountConfig, ReloadError, Reloader};
+use worker::outbox::Webhook;
+use worker::{AccountConfig, Changes, ReloadError, Reloaded, Reloader};
 
 use crate::failure::{Failure, OrFail as _};
-use crate::settings::{KeyError, Settings, SettingsError, Sources, changed_settings};
+use crate::settings::{KeyError, Settings, SettingsError, Sources, WebhookError, changed_settings};
 
 /// The settings that were read again cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +18,8 @@ enum Unusable {
     Settings(#[from] SettingsError),
     #[error(transparent)]
     Key(#[from] KeyError),
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
 }
 
 /// Listens from now on: without that the signal ends the process.
@@ -30,7 +33,7 @@ pub(super) async fn on_hangup(mut hangups: Signal, sources: Sources, running: Se
         let of = sources.clone();
         // Files may stand on a slow disk, and creates have their moment.
         let read = tokio::task::spawn_blocking(move || again(&of)).await;
-        let (settings, accounts) = match read {
+        let (settings, accounts, webhooks) = match read {
             Ok(Ok(read)) => read,
             Ok(Err(unusable)) => {
                 refused(&unusable);
@@ -44,26 +47,26 @@ pub(super) async fn on_hangup(mut hangups: Signal, sources: Sources, running: Se
         for warning in &settings.warnings {
             warn!("The settings that were read again: {warning}");
         }
-        match reloader.accounts(accounts).await {
-            Ok(changes) => {
-                taken_over(&changes);
+        match reloader.reload(accounts, webhooks).await {
+            Ok(reloaded) => {
+                taken_over(&reloaded);
                 need_a_restart(&running, &settings);
             }
             Err(ReloadError::GoingDown) => return,
             Err(why) => {
                 error!(
                     error = &why as &dyn std::error::Error,
-                    "The accounts were read again and not taken over; the worker goes on with those that it had: {why}"
+                    "The accounts were read again and not taken over; the worker goes on with those that it had, and with its webhooks: {why}"
                 );
             }
         }
     }
 }
 
-fn again(sources: &Sources) -> Result<(Settings, Vec<AccountConfig>), Unusable> {
+fn again(sources: &Sources) -> Result<(Settings, Vec<AccountConfig>, Vec<Webhook>), Unusable> {
     let settings = Settings::load(sources)?;
-    let accounts = settings.worker_accounts()?;
-    Ok((settings, accounts))
+    let (accounts, webhooks) = (settings.worker_accounts()?, settings.webhooks()?);
+    Ok((settings, accounts, webhooks))
 }
 
 /// Says what is wrong, where and why, in one entry.
@@ -76,29 +79,37 @@ fn refused(unusable: &Unusable) {
     };
     error!(
         error = unusable as &dyn std::error::Error,
-        "The settings were read again and cannot be used; the worker goes on with the accounts that it had: {unusable}{details}"
+        "The settings were read again and cannot be used; the worker goes on with the accounts and webhooks that it had: {unusable}{details}"
     );
 }
 
-fn taken_over(changes: &AccountChanges) {
-    if changes.is_empty() {
-        return info!("The settings were read again; the accounts are as they were");
+fn taken_over(Reloaded { accounts, webhooks }: &Reloaded) {
+    if accounts.is_empty() && webhooks.is_empty() {
+        return info!("The settings were read again; accounts and webhooks are as they were");
     }
-    let AccountChanges { added, changed, removed } = changes;
+    if !accounts.is_empty() {
+        info!("The accounts were read again and hold from now on ({})", named(accounts));
+    }
+    if !webhooks.is_empty() {
+        info!("The webhooks were read again and hold from now on ({})", named(webhooks));
+    }
+}
+
+/// What differs, for a log.
+fn named<Name: std::fmt::Display>(Changes { added, changed, removed }: &Changes<Name>) -> String {
     let parts = [("new", added), ("changed", changed), ("gone", removed)];
     let named = parts.iter().filter(|(_, names)| !names.is_empty()).map(|(word, names)| {
-        let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+        let names: Vec<String> = names.iter().map(Name::to_string).collect();
         format!("{word}: {}", names.join(", "))
     });
-    let named: Vec<String> = named.collect();
-    info!("The accounts were read again and hold from now on ({})", named.join("; "));
+    named.collect::<Vec<_>>().join("; ")
 }
 
 fn need_a_restart(running: &Settings, settings: &Settings) {
     let names = changed_settings(running, settings);
     if !names.is_empty() {
         warn!(
-            "Only accounts are read again by a running worker; these settings changed as well and hold after a restart: {}",
+            "Only accounts and webhooks are read again by a running worker; these settings changed as well and hold after a restart: {}",
             names.join(", ")
         );
     }

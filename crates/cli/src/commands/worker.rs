@@ -47,7 +47,7 @@ pub(super) async fn run(app: &App, args: WorkerArgs) -> Result<u8, Failure> {
     let settings = app.settings()?;
     let config = settings.worker().map_err(key_failure)?;
     let mut config = worker::WorkerConfig { until_idle: args.until_idle, ..config };
-    config.outbox.webhooks = settings.webhooks().map_err(webhook_failure)?;
+    config.webhooks = settings.webhooks().map_err(webhook_failure)?;
     let start = |failure: Failure| failure.context("failed to start the worker");
     let queue = app.queue(&settings).await.map_err(start)?;
     refuse_unsafe(&queue, &settings, app.out).await.map_err(start)?;

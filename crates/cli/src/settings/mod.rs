@@ -339,7 +339,7 @@ impl Settings {
         })
     }
 
-    /// What follows from a batch's end, without webhooks: their secrets are read when a worker begins.
+    /// What follows from a batch's end.
     fn outbox(&self) -> OutboxConfig {
         OutboxConfig {
             namespace: self.redis().namespace,

@@ -76,7 +76,7 @@ pub(crate) fn effective_json(settings: &Settings) -> serde_json::Value {
     serde_json::Value::Object(all)
 }
 
-/// The settings whose values differ, but for those of accounts. Secrets are no part of what is compared.
+/// The settings whose values differ, but for those of accounts and webhooks. Secrets are no part of what is compared.
 pub(crate) fn changed_settings(before: &Settings, after: &Settings) -> Vec<String> {
     let mut changed = Vec::new();
     macro_rules! each {
@@ -85,12 +85,6 @@ pub(crate) fn changed_settings(before: &Settings, after: &Settings) -> Vec<Strin
         };
     }
     sections!(each);
-    let hooks = |settings: &Settings| -> Vec<_> {
-        settings.webhooks.iter().flat_map(|row| row.shown().into_iter().map(|(shown, _)| shown)).collect()
-    };
-    if hooks(before) != hooks(after) {
-        changed.push("webhooks".to_owned());
-    }
     let rows = |settings: &Settings| -> Vec<_> {
         let values = |schedule: &super::Schedule| {
             schedule.row.shown().into_iter().map(|(value, _)| value).collect::<Vec<_>>()

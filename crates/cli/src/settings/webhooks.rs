@@ -31,7 +31,7 @@ section! {
 
 section! {
     /// Who is told when a batch has ended, by a POST that is signed as standardwebhooks.com says. Each has a table of its own. Every worker
-    /// must have the same, read when it begins.
+    /// must have the same: it reads them when it begins, and again at SIGHUP.
     WebhookRow {
         /// Its name in `batch show`, `status` and logs.
         name: Option<Name> = None, example "shop";
@@ -68,7 +68,7 @@ pub(crate) enum WebhookError {
 }
 
 impl DeliverySection {
-    /// For the worker, without webhooks.
+    /// For the worker.
     pub(crate) fn config(&self) -> OutboxConfig {
         OutboxConfig {
             timeout: self.timeout.value.0,

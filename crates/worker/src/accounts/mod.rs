@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
+use crate::changes::Changes;
 use crate::config::AccountConfig;
 
 /// The accounts, shared by everybody in this worker.
@@ -38,25 +39,6 @@ pub(crate) struct Known {
     pub(crate) current: Vec<AccountConfig>,
     /// Those that the settings no longer have: nothing begins there, and what is at work there is finished.
     pub(crate) former: Vec<AccountConfig>,
-}
-
-/// What a reload of the accounts changed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AccountChanges {
-    /// Accounts that begin.
-    pub added: Vec<AccountName>,
-    /// Accounts that were known, and whose keys, limits or address are others now.
-    pub changed: Vec<AccountName>,
-    /// Accounts where nothing begins any more.
-    pub removed: Vec<AccountName>,
-}
-
-impl AccountChanges {
-    /// Whether nothing did.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty()
-    }
 }
 
 impl Known {
@@ -77,21 +59,12 @@ impl Known {
 
     /// The same with `next` for the accounts of the settings. Those that are not among them become former ones, and former ones
     /// that are come back.
-    fn with(&self, next: Vec<AccountConfig>) -> (Self, AccountChanges) {
+    fn with(&self, next: Vec<AccountConfig>) -> (Self, Changes<AccountName>) {
         let is_in = |accounts: &[AccountConfig], name: &AccountName| {
             accounts.iter().any(|account| account.name == *name)
         };
-        let mut changes = AccountChanges::default();
-        for account in &next {
-            match self.settings.iter().find(|known| known.name == account.name) {
-                None => changes.added.push(account.name.clone()),
-                Some(before) if before != account => changes.changed.push(account.name.clone()),
-                Some(_) => {}
-            }
-        }
+        let changes = Changes::between(&self.settings, &next, |account| &account.name);
         let former: Vec<_> = self.all().filter(|account| !is_in(&next, &account.name)).cloned().collect();
-        let removed = self.settings.iter().filter(|account| !is_in(&next, &account.name));
-        changes.removed = removed.map(|account| account.name.clone()).collect();
         let mut quotas = self.quotas.clone();
         quotas.retain(|name, _| is_in(&next, name));
         (Self { settings: next, quotas, current: Vec::new(), former }.judged(), changes)
@@ -123,8 +96,8 @@ impl Accounts {
     }
 
     /// Takes these for the accounts of the settings, from now on.
-    pub(crate) fn replace(&self, next: Vec<AccountConfig>) -> AccountChanges {
-        let mut changes = AccountChanges::default();
+    pub(crate) fn replace(&self, next: Vec<AccountConfig>) -> Changes<AccountName> {
+        let mut changes = Changes::default();
         self.0.send_modify(|known| {
             let (next, changed) = known.with(next);
             (*known, changes) = (Arc::new(next), changed);

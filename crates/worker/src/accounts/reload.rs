@@ -1,23 +1,25 @@
-//! Takes accounts over that were read again while the worker works, and lets go of those that are gone.
+//! Takes accounts and webhooks over that were read again while the worker works, and lets go of accounts that are gone.
 //!
-//! All or nothing: what is wrong with one account, or a key that another namespace works with, leaves every account as it was. What
+//! All or nothing: what is wrong with one account, or a key that another namespace works with, leaves every account and webhook as it was. What
 //! is taken over holds from the next call on; no claim and no step that is under way is touched. An account that is gone begins
 //! nothing more, and keeps its client, its polls and its keys until no task is left there. Started by [`crate::run()`].
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use job::{AccountName, Model};
+use job::{AccountName, Model, WebhookName};
 use queue::{ExtraState, Queue, QueueError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 use tracing::{debug, info};
 
-use super::{AccountChanges, Known};
+use super::Known;
 use crate::adapters::{ApiSetupError, DashScopeApi};
+use crate::changes::Changes;
 use crate::config::{AccountConfig, ConfigError, check_accounts};
 use crate::env::Env;
 use crate::keys_held::{HeldElsewhere, KeysHeld};
+use crate::outbox::{Webhook, Webhooks};
 use crate::ports::JobsFault;
 
 /// How often it is looked whether anything is left at accounts that are gone.
@@ -25,7 +27,7 @@ use crate::ports::JobsFault;
 /// Source: ours; until then they cost a claim a second, and a look reads what holds their places.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
-/// Accounts are not taken over. The old ones stay as they were.
+/// Nothing is taken over. Accounts and webhooks stay as they were.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
     /// They cannot work.
@@ -56,12 +58,22 @@ pub enum ReloadError {
     GoingDown,
 }
 
-struct Request {
-    accounts: Vec<AccountConfig>,
-    answer: oneshot::Sender<Result<AccountChanges, ReloadError>>,
+/// What was taken over.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Accounts where jobs begin from now on, whose keys, limits or address are others, and where nothing begins any more.
+    pub accounts: Changes<AccountName>,
+    /// Webhooks that are told of what ends from now on, that are told elsewhere or otherwise, and that are told no more.
+    pub webhooks: Changes<WebhookName>,
 }
 
-/// Hands accounts over to a worker that works.
+struct Request {
+    accounts: Vec<AccountConfig>,
+    webhooks: Vec<Webhook>,
+    answer: oneshot::Sender<Result<Reloaded, ReloadError>>,
+}
+
+/// Hands accounts and webhooks over to a worker that works.
 #[derive(Clone)]
 pub struct Reloader(mpsc::Sender<Request>);
 
@@ -76,36 +88,48 @@ pub fn reloads() -> (Reloader, Reloads) {
 }
 
 impl Reloader {
-    /// Has the worker work for these accounts, and no others, from now on.
+    /// Has the worker work for these accounts and tell these webhooks, and no others, from now on.
     ///
     /// # Errors
     ///
     /// They are not taken over, and the worker goes on with those that it has.
-    pub async fn accounts(&self, accounts: Vec<AccountConfig>) -> Result<AccountChanges, ReloadError> {
+    pub async fn reload(
+        &self,
+        accounts: Vec<AccountConfig>,
+        webhooks: Vec<Webhook>,
+    ) -> Result<Reloaded, ReloadError> {
         let (answer, answered) = oneshot::channel();
-        self.0.send(Request { accounts, answer }).await.map_err(|_| ReloadError::GoingDown)?;
+        self.0.send(Request { accounts, webhooks, answer }).await.map_err(|_| ReloadError::GoingDown)?;
         answered.await.unwrap_or(Err(ReloadError::GoingDown))
     }
 }
 
 /// Takes over what comes, and looks after what is gone, until the worker stops: one after the other, since an account that comes back
 /// while it is let go would lose its client.
-pub(crate) async fn run(env: &Env, queue: &Queue, api: &DashScopeApi, reloads: Reloads) {
+pub(crate) async fn run(env: &Env, queue: &Queue, api: &DashScopeApi, webhooks: &Webhooks, reloads: Reloads) {
     tokio::select! {
         biased;
         () = env.stop.cancelled() => {}
-        () = work(env, queue, api, reloads) => {}
+        () = work(env, queue, api, webhooks, reloads) => {}
     }
 }
 
-async fn work(env: &Env, queue: &Queue, api: &DashScopeApi, Reloads(mut requests): Reloads) {
+async fn work(
+    env: &Env,
+    queue: &Queue,
+    api: &DashScopeApi,
+    webhooks: &Webhooks,
+    Reloads(mut requests): Reloads,
+) {
     let (mut empty, mut looks) = (HashMap::new(), tokio::time::interval(LOOK_EVERY));
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            Some(Request { accounts, answer }) = requests.recv() => {
+            Some(Request { accounts, webhooks: next, answer }) = requests.recv() => {
+                let taken = take(env, queue, api, accounts).await;
+                let taken = taken.map(|accounts| Reloaded { accounts, webhooks: webhooks.replace(next) });
                 // Nobody may wait for the answer: what was taken over was taken over.
-                let _ = answer.send(take(env, queue, api, accounts).await);
+                let _ = answer.send(taken);
             }
             _ = looks.tick() => let_go(env, api, &mut empty).await,
         }
@@ -118,7 +142,7 @@ async fn take(
     queue: &Queue,
     api: &DashScopeApi,
     accounts: Vec<AccountConfig>,
-) -> Result<AccountChanges, ReloadError> {
+) -> Result<Changes<AccountName>, ReloadError> {
     check_accounts(&accounts)?;
     if let Some(moved) = moved(&env.accounts.now(), &accounts) {
         return Err(ReloadError::Moved(moved));

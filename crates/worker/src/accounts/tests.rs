@@ -30,7 +30,7 @@ fn names(accounts: &[AccountConfig]) -> Vec<&str> {
 fn what_the_settings_no_longer_have_begins_nothing_and_is_still_known() {
     let accounts = Accounts::new(vec![account("a"), account("b")]);
     let changes = accounts.replace(vec![account("b"), account("c")]);
-    assert_eq!(changes, AccountChanges { added: vec![name("c")], changed: vec![], removed: vec![name("a")] });
+    assert_eq!(changes, Changes { added: vec![name("c")], changed: vec![], removed: vec![name("a")] });
     let known = accounts.now();
     assert_eq!((names(&known.current), names(&known.former)), (vec!["b", "c"], vec!["a"]));
     assert!(known.current(&name("a")).is_none() && known.any(&name("a")).is_some());

@@ -7,7 +7,7 @@ use queue::{BatchSummary, Delivery, DeliveryState, Entry, EntryDocument, EntryEn
 use tracing::{error, info, warn};
 
 use super::Courier;
-use super::config::EventKind;
+use super::EventKind;
 use super::event::BatchEnd;
 use crate::place::Place;
 use crate::ports::{JobsFault, StoreFault};
@@ -96,7 +96,8 @@ impl Courier {
 
     /// An entry for each webhook that wants to know.
     fn events(&self, told: &BatchEnd<'_>, now: Timestamp) -> Vec<(EntryOf, EntryDocument, Delivery)> {
-        let hooks = self.config.webhooks.iter().filter(|hook| hook.events.contains(&EventKind::BatchEnded));
+        let webhooks = self.webhooks.now();
+        let hooks = webhooks.iter().filter(|hook| hook.events.contains(&EventKind::BatchEnded));
         let events = hooks.map(|hook| {
             let id = told.id(&self.config, &hook.name);
             let document = EntryDocument {

@@ -1,10 +1,8 @@
-//! What a worker is told about the ends of batches: whether a manifest is written, who is told, and how often that is tried.
+//! What a worker is told about the ends of batches: whether a manifest is written, and how often telling somebody is tried.
 
 use std::time::Duration;
 
-use job::{BucketPlace, Curve, WebhookName};
-
-use super::sign::WebhookSecret;
+use job::{BucketPlace, Curve};
 
 /// What follows from a batch's end.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,8 +13,6 @@ pub struct OutboxConfig {
     pub batch_manifest: bool,
     /// The bucket, for the addresses in results.
     pub place: Option<BucketPlace>,
-    /// Who is told.
-    pub webhooks: Vec<Webhook>,
     /// How long a receiver may take to answer. Default 15 s.
     ///
     /// Source: the Standard Webhooks specification, which advises 15 to 30 s.
@@ -36,52 +32,9 @@ impl Default for OutboxConfig {
             namespace: "imagemill".to_owned(),
             batch_manifest: true,
             place: None,
-            webhooks: Vec::new(),
             timeout: Duration::from_secs(15),
             retry: Curve { first: Duration::from_secs(5), factor: 3.0, cap: Duration::from_secs(2 * 3600) },
             give_up_after: Duration::from_secs(24 * 3600),
-        }
-    }
-}
-
-/// Somebody who is told.
-#[derive(Clone, PartialEq)]
-pub struct Webhook {
-    /// Its name.
-    pub name: WebhookName,
-    /// Where events are sent to.
-    pub url: String,
-    /// What they are signed with.
-    pub secret: WebhookSecret,
-    /// What it is told of.
-    pub events: Vec<EventKind>,
-}
-
-impl std::fmt::Debug for Webhook {
-    /// Without the address: many receivers take a token in it.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Webhook")
-            .field("name", &self.name)
-            .field("events", &self.events)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What can be told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EventKind {
-    /// A batch has ended: all of its jobs are final.
-    BatchEnded,
-    /// Nothing has happened: somebody tries whether the receiver works.
-    Ping,
-}
-
-impl EventKind {
-    /// Its name, as it stands in the event's `type`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::BatchEnded => "batch.ended",
-            Self::Ping => "ping",
         }
     }
 }

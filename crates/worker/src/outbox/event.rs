@@ -5,7 +5,8 @@ use queue::BatchSummary;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::config::{EventKind, OutboxConfig};
+use super::EventKind;
+use super::config::OutboxConfig;
 
 #[derive(Serialize)]
 struct Event<'a, D: Serialize> {

@@ -9,9 +9,8 @@ use queue::{Delivery, DeliveryState, Entry, EntryEnd, EntryOf};
 use tracing::{info, warn};
 
 use super::batch_end::put_back;
-use super::config::Webhook;
 use super::port::{Post, Receivers, SendFault};
-use super::{Courier, event};
+use super::{Courier, Webhook, event};
 use crate::place::Place;
 
 /// The status by which a receiver says that it will never take anything again.
@@ -85,7 +84,8 @@ impl Courier {
             let why = Some("nothing is known of what was to be sent".to_owned());
             return EntryEnd::Closed(self.said(entry, "", DeliveryState::Dropped, None, why));
         };
-        let Some(hook) = self.config.webhooks.iter().find(|hook| hook.name == *name) else {
+        let webhooks = self.webhooks.now();
+        let Some(hook) = webhooks.iter().find(|hook| hook.name == *name) else {
             // Another worker may know it already, or still.
             let why = Some("the settings have no such webhook".to_owned());
             if !self.is_too_old(&entry.document, now) {
@@ -140,7 +140,7 @@ impl Courier {
     ) -> Delivery {
         let at = self.outbox.now().as_millisecond();
         let wait_ms = wait.map(|wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
-        let sent = self.config.webhooks.iter().any(|hook| names(entry, &hook.name));
+        let sent = self.webhooks.now().iter().any(|hook| names(entry, &hook.name));
         Delivery {
             state,
             tries: entry.document.tries + u32::from(sent),

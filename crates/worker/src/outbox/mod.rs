@@ -10,6 +10,7 @@ mod event;
 mod hook;
 mod port;
 mod sign;
+mod webhooks;
 
 #[cfg(test)]
 mod tests;
@@ -33,11 +34,13 @@ use crate::chance::Chance;
 use crate::place::Places;
 use crate::ports::JobsFault;
 
-pub use self::config::{EventKind, OutboxConfig, Webhook};
+pub use self::config::OutboxConfig;
 use self::hook::Turns;
 pub use self::hook::{Ponged, ping};
 pub use self::port::{LinesUpload, Manifests, Outbox, Post, Receivers, SendFault};
 pub use self::sign::{SecretFault, WebhookSecret};
+pub(crate) use self::webhooks::Webhooks;
+pub use self::webhooks::{EventKind, Webhook};
 
 /// How long an entry belongs to a worker without a sign of life.
 ///
@@ -68,6 +71,7 @@ pub(crate) struct Courier {
     manifests: Arc<dyn Manifests>,
     receivers: Arc<dyn Receivers>,
     config: OutboxConfig,
+    webhooks: Webhooks,
     template: KeyTemplate,
     currency: String,
     places: Arc<dyn Places>,
@@ -88,6 +92,7 @@ impl Courier {
         manifests: Arc<dyn Manifests>,
         receivers: Arc<dyn Receivers>,
         config: OutboxConfig,
+        webhooks: Webhooks,
         template: KeyTemplate,
         currency: String,
         places: Arc<dyn Places>,
@@ -101,6 +106,7 @@ impl Courier {
             manifests,
             receivers,
             config,
+            webhooks,
             template,
             currency,
             places,

@@ -11,12 +11,12 @@ use rand::SeedableRng as _;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::config::{EventKind, OutboxConfig, Webhook};
+use super::config::OutboxConfig;
 use super::event::tests::summary;
 use super::port::{LinesUpload, Manifests, Outbox, Post, Receivers, SendFault};
 use super::sign::WebhookSecret;
 use super::twin::FakeOutbox;
-use super::{Courier, KEEP_EVERY, LEASE};
+use super::{Courier, EventKind, KEEP_EVERY, LEASE, Webhook, Webhooks};
 use crate::chance::Chance;
 use crate::place::{OpenPlaces, Place, Places};
 use crate::ports::StoreFault;
@@ -128,7 +128,6 @@ impl Twins {
         };
         let second = Duration::from_secs(1);
         let config = OutboxConfig {
-            webhooks: hooks.iter().map(hook).collect(),
             retry: Curve { first: second, factor: 2.0, cap: 60 * second },
             give_up_after: 600 * second,
             ..OutboxConfig::default()
@@ -138,6 +137,7 @@ impl Twins {
             self.manifests.clone(),
             self.receivers.clone(),
             config,
+            Webhooks::new(hooks.iter().map(hook).collect()),
             KeyTemplate::default(),
             "USD".to_owned(),
             places,
@@ -343,6 +343,30 @@ async fn a_webhook_that_this_worker_does_not_know_waits_for_one_that_does_and_is
 }
 
 #[tokio::test(start_paused = true)]
+async fn webhooks_that_are_taken_over_are_told_of_what_waits_for_them_and_of_what_ends_from_then_on() {
+    let twins = Twins::new();
+    twins.receivers.answers.lock().unwrap().push_back(Ok(503));
+    twins.outbox.end(ended());
+    let courier = twins.courier(Arc::new(OpenPlaces));
+    let running = start(&courier);
+    until("the first try is over", || twins.posts().len() == 1).await;
+    let shop = courier.webhooks.now()[0].clone();
+    let moved = Webhook { url: "https://elsewhere.example/".to_owned(), ..shop.clone() };
+    let other = Webhook { name: "other".parse().unwrap(), ..shop.clone() };
+    let changes = courier.webhooks.replace(vec![moved, other]);
+    assert_eq!(changes.added, ["other".parse().unwrap()]);
+    assert_eq!((changes.changed, changes.removed), (vec![shop.name.clone()], vec![]));
+    until("it is delivered", || twins.outbox.open().is_empty()).await;
+    twins.outbox.end(BatchSummary { ends: 2, ..ended() });
+    until("both are told", || twins.outbox.open().is_empty()).await;
+    running.abort();
+    let urls: Vec<_> = twins.posts().into_iter().map(|post| post.url).collect();
+    assert_eq!(urls[..2], [shop.url.clone(), "https://elsewhere.example/".to_owned()]);
+    assert_eq!(urls.len(), 4, "{urls:?}");
+    assert!(urls[2..].contains(&shop.url), "another webhook at the old address: {urls:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_event_tells_the_batch_as_it_was_when_it_ended() {
     let twins = Twins::new();
     twins.outbox.end(ended());
@@ -389,6 +413,7 @@ async fn a_worker_that_is_told_to_stop_stops_at_once_whatever_it_waits_for() {
 #[test]
 fn an_address_and_a_secret_are_in_no_debug_output() {
     let twins = Twins::new();
-    let shown = format!("{:?}", twins.courier(Arc::new(OpenPlaces)).config);
+    let shown = format!("{:?}", twins.courier(Arc::new(OpenPlaces)).webhooks.now());
+    assert!(shown.contains("shop"), "{shown}");
     assert!(!shown.contains("s3cret") && !shown.contains("MfKQ"), "{shown}");
 }
