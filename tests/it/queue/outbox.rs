@@ -173,6 +173,34 @@ async fn retention_waits_for_the_end_of_a_batch_to_be_told_and_goes_on_with_the_
 }
 
 #[tokio::test]
+async fn many_batches_whose_end_is_not_told_keep_retention_from_none_of_those_behind_them() {
+    // More than retention looks at in one round trip.
+    const UNTOLD: usize = 120;
+    let world = World::new().await;
+    let end = async |batch: &str| {
+        world.enqueue(batch, 1).await;
+        world.queue.seal(&name(batch)).await.unwrap();
+        let id = world.queue.new_job(spec(batch, &format!("{batch}-0"))).id;
+        world.queue.commit_unfenced(id, Event::CancelRequested, &world.rules).await.unwrap();
+    };
+    for number in 0..UNTOLD {
+        end(&format!("untold-{number}")).await;
+    }
+    world.queue.take_outbox(100, LEASE).await.unwrap();
+    world.queue.take_outbox(100, LEASE).await.unwrap();
+    // It ends last, and so stands behind all of them.
+    end("told").await;
+    let entry = world.taken(LEASE).await.remove(0);
+    assert_eq!(entry.of.batch(), &name("told"));
+    assert!(world.queue.write_outbox(&entry, &EntryEnd::Spread(Vec::new())).await.unwrap());
+    let at_once = Retention { age: Duration::ZERO, ended_max: 0, tombstones: Duration::from_secs(60) };
+    assert_eq!(world.queue.retain(&at_once).await.unwrap(), 1);
+    assert!(world.queue.batch(Some(&name("told"))).await.unwrap().is_none());
+    assert_eq!(world.queue.retain(&at_once).await.unwrap(), 0);
+    assert!(world.queue.batch(Some(&name("untold-0"))).await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn a_batch_that_a_person_removed_leaves_no_end_to_tell_and_another_of_its_name_is_another() {
     let world = World::new().await;
     world.enqueue("b", 1).await;
