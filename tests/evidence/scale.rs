@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use dashscope::{ImageRequest, Model};
-use job::{AccountName, BatchName, JobSpec, SPEC_FORMAT};
+use job::{AccountName, BatchName, JobSpec};
 use queue::{AccountLimits, CHUNK_MAX, NewJob, Queue, SubmitAsk, SubmitClaim};
 use redis::aio::MultiplexedConnection;
 use tests::{Fsync, RedisServer};
@@ -98,16 +98,9 @@ fn spec(batch: &BatchName, number: usize) -> anyhow::Result<JobSpec> {
         "Item {number} of the catalogue on white ground, soft light from the left, no shadow, photographic"
     );
     Ok(JobSpec {
-        format: SPEC_FORMAT,
         batch: Some(batch.clone()),
         custom_id: Some(format!("sku-{number:07}").parse()?),
-        request: ImageRequest::new(Model::Wan27Image, prompt),
-        images: Vec::new(),
-        priority: Default::default(),
-        account: None,
-        region: None,
-        not_before: None,
-        refresh: None,
+        ..JobSpec::new(ImageRequest::new(Model::Wan27Image, prompt))
     })
 }
 

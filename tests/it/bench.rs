@@ -5,16 +5,7 @@ use tests::Imagemill;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_bench_loses_nothing_and_has_its_figures() {
     let folder = tempfile::tempdir().unwrap();
-    let redis = tests::tool("redis-server").unwrap();
-    let path = format!("{}:{}", redis.parent().unwrap().display(), std::env::var("PATH").unwrap());
-    // Settings for real work must not reach it.
-    let environment = [
-        ("PATH", path.as_str()),
-        ("IMAGEMILL_REDIS_URL", "redis://127.0.0.1:1"),
-        ("DASHSCOPE_API_KEY", "sk-real"),
-    ];
-    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let imagemill = Imagemill::new(folder.path(), environment);
+    let imagemill = Imagemill::with_settings_for_real_work(folder.path()).unwrap();
     let arguments = "bench documented --jobs 20 --runs 1 --time-scale 50 --workers 2 --out bench.json --json --set redis.url=redis://127.0.0.1:1";
     let arguments: Vec<&str> = arguments.split(' ').collect();
     let report = imagemill.run(&arguments).await.unwrap().expect_code(0).json();

@@ -9,7 +9,7 @@ use archive::{Archiver, ByteBudget, DownloadSettings, Downloader, ResultHosts};
 use async_trait::async_trait;
 use dashscope::{ApiKey, ImageRequest, ImageUrl};
 use dashscope_sim::{Config, Durations, Limits, Retention, Simulator};
-use job::{AccountName, Job, JobId, JobSpec, Outcome, Rules, SPEC_FORMAT, Timestamp};
+use job::{AccountName, Job, JobId, JobSpec, Outcome, Rules, Timestamp};
 use queue::{AccountLimits, Leases, Queue, SubmitAsk, SubmitClaim};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -156,16 +156,9 @@ async fn a_record_that_cannot_be_read_may_be_of_any_open_create_and_keeps_nobody
     let mut jobs = Vec::new();
     for name in ["a", "b", "c"] {
         let spec = JobSpec {
-            format: SPEC_FORMAT,
             batch: Some("b".parse().unwrap()),
             custom_id: Some(name.parse().unwrap()),
-            request: ImageRequest::new(PICTURES, "a kite"),
-            images: Vec::new(),
-            priority: Default::default(),
-            account: None,
-            region: None,
-            not_before: None,
-            refresh: None,
+            ..JobSpec::new(ImageRequest::new(PICTURES, "a kite"))
         };
         JobsBench::enqueue(&real, spec).await;
         jobs.push(JobsBench::claim_submit(&real).await.unwrap());

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use rustix::process::Signal;
 
 use crate::process::Process;
-use crate::tools::workspace;
+use crate::tools::{tool, workspace};
 
 /// How to run `imagemill`: its environment and folder.
 #[derive(Clone)]
@@ -102,6 +102,23 @@ impl Imagemill {
     /// The binary with nothing in its environment but `PATH`, `HOME` and these.
     pub fn new(folder: &Path, environment: impl IntoIterator<Item = (String, String)>) -> Self {
         Self { environment: environment.into_iter().collect(), folder: folder.to_owned() }
+    }
+
+    /// One that finds `redis-server`, and settings for real work, which what brings its own servers must not use.
+    ///
+    /// # Errors
+    ///
+    /// There is no `redis-server`.
+    pub fn with_settings_for_real_work(folder: &Path) -> anyhow::Result<Self> {
+        let redis = tool("redis-server")?;
+        let servers = redis.parent().context("redis-server is in no folder")?;
+        let path = format!("{}:{}", servers.display(), std::env::var("PATH")?);
+        let environment = [
+            ("PATH", path.as_str()),
+            ("IMAGEMILL_REDIS_URL", "redis://127.0.0.1:1"),
+            ("DASHSCOPE_API_KEY", "sk-real"),
+        ];
+        Ok(Self::new(folder, environment.map(|(name, value)| (name.to_owned(), value.to_owned()))))
     }
 
     /// The same with one more variable, or another value.

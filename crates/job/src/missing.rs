@@ -56,22 +56,15 @@ mod tests {
     use dashscope::{ImageRequest, Model};
 
     use super::*;
-    use crate::{ImageState, JobId, OUTCOME_FORMAT, OutcomeImage, Priority, SPEC_FORMAT, Timestamp};
+    use crate::{ImageState, JobId, OUTCOME_FORMAT, OutcomeImage, Priority, Timestamp};
 
     fn spec(n: u8, set: bool, custom_id: Option<&str>) -> JobSpec {
         let mut request = ImageRequest::new(Model::Wan27Image, "a kite");
         (request.n, request.enable_sequential, request.seed) = (n, set, Some(7));
         JobSpec {
-            format: SPEC_FORMAT,
             batch: Some("b".parse().unwrap()),
             custom_id: custom_id.map(|name| name.parse().unwrap()),
-            request,
-            images: Vec::new(),
-            priority: Priority::default(),
-            account: None,
-            region: None,
-            not_before: None,
-            refresh: None,
+            ..JobSpec::new(request)
         }
     }
 

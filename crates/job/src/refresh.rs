@@ -215,20 +215,13 @@ mod tests {
     use dashscope::ImageRequest;
 
     use super::*;
-    use crate::{ObjectKey, Priority, SPEC_FORMAT};
+    use crate::{ObjectKey, Priority};
 
     fn spec(prompt: &str, images: Vec<InputImage>) -> JobSpec {
         JobSpec {
-            format: SPEC_FORMAT,
             batch: Some(BatchName::parse("monday").unwrap()),
-            custom_id: None,
-            request: ImageRequest::new(crate::Model::Wan27Image, prompt),
             images,
-            priority: Priority::default(),
-            account: None,
-            region: None,
-            not_before: None,
-            refresh: None,
+            ..JobSpec::new(ImageRequest::new(crate::Model::Wan27Image, prompt))
         }
     }
 

@@ -75,12 +75,12 @@ pub enum InputImage {
 }
 
 impl JobSpec {
-    /// A job of this name, with nothing but its request.
-    pub fn named(custom_id: CustomId, request: ImageRequest) -> Self {
+    /// A job with nothing but its request.
+    pub fn new(request: ImageRequest) -> Self {
         Self {
             format: SPEC_FORMAT,
             batch: None,
-            custom_id: Some(custom_id),
+            custom_id: None,
             request,
             images: Vec::new(),
             priority: Priority::default(),
@@ -89,6 +89,11 @@ impl JobSpec {
             not_before: None,
             refresh: None,
         }
+    }
+
+    /// The same with a name.
+    pub fn named(custom_id: CustomId, request: ImageRequest) -> Self {
+        Self { custom_id: Some(custom_id), ..Self::new(request) }
     }
 
     /// Checks what can be known of the request without its images' bytes.

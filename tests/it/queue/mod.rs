@@ -31,7 +31,7 @@ mod waiting;
 use std::time::Duration;
 
 use dashscope::{ImageRequest, Model};
-use job::{AccountName, BatchName, Event, Job, JobSpec, JobState, Micros, Rules, SPEC_FORMAT, TaskId};
+use job::{AccountName, BatchName, Event, Job, JobSpec, JobState, Micros, Rules, TaskId};
 use queue::{AccountLimits, Budgets, Queue, SubmitAsk, SubmitClaim, WhyWait};
 use tests::{RedisServer, audit};
 
@@ -117,16 +117,9 @@ fn account() -> AccountName {
 
 fn spec(batch: &str, custom_id: &str) -> JobSpec {
     JobSpec {
-        format: SPEC_FORMAT,
         batch: Some(name(batch)),
         custom_id: Some(custom_id.parse().unwrap()),
-        request: ImageRequest::new(Model::Wan27Image, format!("a picture of {custom_id}")),
-        images: Vec::new(),
-        priority: Default::default(),
-        account: None,
-        region: None,
-        not_before: None,
-        refresh: None,
+        ..JobSpec::new(ImageRequest::new(Model::Wan27Image, format!("a picture of {custom_id}")))
     }
 }
 

@@ -3,7 +3,7 @@ use dashscope::{ImageRequest, Model};
 use super::*;
 use crate::{
     Attempt, BatchName, CanceledBy, CustomId, FailureClass, HeldReason, JobId, OUTCOME_FORMAT, OutcomeImage,
-    Priority, SPEC_FORMAT, StoredImage,
+    Priority, StoredImage,
 };
 
 fn at(second: i64) -> Timestamp {
@@ -36,20 +36,15 @@ fn known(state: JobState) -> Known {
         at(0),
     );
     let spec = JobSpec {
-        format: SPEC_FORMAT,
         batch: Some(batch),
         custom_id: Some(CustomId::parse("sku 1").unwrap()),
-        request,
         images: vec![InputImage::Stored {
             key: ObjectKey::parse("inputs/ab").unwrap(),
             mime: "image/png".into(),
             bytes: 9,
         }],
         priority: Priority::try_from(3).unwrap(),
-        account: None,
-        region: None,
-        not_before: None,
-        refresh: None,
+        ..JobSpec::new(request)
     };
     Known { job: Job { state, ..job }, spec: Some(spec), outcome: None, tries: Vec::new() }
 }

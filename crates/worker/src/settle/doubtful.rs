@@ -42,25 +42,13 @@ pub(crate) fn doubt_of(spec: &JobSpec, outcome: &Outcome) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use dashscope::{ImageRequest, Model};
-    use job::{Priority, SPEC_FORMAT};
 
     use super::*;
 
     fn spec(n: u8, size: Size) -> JobSpec {
         let mut request = ImageRequest::new(Model::Wan27Image, "p");
         (request.n, request.size) = (n, size);
-        JobSpec {
-            format: SPEC_FORMAT,
-            batch: None,
-            custom_id: None,
-            request,
-            images: Vec::new(),
-            priority: Priority::default(),
-            account: None,
-            region: None,
-            not_before: None,
-            refresh: None,
-        }
+        JobSpec::new(request)
     }
 
     fn outcome(billed: u8, size: Option<&str>) -> Outcome {

@@ -1,8 +1,5 @@
 use dashscope::{ImageInput, ImageRequest, ImageUrl};
-use job::{
-    Attempt, BatchName, CustomId, JobId, Micros, OUTCOME_FORMAT, OutcomeImage, Priority, SPEC_FORMAT,
-    StoredImage,
-};
+use job::{Attempt, BatchName, CustomId, JobId, Micros, OUTCOME_FORMAT, OutcomeImage, Priority, StoredImage};
 
 use super::*;
 
@@ -19,20 +16,14 @@ fn known() -> Known {
     let batch = BatchName::parse("spring").unwrap();
     let custom_id = CustomId::parse("sku-1").unwrap();
     let spec = JobSpec {
-        format: SPEC_FORMAT,
         batch: Some(batch.clone()),
         custom_id: Some(custom_id),
-        request: ImageRequest {
+        images: vec![InputImage::Direct(ImageInput::Link(link()))],
+        ..JobSpec::new(ImageRequest {
             n: 2,
             seed: Some(7),
             ..ImageRequest::new(Model::Wan27Image, "a secret prompt")
-        },
-        images: vec![InputImage::Direct(ImageInput::Link(link()))],
-        priority: Priority::default(),
-        account: None,
-        region: None,
-        not_before: None,
-        refresh: None,
+        })
     };
     let id = JobId::fresh(0, 1);
     let queued =

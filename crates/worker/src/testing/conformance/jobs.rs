@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use dashscope::{ImageRequest, Model};
 use job::{
     AccountName, Attempt, BatchName, Event, HeldReason, Job, JobId, JobSpec, JobState, Micros,
-    OUTCOME_FORMAT, Outcome, Refusal, Rules, SPEC_FORMAT, StateName, TaskId, TaskPhase, Timestamp,
+    OUTCOME_FORMAT, Outcome, Refusal, Rules, StateName, TaskId, TaskPhase, Timestamp,
 };
 use queue::{ExtraState, ExtraTask, Heeded, Listed};
 
@@ -86,16 +86,9 @@ async fn enqueue(bench: &dyn JobsBench, count: usize) -> Vec<JobId> {
     for number in 0..count {
         let batch: Option<BatchName> = Some("b".parse().unwrap());
         let spec = JobSpec {
-            format: SPEC_FORMAT,
             batch,
             custom_id: Some(format!("job-{number}").parse().unwrap()),
-            request: ImageRequest::new(PICTURES, format!("picture {number}")),
-            images: Vec::new(),
-            priority: Default::default(),
-            account: None,
-            region: None,
-            not_before: None,
-            refresh: None,
+            ..JobSpec::new(ImageRequest::new(PICTURES, format!("picture {number}")))
         };
         ids.push(bench.enqueue(spec).await);
     }

@@ -13,8 +13,7 @@ use std::time::Duration;
 
 use dashscope::Model;
 use job::{
-    Attempt, BatchName, CustomId, Job, JobId, JobSpec, JobState, Micros, Priority, SPEC_FORMAT, TaskPhase,
-    Timestamp,
+    Attempt, BatchName, CustomId, Job, JobId, JobSpec, JobState, Micros, Priority, TaskPhase, Timestamp,
 };
 use queue::AccountLimits;
 use queue::claims::Wake;
@@ -139,16 +138,9 @@ impl World {
         let mut request = dashscope::ImageRequest::new(Model::Wan27Image, "a lighthouse at dusk");
         request.n = n;
         let spec = JobSpec {
-            format: SPEC_FORMAT,
             batch: Some(batch.clone()),
             custom_id: Some(CustomId::parse("sku").unwrap()),
-            request,
-            images: Vec::new(),
-            priority: Priority::default(),
-            account: None,
-            region: None,
-            not_before: None,
-            refresh: None,
+            ..JobSpec::new(request)
         };
         let id = JobId::fresh(1, 7);
         let queued = Job::queued(

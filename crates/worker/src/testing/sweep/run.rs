@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dashscope::ImageRequest;
-use job::{CustomId, Event, Job, JobId, JobSpec, JobState, Priority, Refresh, SPEC_FORMAT};
+use job::{CustomId, Event, Job, JobId, JobSpec, JobState, Priority, Refresh};
 use queue::ExtraState;
 
 use super::rows::Row;
@@ -156,16 +156,10 @@ impl World {
             let mut request = ImageRequest::new(MODEL, prompt_of(number));
             request.n = plan.images;
             let spec = JobSpec {
-                format: SPEC_FORMAT,
                 batch: batch.clone(),
                 custom_id: Some(custom_id),
-                request,
-                images: Vec::new(),
-                priority: Priority::default(),
-                account: None,
-                region: None,
-                not_before: None,
                 refresh: refresh_of(number),
+                ..JobSpec::new(request)
             };
             let accepted = self.shared.queue.time.now();
             let priority = Priority::default();
