@@ -7,6 +7,7 @@ use std::io::{self, BufRead};
 
 use csv_core::{ReadRecordResult, Reader};
 
+use super::quotes::{Amiss, Quotes};
 use super::reader::LINE_BYTES_MAX;
 
 /// The most columns. Source: ours; a line has some twenty fields, and templates name a few more.
@@ -21,6 +22,10 @@ pub(crate) enum Read {
     NotText,
     /// Longer than the most, or of too many columns. Nobody knows where the next one begins: it is the last.
     TooLong,
+    /// Text behind a quote that closes its field: a quote before it was not closed, or one in the text not doubled.
+    StrayQuote,
+    /// The input ends inside of a quoted field.
+    OpenQuote,
 }
 
 /// Reads records.
@@ -28,6 +33,7 @@ pub(crate) enum Read {
 pub(crate) struct Records<R> {
     input: R,
     reader: Reader,
+    quotes: Quotes,
     /// The line that is read.
     line: u64,
     bytes_max: usize,
@@ -45,7 +51,17 @@ impl<R: BufRead> Records<R> {
 
     fn with_max(input: R, bytes_max: usize) -> Self {
         let (bytes, ends) = (vec![0; 4_096.min(bytes_max)], vec![0; 32]);
-        Self { input, reader: Reader::new(), line: 1, bytes_max, bytes, ends, fields: 0, ended: false }
+        Self {
+            input,
+            reader: Reader::new(),
+            quotes: Quotes::default(),
+            line: 1,
+            bytes_max,
+            bytes,
+            ends,
+            fields: 0,
+            ended: false,
+        }
     }
 
     /// Reads the next record; the answer is the line that it begins in. [`Self::fields`] has what it holds.
@@ -60,6 +76,7 @@ impl<R: BufRead> Records<R> {
             let (result, read, written, ends) =
                 self.reader.read_record(there, &mut self.bytes[length..], &mut self.ends[self.fields..]);
             self.line += newlines(&there[..read]);
+            self.quotes.follow(&there[..read]);
             self.input.consume(read);
             length += written;
             self.fields += ends;
@@ -81,7 +98,13 @@ impl<R: BufRead> Records<R> {
         }
         // Each field must be text by itself: a character must not lie across two of them.
         let is_text = (0..self.fields).all(|at| std::str::from_utf8(self.bytes_of(at)).is_ok());
-        Ok(Some((begin, if is_text { Read::Whole } else { Read::NotText })))
+        let read = match self.quotes.end() {
+            Some(Amiss::Open) => Read::OpenQuote,
+            Some(Amiss::Stray) => Read::StrayQuote,
+            None if !is_text => Read::NotText,
+            None => Read::Whole,
+        };
+        Ok(Some((begin, read)))
     }
 
     /// The fields of the record that was read.
@@ -168,6 +191,16 @@ mod tests {
         assert_eq!(all(b"ab\n\"never closed\nc\nd\n", 8), [whole(1, &["ab"]), (2, Read::TooLong, vec![])]);
         let wide = "x,".repeat(COLUMNS_MAX + 1);
         assert_eq!(all(wide.as_bytes(), 100_000), [(1, Read::TooLong, vec![])]);
+    }
+
+    #[test]
+    fn a_quote_that_is_not_closed_makes_no_job_of_the_rows_below() {
+        assert_eq!(
+            all(b"a,b\n1,\"two\n3,four\n", 1_000),
+            [whole(1, &["a", "b"]), (2, Read::OpenQuote, vec![])]
+        );
+        let stray = all(b"1,\"two\n3,\"four\"\n5,\"six\"\n", 1_000);
+        assert_eq!(stray, [(1, Read::StrayQuote, vec![]), whole(3, &["5", "six"])]);
     }
 
     proptest! {

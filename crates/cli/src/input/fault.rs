@@ -5,6 +5,8 @@ use std::fmt;
 use dashscope::Violation;
 use serde::Serialize;
 
+use crate::output::words::counted;
+
 /// One fault of one line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Fault {
@@ -62,7 +64,9 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}", self.line)?;
         if let Some(custom_id) = &self.custom_id {
-            let short: String = custom_id.chars().take(40).collect();
+            // What controls a terminal stays out of it.
+            let shown = |character: char| if character.is_control() { ' ' } else { character };
+            let short: String = custom_id.chars().take(40).map(shown).collect();
             write!(f, " ({short})")?;
         }
         write!(f, ": {}", self.without_place())
@@ -76,7 +80,7 @@ pub(crate) fn wrong_type(field: impl Into<String>, value: &serde_json::Value, wa
         Value::Null => "null".to_owned(),
         Value::Bool(flag) => flag.to_string(),
         Value::Number(number) => number.to_string(),
-        Value::String(text) => format!("a text of {} characters", text.chars().count()),
+        Value::String(text) => format!("a text of {}", counted(text.chars().count() as u64, "character")),
         Value::Array(items) => format!("a list of {}", items.len()),
         Value::Object(fields) => format!("an object of {} fields", fields.len()),
     };

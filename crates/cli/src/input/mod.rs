@@ -16,6 +16,7 @@ pub(crate) mod line;
 pub(crate) mod marks;
 pub(crate) mod names;
 pub(crate) mod prepare;
+mod quotes;
 pub(crate) mod reader;
 pub(crate) mod rows;
 pub(crate) mod source;

@@ -10,6 +10,7 @@ use super::csv::{Read, Records};
 use super::fault::Fault;
 use super::reader::{LINE_BYTES_MAX, Line, Lines};
 use super::template::Template;
+use crate::output::words::counted;
 
 /// How an input is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -107,7 +108,10 @@ impl<R: BufRead> Rows<R> {
                 }
                 let (cells, wanted) = (records.fields(), columns.len());
                 if cells.len() != wanted {
-                    let rule = format!("it has {} fields, and the header has {wanted}", cells.len());
+                    let rule = format!(
+                        "it has {}, and the header has {wanted}",
+                        counted(cells.len() as u64, "field")
+                    );
                     let hint = match records.lines().saturating_sub(number) {
                         0 | 1 => "put a text with a comma into double quotes",
                         _ => "a quote may not be closed: it goes on for several lines",
@@ -147,6 +151,13 @@ fn unusable(read: Read) -> Option<(String, &'static str)> {
         Read::Whole => None,
         Read::NotText => Some((NOT_TEXT.0.to_owned(), NOT_TEXT.1)),
         Read::TooLong => Some((too_long(), "a quote may not be closed; what follows was not read")),
+        Read::StrayQuote => Some((
+            "text stands behind a quote that closes its field".to_owned(),
+            "a quote before it may not be closed; inside of a quoted text a quote is written twice",
+        )),
+        Read::OpenQuote => {
+            Some(("a quote is not closed before the file ends".to_owned(), "what follows it was not read"))
+        }
     }
 }
 

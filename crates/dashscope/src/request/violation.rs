@@ -143,16 +143,23 @@ pub(crate) fn kind_of(value: &Value) -> String {
         Value::Null => "null".to_owned(),
         Value::Bool(value) => value.to_string(),
         Value::Number(number) => number.to_string(),
-        Value::String(text) => format!("a text of {} characters", text.chars().count()),
+        Value::String(text) => text_of(text),
         Value::Array(items) => format!("a list of {}", items.len()),
         Value::Object(fields) => format!("an object of {} fields", fields.len()),
+    }
+}
+
+fn text_of(text: &str) -> String {
+    match text.chars().count() {
+        1 => "a text of 1 character".to_owned(),
+        number => format!("a text of {number} characters"),
     }
 }
 
 /// A short text from a small vocabulary (a size, a model, a colour) in quotes; by its kind if it looks like a link.
 pub(crate) fn quoted(text: &str) -> String {
     if text.contains("://") || text.contains(';') || text.chars().count() > VALUE_CHARS_MAX {
-        format!("a text of {} characters", text.chars().count())
+        text_of(text)
     } else {
         format!("`{text}`")
     }
