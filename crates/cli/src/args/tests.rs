@@ -281,11 +281,16 @@ fn help_of_cancel_says_what_it_cannot_do() {
 }
 
 #[test]
+fn a_worker_that_ends_by_itself_follows_no_schedules() {
+    assert!(Cli::try_parse_from(["imagemill", "worker", "--until-idle", "--with-scheduler"]).is_err());
+}
+
+#[test]
 fn help_of_the_worker_says_how_it_stops() {
     insta::assert_snapshot!(help(&["worker"]), @r"
     Do the work: create tasks, follow them, copy images into the bucket.
 
-    Start as many as you like, on as many machines: all of them together keep the account's limits. SIGTERM or Ctrl-C gives everything back and ends within a second, unless create calls are unanswered; a second signal ends at once. SIGHUP reads the accounts again, with their keys and limits, and interrupts nothing.
+    Start as many as you like, on as many machines: all of them together keep the account's limits. SIGTERM or Ctrl-C gives everything back and ends within a second, unless create calls are unanswered; a second signal ends at once. SIGHUP reads the accounts and webhooks again, with their keys and limits, and interrupts nothing.
 
     Usage: imagemill worker [OPTIONS]
 
@@ -294,7 +299,7 @@ fn help_of_the_worker_says_how_it_stops() {
               End when nothing is left to do; held jobs do not count
 
           --with-scheduler
-              Follow the schedules of the settings as well, as `imagemill scheduler` does
+              Follow the schedules of the settings as well, as `imagemill scheduler` does; not with --until-idle, which would end amid a tick
 
           --concurrency <N>
               Handle at most N jobs at once in each stage [default: worker.*_concurrency]

@@ -6,7 +6,7 @@ use clap::Args;
 ///
 /// Start as many as you like, on as many machines: all of them together keep the account's limits. SIGTERM or Ctrl-C gives
 /// everything back and ends within a second, unless create calls are unanswered; a second signal ends at once. SIGHUP reads the
-/// accounts again, with their keys and limits, and interrupts nothing.
+/// accounts and webhooks again, with their keys and limits, and interrupts nothing.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -20,8 +20,8 @@ pub(crate) struct WorkerArgs {
     #[arg(long)]
     pub(crate) until_idle: bool,
 
-    /// Follow the schedules of the settings as well, as `imagemill scheduler` does
-    #[arg(long)]
+    /// Follow the schedules of the settings as well, as `imagemill scheduler` does; not with --until-idle, which would end amid a tick
+    #[arg(long, conflicts_with = "until_idle")]
     pub(crate) with_scheduler: bool,
 
     /// Handle at most N jobs at once in each stage [default: worker.*_concurrency]

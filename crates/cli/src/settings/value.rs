@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use url::{Host, Url};
+
 use super::document::{Node, Value};
 
 /// A value as a layer gives it: a node of the file, or the text of a variable or a flag.
@@ -34,6 +36,16 @@ impl Wrong {
 
     fn of_kind(value: &Value, wanted: &str) -> Self {
         Self::new(value.kind(), format_args!("it must be {wanted}"))
+    }
+}
+
+/// Whether a link leads to this machine itself.
+pub(super) fn is_loopback(link: &Url) -> bool {
+    match link.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
     }
 }
 

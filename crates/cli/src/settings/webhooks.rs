@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use job::WebhookName;
-use url::{Host, Url};
+use url::Url;
 use worker::outbox::{EventKind, OutboxConfig, SecretFault, Webhook, WebhookSecret};
 
 use super::document::{Table, Value};
 use super::layers::{Environment, Layers, Scope, Section as _, Variables, problem_at, section};
 use super::problem::{Place, Problem};
 use super::secret::{SecretError, SecretSource};
-use super::value::{Rate, Setting, Span, Texts, Wrong, quoted};
+use super::value::{Rate, Setting, Span, Texts, Wrong, is_loopback, quoted};
 
 section! {
     /// Telling webhooks that a batch has ended. A receiver that does not take an event is tried again, with waits that grow.
@@ -163,7 +163,7 @@ pub(crate) fn resolve(layers: &Layers<'_>, problems: &mut Vec<Problem>) -> Vec<W
 /// What a batch cost is nobody's business on the way, unless somebody said that it may be.
 fn sent_in_the_clear(layers: &Layers<'_>, table: &Table, row: &WebhookRow, path: &str) -> Option<Problem> {
     let address = row.url.value.as_ref()?;
-    if address.0.scheme() == "https" || address.is_loopback() || row.allow_http.value {
+    if address.0.scheme() == "https" || is_loopback(&address.0) || row.allow_http.value {
         return None;
     }
     let at = table.get("url").map(|node| node.at).unwrap_or_default();
@@ -205,15 +205,6 @@ impl Address {
     fn masked(&self) -> String {
         let more = if self.0.path().len() > 1 || self.0.query().is_some() { "…" } else { "" };
         format!("{}/{more}", self.0.origin().ascii_serialization())
-    }
-
-    fn is_loopback(&self) -> bool {
-        match self.0.host() {
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        }
     }
 }
 

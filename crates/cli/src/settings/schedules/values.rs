@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use job::Cron;
 use url::Url;
 
-use super::super::value::{Setting, Wrong, parsed, quoted};
+use super::super::value::{Setting, Wrong, is_loopback, parsed, quoted};
 use crate::input::template::Template;
 
 /// An expression of cron.
@@ -95,16 +95,20 @@ impl Setting for SourcePlace {
                 _ => refuse("it must have the form `s3://bucket/key`"),
             },
             Some(("http" | "https", _)) => {
-                let Ok(link) = Url::parse(text) else { return refuse("it is no link") };
+                // Nobody knows which part of it is a secret.
+                let Ok(link) = Url::parse(text) else {
+                    return Err(Wrong::new("a text with `://`", "it is no link"));
+                };
                 if !link.username().is_empty() || link.password().is_some() {
                     return Err(Wrong::new("a link with a password", "no secret may stand in the settings"));
                 }
-                let host = link.host_str().unwrap_or_default();
-                let is_here = matches!(host, "localhost" | "[::1]") || host.starts_with("127.");
-                if link.scheme() == "http" && !is_here {
-                    return refuse("what is made and paid for must not come over plain http: write https");
+                let is_safe = link.scheme() == "https" || is_loopback(&link);
+                let source = Self::Link(link);
+                if !is_safe {
+                    let rule = "what is made and paid for must not come over plain http: write https";
+                    return Err(Wrong::new(quoted(&source.to_string()), rule));
                 }
-                Ok(Self::Link(link))
+                Ok(source)
             }
             Some((scheme, _)) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => {
                 refuse("sources are files, s3:// and https://")
@@ -182,5 +186,28 @@ impl Setting for SizeText {
 
     fn show(&self) -> Option<String> {
         Some(quoted(&self.0.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_is_refused_shows_no_query_and_plain_http_is_for_this_machine_alone() {
+        for good in
+            ["http://127.0.0.1:1/a?x=1", "http://localhost/a", "http://[::1]/a", "https://shop.example/a?x=1"]
+        {
+            assert!(SourcePlace::from_text(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "http://shop.example/a?X-Amz-Signature=s3cret",
+            "http://127.evil.example/a?token=s3cret",
+            "http://127.0.0.1.evil.example/?token=s3cret",
+            "https://:s3cret:/?token=s3cret",
+        ] {
+            let what = SourcePlace::from_text(bad).unwrap_err().what;
+            assert!(!what.contains("s3cret"), "{bad}: {what}");
+        }
     }
 }
