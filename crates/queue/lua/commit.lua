@@ -29,8 +29,10 @@
 --                    {batch key, final key, member, "batch", outbox key, entries key}   a job of a batch did: end the batch if it was the
 --                    last, and leave its end to be delivered
 --             undone {final key, member}            the job is final no more
+--             item   {items key, item}              refused if the item's last job is another by now: the item would have two
 --
--- Returns   {"ok", time_us, version} | {"missing", time_us} | {"owned", time_us, owner} | {"conflict", time_us, field, value, ...}
+-- Returns   {"ok", time_us, version} | {"missing", time_us} | {"owned", time_us, owner} | {"superseded", time_us, job}
+--           | {"conflict", time_us, field, value, ...}
 local job_key, plan = KEYS[1], cjson.decode(ARGV[5])
 local clock = redis.call('TIME')
 local now_us = clock[1] .. string.format('%06d', clock[2])
@@ -67,6 +69,8 @@ local task = plan.task
 local owner = task and redis.call('HGET', KEYS[task[1]], task[3])
 local anothers = owner and string.match(owner, '^[^:]*') ~= ARGV[1]
 if anothers and task[6] == 'found' then return {'owned', now_us, owner} end
+local last = plan.item and redis.call('HGET', KEYS[plan.item[1]], plan.item[2])
+if last and last ~= ARGV[1] then return {'superseded', now_us, last} end
 local batch = plan.ended and redis.call('HMGET', KEYS[plan.ended[1]], 'left', 'sealed')
 
 -- The last job of its batch: the batch as it will be, for who is told of its end.

@@ -5,6 +5,7 @@ use tracing::debug;
 
 use crate::Queue;
 use crate::account::TaskOwner;
+use crate::claim::parse_id;
 use crate::error::QueueError;
 use crate::link::TimeAt;
 use crate::plan::Plan;
@@ -25,7 +26,7 @@ pub struct Committed {
 #[derive(Debug, Clone, Copy, Default)]
 struct Documents<'a> {
     outcome: Option<&'a Outcome>,
-    spec: Option<&'a str>,
+    spec: Option<&'a JobSpec>,
 }
 
 /// Nothing was written.
@@ -54,6 +55,14 @@ pub enum CommitError {
         task: TaskId,
         /// Its owner.
         owner: JobId,
+    },
+    /// The job refreshes an item that has had another job since: with both, the item would be paid for twice.
+    #[error("job {by} refreshes the item of job {id} by now")]
+    Superseded {
+        /// The job.
+        id: JobId,
+        /// The item's last job.
+        by: JobId,
     },
     /// Redis is unusable in a way that waiting does not mend.
     #[error(transparent)]
@@ -89,7 +98,8 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// There is no such job, the event does not fit, or Redis answers nonsense.
+    /// There is no such job, the event does not fit, the job would run again beside a later one of its item
+    /// ([`CommitError::Superseded`]), or Redis answers nonsense.
     pub async fn commit_unfenced(
         &self,
         id: JobId,
@@ -122,7 +132,7 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// There is no such job, it is under way ([`CommitError::Illegal`]), or Redis answers nonsense.
+    /// There is no such job, it is under way ([`CommitError::Illegal`]), its item has had another since ([`CommitError::Superseded`]), or Redis answers nonsense.
     pub async fn replace(
         &self,
         id: JobId,
@@ -135,8 +145,7 @@ impl Queue {
         if job.digest == asked.digest {
             return Ok(None);
         }
-        let json = serde_json::to_string(spec).expect("a spec is plain data and always serializes");
-        let documents = Documents { outcome: None, spec: Some(&json) };
+        let documents = Documents { outcome: None, spec: Some(spec) };
         self.write(job.clone(), None, Event::Replaced(asked), rules, documents).await?;
         Ok(Some(job))
     }
@@ -160,7 +169,18 @@ impl Queue {
             }
             let mut plan = Plan::new(self.keys(), &before, &transition, documents.outcome, now);
             if let Some(spec) = documents.spec {
-                plan = plan.with_spec(self.keys(), &before, &transition.job, spec);
+                let json = serde_json::to_string(spec).expect("a spec is plain data and always serializes");
+                plan = plan.with_spec(self.keys(), &before, &transition.job, &json);
+            }
+            if before.state_name().is_final() && !transition.job.state_name().is_final() {
+                // If the spec is replaced behind this look, so is the version.
+                let read = match documents.spec {
+                    Some(_) => None,
+                    None => self.link().persist("reading a spec", || self.spec(before.id)).await?,
+                };
+                if let Some(spec) = documents.spec.or(read.as_ref()) {
+                    plan = plan.last_of_item(self.keys(), spec);
+                }
             }
             let mut reply = self
                 .link()
@@ -183,6 +203,10 @@ impl Queue {
                         return Err(QueueError::Reply { call: "commit", problem }.into());
                     };
                     return Err(CommitError::TaskOwned { task, owner });
+                }
+                "superseded" => {
+                    reply.int()?;
+                    return Err(CommitError::Superseded { id: before.id, by: parse_id(&reply.text()?)? });
                 }
                 _ => {
                     reply.int()?;

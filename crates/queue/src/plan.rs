@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use job::{
-    AccountName, Attempt, BatchName, Durations, Job, JobState, Micros, Outcome, StateName, TaskId, Timestamp,
-    Transition,
+    AccountName, Attempt, BatchName, Durations, Job, JobSpec, JobState, Micros, Outcome, StateName, TaskId,
+    Timestamp, Transition,
 };
 use serde::Serialize;
 
@@ -44,6 +44,8 @@ pub(crate) struct Plan {
     ended: Option<Ended>,
     #[serde(skip_serializing_if = "Option::is_none")]
     undone: Option<(usize, String)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    item: Option<(usize, String)>,
 }
 
 /// A task that becomes ours: keys of owners and of times, task, owner, ms, how we know of it, key of the tasks taken from others.
@@ -115,6 +117,15 @@ impl Plan {
         self.spec = Some((spec_key, spec.to_owned(), outcome));
         let images = i64::from(after.images_max) - i64::from(before.images_max);
         self.incr(keys.batch(after.batch.as_ref()), "expected", images);
+        self
+    }
+
+    /// The same, for a job that comes back to life: not if its item has had another job since.
+    pub(crate) fn last_of_item(mut self, keys: &Keys, spec: &JobSpec) -> Self {
+        if let (Some(refresh), Some(item)) = (&spec.refresh, &spec.custom_id) {
+            let items = self.key(keys.items(Some(&refresh.collection)));
+            self.item = Some((items, item.to_string()));
+        }
         self
     }
 

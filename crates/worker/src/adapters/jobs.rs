@@ -135,6 +135,8 @@ impl From<CommitError> for CommitFault {
             CommitError::Illegal(illegal) => Self::Illegal(illegal),
             CommitError::Missing(_) => Self::Missing,
             CommitError::TaskOwned { owner, .. } => Self::TaskOwned(owner),
+            // Only a person's request brings a job back to life.
+            error @ CommitError::Superseded { .. } => Self::Broken(error.into()),
             CommitError::Queue(error) => Self::Broken(error.into()),
         }
     }

@@ -20,6 +20,8 @@ pub(super) struct Estimate {
     pub(super) cost: Micros,
     /// Jobs whose missing images are a job of their own already.
     pub(super) asked_before: u64,
+    /// Jobs whose item has had a later job since.
+    pub(super) superseded: u64,
 }
 
 impl Estimate {

@@ -40,6 +40,8 @@ struct Done {
     retried: u64,
     /// Jobs that somebody else had moved on by then.
     moved_on: u64,
+    /// Jobs whose item has had a later one by then.
+    superseded: u64,
 }
 
 /// What `job retry --json` and `batch retry --json` print.
@@ -56,6 +58,8 @@ struct RetryView {
     moved_on: u64,
     /// Jobs whose missing images were asked for before.
     asked_before: u64,
+    /// Jobs that refresh an item which has had a later job since.
+    superseded: u64,
     /// Held jobs, which are left as they are.
     held: u64,
     /// The most images that may come of it.
@@ -106,6 +110,7 @@ pub(super) async fn batch(app: &App, args: RetryBatch) -> Result<u8, Failure> {
         retried: done.retried,
         moved_on: done.moved_on,
         asked_before: estimate.asked_before,
+        superseded: estimate.superseded + done.superseded,
         held: summary.count(StateName::Held),
         images_max: estimate.images,
         cost_max: Cost::new(estimate.cost, &prices.currency),
@@ -127,6 +132,7 @@ pub(super) async fn batch(app: &App, args: RetryBatch) -> Result<u8, Failure> {
     for (jobs, words) in [
         (view.moved_on, "moved on meanwhile and left as it is"),
         (view.asked_before, "left: its missing images were asked for before"),
+        (view.superseded, "left: its item has had a later job since"),
         (view.held, "held and left for `imagemill job resolve`"),
     ] {
         if jobs > 0 {
@@ -144,6 +150,7 @@ pub(super) async fn jobs(app: &App, args: RetryJobs) -> Result<u8, Failure> {
     let queue = app.queue(&settings).await?;
     let (rules, prices) = (settings.rules(), settings.prices());
     let (mut estimate, mut chosen, mut left, mut held) = (Estimate::default(), Vec::new(), 0_u64, 0);
+    let later = "over, and its item has had a later job since: run again, the item would be paid for twice";
     for (name, id) in args.ids.iter().zip(ids) {
         let job = queue.job(id).await.map_err(|error| queue_failure(error, "read a job"))?;
         let Some(job) = job else {
@@ -152,6 +159,10 @@ pub(super) async fn jobs(app: &App, args: RetryJobs) -> Result<u8, Failure> {
             continue;
         };
         let reason = match job.state_name() {
+            state if runs_again(state) && is_superseded(&queue, &job).await? => {
+                estimate.superseded += 1;
+                Some(later)
+            }
             StateName::Failed | StateName::Canceled => None,
             StateName::Expired if missing::asked_before(&queue, &job).await? => {
                 Some("expired, and its images were asked for as a job of their own already")
@@ -186,6 +197,10 @@ pub(super) async fn jobs(app: &App, args: RetryJobs) -> Result<u8, Failure> {
         }
         run_again(&queue, &rules, &chosen, &mut done).await?;
     }
+    // Enqueued while this command asked.
+    if done.superseded > 0 {
+        app.out.note(&format!("warning: {}: {later}", counted(done.superseded, "job")));
+    }
     if app.out.json {
         app.out.print_json(&RetryView {
             batch: args.batch.map(|name| name.to_string()),
@@ -194,6 +209,7 @@ pub(super) async fn jobs(app: &App, args: RetryJobs) -> Result<u8, Failure> {
             retried: done.retried,
             moved_on: done.moved_on,
             asked_before: estimate.asked_before,
+            superseded: estimate.superseded + done.superseded,
             held,
             images_max: estimate.images,
             cost_max: Cost::new(estimate.cost, &prices.currency),
@@ -201,7 +217,7 @@ pub(super) async fn jobs(app: &App, args: RetryJobs) -> Result<u8, Failure> {
     } else {
         app.out.print(&format!("{} will run again", counted(done.retried, "job")))?;
     }
-    Ok(if left > 0 || done.moved_on > 0 { exit_code::FAILED } else { exit_code::DONE })
+    Ok(if left + done.moved_on + done.superseded > 0 { exit_code::FAILED } else { exit_code::DONE })
 }
 
 /// What both passes over a batch need.
@@ -242,7 +258,14 @@ impl Work<'_> {
             }
             return Ok(());
         }
-        for job in jobs {
+        let look = |job: Job| async { is_superseded(self.queue, &job).await.map(|is| (job, is)) };
+        let looked: Vec<_> = stream::iter(jobs.into_iter().map(look)).buffered(CALLS_AT_ONCE).collect().await;
+        for looked in looked {
+            let (job, is_superseded) = looked?;
+            if is_superseded {
+                estimate.superseded += 1;
+                continue;
+            }
             match job.state_name() == StateName::Expired && missing::asked_before(self.queue, &job).await? {
                 true => estimate.asked_before += 1,
                 false => estimate.add(&job, job.images_max, self.prices),
@@ -265,34 +288,34 @@ impl Work<'_> {
     }
 }
 
-/// Whether the job refreshes an item that has had another job since: run again, the item would be paid for twice.
-async fn is_superseded(queue: &Queue, id: JobId) -> Result<bool, Failure> {
+/// Whether a job in this state runs again when it is asked to.
+fn runs_again(state: StateName) -> bool {
+    matches!(state, StateName::Failed | StateName::Canceled | StateName::Expired)
+}
+
+/// Whether the job refreshes an item that has had another job since. For what is said before anything is done: the commit looks again.
+async fn is_superseded(queue: &Queue, job: &Job) -> Result<bool, Failure> {
     let failed = |error| queue_failure(error, "look for a later job of the same item");
-    let Some(spec) = queue.spec(id).await.map_err(failed)? else { return Ok(false) };
+    let Some(spec) = queue.spec(job.id).await.map_err(failed)? else { return Ok(false) };
     let (Some(refresh), Some(item)) = (spec.refresh, spec.custom_id) else { return Ok(false) };
     let last = queue.item_jobs(&refresh.collection, &[item]).await.map_err(failed)?;
-    Ok(last.first().is_some_and(|last| last.is_some_and(|last| last.id != id)))
+    Ok(last.first().is_some_and(|last| last.is_some_and(|last| last.id != job.id)))
 }
 
 async fn run_again(queue: &Queue, rules: &Rules, ids: &[JobId], done: &mut Done) -> Result<(), Failure> {
     let one = |id: &JobId| {
         let (queue, id) = (queue.clone(), *id);
-        async move {
-            if is_superseded(&queue, id).await? {
-                return Ok(false);
-            }
-            match queue.commit_unfenced(id, Event::RetryRequested, rules).await {
-                Ok(_) => Ok(true),
-                Err(CommitError::Missing(_) | CommitError::Illegal(_)) => Ok(false),
-                Err(CommitError::Queue(error)) => Err(queue_failure(error, "retry a job")),
-                Err(error) => Err(Failure::new(error).context("failed to retry a job")),
-            }
-        }
+        async move { queue.commit_unfenced(id, Event::RetryRequested, rules).await }
     };
-    let again: Vec<Result<bool, Failure>> =
-        stream::iter(ids.iter().map(one)).buffered(CALLS_AT_ONCE).collect().await;
+    let again: Vec<_> = stream::iter(ids.iter().map(one)).buffered(CALLS_AT_ONCE).collect().await;
     for again in again {
-        if again? { done.retried += 1 } else { done.moved_on += 1 }
+        match again {
+            Ok(_) => done.retried += 1,
+            Err(CommitError::Missing(_) | CommitError::Illegal(_)) => done.moved_on += 1,
+            Err(CommitError::Superseded { .. }) => done.superseded += 1,
+            Err(CommitError::Queue(error)) => return Err(queue_failure(error, "retry a job")),
+            Err(error) => return Err(Failure::new(error).context("failed to retry a job")),
+        }
     }
     Ok(())
 }
