@@ -15,10 +15,16 @@ use crate::claim::parse_id;
 use crate::error::QueueError;
 use crate::link::TimeAt;
 use crate::pauses::Note;
-use crate::scripts::{SCHEDULE_CLAIM, SCHEDULE_END, SCHEDULE_RENEW};
+use crate::scripts::{SCHEDULE_CLAIM, SCHEDULE_END, SCHEDULE_LOOK, SCHEDULE_RENEW};
 
 /// Lines of a schedule's history that are kept. Source: ours; a quarter of a year of nights.
 const RUNS_KEPT: usize = 100;
+
+/// How long nobody has looked at a schedule by an expression, when somebody does by another, until it counts as given up.
+///
+/// Source: ours; schedulers look every 5 s, and an update, in which some go by the old settings and some by the new ones, or an outage in it,
+/// takes minutes.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(600);
 
 /// The most items in one question. Source: ours, as for all calls over many ids.
 const ITEMS_CHUNK: usize = 500;
@@ -158,7 +164,8 @@ impl ItemJob {
 }
 
 impl Queue {
-    /// A schedule as it stands. With `expression`, whatever names what it ticks by, schedulers know that from now on, if they did not.
+    /// A schedule as it stands. With `expression`, whatever names what it ticks by, the caller is a scheduler that follows it: it is known
+    /// from now on, if it was not, and others by which nobody looks any more are forgotten.
     ///
     /// # Errors
     ///
@@ -169,14 +176,17 @@ impl Queue {
         expression: Option<&str>,
     ) -> Result<ScheduleState, QueueError> {
         let key = self.keys().schedule(name);
-        let since = expression.map(|expression| format!("since:{expression}"));
-        let mut pipeline = redis::pipe();
-        if let Some(since) = &since {
-            pipeline.hset_nx(&key, since, self.now().as_millisecond()).ignore();
-        }
-        pipeline.hgetall(&key);
-        let (fields,): (HashMap<String, String>,) = self.link().pipeline(&pipeline).await?;
-        let since = since.and_then(|since| fields.get(&since).cloned());
+        let fields: HashMap<String, String> = match expression {
+            Some(expression) => {
+                let args = [expression.to_owned(), GIVEN_UP_AFTER.as_millis().to_string()];
+                let mut reply =
+                    self.script("schedule_look", &SCHEDULE_LOOK, &[key], &args, TimeAt::First).await?;
+                reply.int()?;
+                reply.fields()?
+            }
+            None => self.link().query(redis::cmd("HGETALL").arg(key)).await?,
+        };
+        let since = expression.and_then(|expression| fields.get(&format!("since:{expression}")).cloned());
         let time = |name: &str| time(fields.get(name)?.as_str());
         Ok(ScheduleState {
             last: time("last"),

@@ -46,6 +46,7 @@ scripts! {
     RETAIN = "retain.lua";
     SCHEDULE_CLAIM = "schedule_claim.lua";
     SCHEDULE_END = "schedule_end.lua";
+    SCHEDULE_LOOK = "schedule_look.lua";
     SCHEDULE_RENEW = "schedule_renew.lua";
     SEAL = "seal.lua";
     SET_BUDGET = "set_budget.lua";

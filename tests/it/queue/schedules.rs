@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use job::{BatchName, Event, JobId, Refresh, ScheduleName, StateName, Timestamp};
-use queue::{ClaimedTick, Enqueued, NewJob, RunNote, TickClaim};
+use queue::{ClaimedTick, CommitError, Enqueued, NewJob, RunNote, TickClaim};
 use tests::eventually;
 
 use super::{World, name, spec};
@@ -131,6 +131,40 @@ async fn an_expression_is_known_from_when_a_scheduler_first_saw_it() {
     assert!(other > again);
 }
 
+#[tokio::test]
+async fn an_expression_that_was_given_up_and_comes_back_has_missed_nothing_meanwhile() {
+    let world = World::new().await;
+    let since = async |expression: &str| {
+        let state = world.queue.schedule(&nightly(), Some(expression)).await.unwrap();
+        state.known_since.unwrap()
+    };
+    let (old, new) = ("0 3 * * * UTC", "0 4 * * * UTC");
+    // As if nobody had looked by this one for so long.
+    let unseen = async |expression: &str, minutes: i64| {
+        let mut redis = world.redis.connection().await.unwrap();
+        let then = world.queue.now().as_millisecond() - minutes * 60_000;
+        let mut command = redis::cmd("HSET");
+        command.arg(world.queue.keys().schedule(&nightly())).arg(format!("seen:{expression}")).arg(then);
+        let _: () = command.query_async(&mut redis).await.unwrap();
+    };
+    let first = since(old).await;
+    tokio::time::sleep(Duration::from_millis(5)).await;
+
+    // All schedulers were away: what they missed, they missed.
+    unseen(old, 600).await;
+    assert_eq!(since(old).await, first);
+    // Some look by the one and some by the other, as in an update.
+    let other = since(new).await;
+    unseen(old, 5).await;
+    assert_eq!((since(new).await, since(old).await, since(new).await), (other, first, other));
+    // The old one was given up, and comes back.
+    unseen(old, 11).await;
+    since(new).await;
+    let back = since(old).await;
+    assert!(back > other, "{back} {other}");
+    assert_eq!(since(new).await, other);
+}
+
 fn refresh(world: &World, batch: &str, item: &str, follows: Option<JobId>) -> NewJob {
     let mut spec = spec(batch, item);
     let content = format!("of {batch}");
@@ -189,6 +223,40 @@ async fn an_item_whose_job_is_over_or_gone_takes_the_next_one_once() {
     assert_eq!(last(&world, "sku-1").await, Some((tuesday.id, None)));
     let thursday = refresh(&world, "thursday", "sku-1", Some(tuesday.id));
     assert_eq!(enqueue(&world, "thursday", &[thursday]).await, [Enqueued::New]);
+}
+
+#[tokio::test]
+async fn an_older_job_of_an_item_does_not_run_again_beside_the_later_one() {
+    let world = World::new().await;
+    let again = async |id: JobId| world.queue.commit_unfenced(id, Event::RetryRequested, &world.rules).await;
+    let cancel = async |id: JobId| {
+        world.queue.commit_unfenced(id, Event::CancelRequested, &world.rules).await.unwrap()
+    };
+    let monday = refresh(&world, "monday", "sku-1", None);
+    enqueue(&world, "monday", std::slice::from_ref(&monday)).await;
+    cancel(monday.id).await;
+    again(monday.id).await.expect("the item's last job runs again");
+    cancel(monday.id).await;
+
+    // A person has read the job while it was the item's last one, and asks for it when it is no more.
+    let read = world.queue.job(monday.id).await.unwrap().unwrap();
+    let tuesday = refresh(&world, "tuesday", "sku-1", Some(monday.id));
+    assert_eq!(enqueue(&world, "tuesday", std::slice::from_ref(&tuesday)).await, [Enqueued::New]);
+    let late = world.queue.commit_unfenced_of(read, Event::RetryRequested, &world.rules).await;
+    let by_tuesday =
+        |refused: &CommitError| matches!(refused, CommitError::Superseded { by, .. } if *by == tuesday.id);
+    assert!(late.as_ref().is_err_and(by_tuesday), "{late:?}");
+    let mut other = monday.spec.clone();
+    other.request.prompt = "another picture of sku-1".into();
+    let late = world.queue.replace(monday.id, &other, &world.rules).await;
+    assert!(late.as_ref().is_err_and(by_tuesday), "{late:?}");
+    assert_eq!(world.queue.job(monday.id).await.unwrap().unwrap().state_name(), StateName::Canceled);
+
+    // Also when the later one is over: it is the one that may run again.
+    cancel(tuesday.id).await;
+    assert!(again(monday.id).await.as_ref().is_err_and(by_tuesday));
+    again(tuesday.id).await.unwrap();
+    world.check().await;
 }
 
 #[tokio::test]
