@@ -8,6 +8,9 @@ pub const DEFAULT_BATCH_TEMPLATE: &str = "{name}-{date}T{time}";
 /// How many ticks in a row are looked at for two of one day. Source: ours; more than a year of daily ones.
 const TICKS_LOOKED_AT: usize = 400;
 
+/// From when on ticks are looked at for a batch that two schedules share: 2026-01-01. Source: ours; any day does, and people read this one.
+const SHARED_FROM_SECOND: i64 = 1_767_225_600;
+
 /// The longest that `{time}` becomes: the second of two equal times, with seconds.
 const LONGEST_TIME: &str = "235959-again";
 
@@ -86,6 +89,35 @@ impl BatchTemplate {
         Ok(())
     }
 
+    /// A batch that ticks of this schedule and of another one would both go to, if one is found.
+    ///
+    /// Only templates that are the same text once their names are filled in are compared, and of these the next hundreds of ticks: what is
+    /// found is sure, and what is not found may yet be.
+    pub fn shared_with(&self, name: &str, ticks: &Ticks, other: (&Self, &str, &Ticks)) -> Option<BatchName> {
+        let (template, other_name, other_ticks) = other;
+        if self.text.replace("{name}", name) != template.text.replace("{name}", other_name) {
+            return None;
+        }
+        let to_the_minute = self.text.contains("{time}");
+        let from = Timestamp::from_second(SHARED_FROM_SECOND).ok()?;
+        let meet = |one: &Ticks, another: &Ticks| {
+            let mut ticks =
+                std::iter::successors(one.next(from), |tick| one.next(*tick)).take(TICKS_LOOKED_AT);
+            ticks.find(|tick| {
+                let (date, time) = one.name_parts(*tick);
+                another.first_like(one, *tick, to_the_minute).is_some_and(|like| {
+                    let (other_date, other_time) = another.name_parts(like);
+                    date == other_date && (!to_the_minute || time == other_time)
+                })
+            })
+        };
+        // One may tick so often that its next hundreds of ticks are over before the other's first one.
+        let (tick, ticks) = meet(ticks, other_ticks)
+            .map(|tick| (tick, ticks))
+            .or_else(|| meet(other_ticks, ticks).map(|tick| (tick, other_ticks)))?;
+        self.batch(name, ticks, tick).ok()
+    }
+
     /// The batch of a tick.
     ///
     /// # Errors
@@ -135,6 +167,39 @@ mod tests {
         assert_eq!(suits("shoes-{date}", "0 3,15 1 * *"), Err(InvalidBatchTemplate::NoTime));
         assert_eq!(suits("shoes-{date}", "0 * * * *"), Err(InvalidBatchTemplate::NoTime));
         assert_eq!(suits("shoes-{date}T{time}", "0 * * * *"), Ok(()));
+    }
+
+    #[test]
+    fn two_schedules_share_a_batch_where_their_ticks_have_one_name() {
+        let shared = |one: (&str, &str, &str), other: (&str, &str, &str)| {
+            let parts = |(text, name, cron): (&str, &str, &str)| {
+                let zone = if cron.ends_with("30 2 * * *") { "Europe/Berlin" } else { "UTC" };
+                let ticks = Ticks { cron: Cron::parse(cron).unwrap(), zone: TimeZone::get(zone).unwrap() };
+                (BatchTemplate::parse(text, name).unwrap(), ticks)
+            };
+            let ((template, ticks), (other_template, other_ticks)) = (parts(one), parts(other));
+            let there = template.shared_with(one.1, &ticks, (&other_template, other.1, &other_ticks));
+            let back = other_template.shared_with(other.1, &other_ticks, (&template, one.1, &ticks));
+            assert_eq!(there, back);
+            there.map(|batch| batch.to_string())
+        };
+        let (daily, later) = ("0 3 * * *", "0 4 * * *");
+        assert_eq!(shared(("n-{date}", "a", daily), ("n-{date}", "b", later)), Some("n-2026-01-01".into()));
+        assert_eq!(shared(("{name}-{date}", "a", daily), ("{name}-{date}", "b", daily)), None);
+        assert_eq!(
+            shared(("{name}-{date}", "a", daily), ("a-{date}", "b", later)),
+            Some("a-2026-01-01".into())
+        );
+        assert_eq!(shared(("n-{date}", "a", "0 3 * * MON"), ("n-{date}", "b", "0 3 * * TUE")), None);
+        // Some month begins on a Tuesday.
+        assert!(shared(("n-{date}", "a", "0 3 1 * *"), ("n-{date}", "b", "0 3 * * TUE")).is_some());
+        let timed = |cron| ("n-{date}T{time}", "a", cron);
+        let other = |cron| ("n-{date}T{time}", "b", cron);
+        assert_eq!(shared(timed(daily), other(later)), None);
+        // The same time on two walls.
+        assert!(shared(timed("30 2 * * *"), other("*/30 * * * *")).is_some());
+        // The one ticks hundreds of times before the other does at all.
+        assert_eq!(shared(timed("* * * * *"), other("0 12 24 12 *")), Some("n-2026-12-24T1200".into()));
     }
 
     #[test]

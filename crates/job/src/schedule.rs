@@ -216,6 +216,19 @@ impl Ticks {
         }
     }
 
+    /// The first tick at or after the time on this wall that `tick` of other ticks has on theirs, or after the beginning of that day.
+    pub(crate) fn first_like(
+        &self,
+        others: &Self,
+        tick: Timestamp,
+        to_the_minute: bool,
+    ) -> Option<Timestamp> {
+        let wall = others.zone.to_datetime(tick);
+        let wall = if to_the_minute { wall } else { wall.date().to_datetime(jiff::civil::Time::midnight()) };
+        let moment = self.zone.to_ambiguous_timestamp(wall).compatible().ok()?;
+        self.next(moment.checked_sub(jiff::SignedDuration::from_nanos(1)).ok()?)
+    }
+
     /// The latest tick in (`after`, `until`].
     pub fn latest(&self, after: Timestamp, until: Timestamp) -> Option<Timestamp> {
         for back in LOOK_BACK {

@@ -192,7 +192,7 @@ pub(crate) fn resolve(
         return Vec::new();
     };
     let mut names = BTreeSet::new();
-    let mut schedules = Vec::with_capacity(items.len());
+    let mut schedules: Vec<Schedule> = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
         let path = format!("schedules[{index}]");
         let Value::Table(table) = &item.value else {
@@ -210,10 +210,27 @@ pub(crate) fn resolve(
         if !names.insert(schedule.name.clone()) {
             let what = format!("a second schedule is called `{}`", schedule.name);
             problems.push(problem_at(layers.document, item.at, what));
+        } else if let Some((other, batch)) = of_one_batch(&schedules, &schedule) {
+            let what = format!(
+                "the schedules `{}` and `{}` tick into one batch, such as `{batch}`: an item of both would be made for one of them only",
+                other.name, schedule.name
+            );
+            let hint = Some("write {name} into `batch` of both".to_owned());
+            problems.push(Problem { hint, ..problem_at(layers.document, item.at, what) });
         }
         schedules.push(schedule);
     }
     schedules
+}
+
+/// Which of `others` ticks into a batch that this one ticks into as well, and such a batch.
+fn of_one_batch<'a>(others: &'a [Schedule], schedule: &Schedule) -> Option<(&'a Schedule, BatchName)> {
+    let ticks_at_all = |schedule: &&Schedule| schedule.row.enabled.value;
+    let this = Some(schedule).filter(ticks_at_all)?;
+    others.iter().filter(ticks_at_all).find_map(|other| {
+        let theirs = (&other.batch, other.name.as_str(), &other.ticks);
+        Some((other, this.batch.shared_with(this.name.as_str(), &this.ticks, theirs)?))
+    })
 }
 
 /// One schedule of the file, while it is read.

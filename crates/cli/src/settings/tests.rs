@@ -478,5 +478,17 @@ fn each_kind_of_wrong_schedule_says_what_is_wrong_and_where() {
     imagemill.toml:3:1: a schedule needs keys that stay the same, but `results.template` is "{batch}/{job_id}/{index}.png" (it must contain {custom_id} and not {job_id})
     imagemill.toml:7:1: a schedule needs keys that stay the same, but `results.template` is "{batch}/{job_id}/{index}.png" (it must contain {custom_id} and not {job_id})
     "#);
+    let nightly = |name: &str, cron: &str, more: &str| {
+        format!("[[schedules]]\nname = \"{name}\"\ncron = \"{cron}\"\nsource = \"x\"\n{more}\n")
+    };
+    let one_batch = "batch = \"nightly-{date}\"";
+    let (shoes, boots) =
+        (nightly("shoes", "0 3 * * *", one_batch), nightly("boots", "30 4 * * MON", one_batch));
+    insta::assert_snapshot!(read(&format!("{shoes}{boots}"), &sources(&[], &[])).unwrap_err(), @"imagemill.toml:6:1: the schedules `shoes` and `boots` tick into one batch, such as `nightly-2026-01-05`: an item of both would be made for one of them only (write {name} into `batch` of both)");
+    let on_sundays = nightly("shoes", "0 3 * * SUN", one_batch);
+    let off = nightly("shoes", "0 3 * * *", &format!("{one_batch}\nenabled = false"));
+    for other in [on_sundays, off] {
+        read(&format!("{other}{boots}"), &sources(&[], &[])).unwrap();
+    }
     insta::assert_snapshot!(read("[schedules]\nname = \"a\"\n", &sources(&[], &[])).unwrap_err(), @"imagemill.toml:1:1: `schedules` is a table, but each schedule is a table `[[schedules]]`");
 }
