@@ -271,6 +271,13 @@ impl KeyTemplate {
         ObjectKey::parse(format!("{folder}/versions/{job}/{file}").trim_start_matches('/'))
     }
 
+    /// The stable key that a key of a job's version is a copy of, if it is one: the reverse of [`Self::version_key`].
+    pub fn stable_key(version: &ObjectKey, job: JobId) -> Option<ObjectKey> {
+        let (folder, file) = version.as_str().rsplit_once('/')?;
+        let folder = folder.strip_suffix(&format!("versions/{job}"))?;
+        ObjectKey::parse(&format!("{folder}{file}")).ok()
+    }
+
     /// Whether two jobs of one `custom_id` have the same keys, where they have the same batch: what a refresh replaces.
     pub fn is_stable(&self) -> bool {
         self.parts.contains(&Part::Id) && !self.parts.contains(&Part::JobId)
@@ -411,6 +418,9 @@ mod tests {
         assert_eq!(KeyTemplate::key_of_task(&stable, &task).unwrap().as_str(), "b/sku/~t-1/0.png");
         let version = KeyTemplate::version_key(&stable, JobId::fresh(0, 7)).unwrap();
         assert_eq!(version.as_str(), "b/sku/versions/00000000000000000000000007/0.png");
+        assert_eq!(KeyTemplate::stable_key(&version, JobId::fresh(0, 7)), Some(stable.clone()));
+        assert_eq!(KeyTemplate::stable_key(&version, JobId::fresh(0, 8)), None);
+        assert_eq!(KeyTemplate::stable_key(&stable, JobId::fresh(0, 7)), None);
         assert_eq!(KeyTemplate::manifest_key(&stable).unwrap().as_str(), "b/sku/manifest.json");
     }
 

@@ -10,7 +10,10 @@ use serde::Serialize;
 
 use self::error::error;
 pub use self::error::{ErrorLine, ErrorsLine, Mend};
-use crate::{ImageState, InputImage, Job, JobSpec, JobState, ObjectKey, Outcome, StateName, Timestamp, Try};
+use crate::{
+    ImageState, InputImage, Job, JobSpec, JobState, KeyTemplate, ObjectKey, Outcome, StateName, Timestamp,
+    Try,
+};
 
 /// Where keys of images stand: named in each image's `uri`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +108,10 @@ pub enum ImageLine {
         /// Its whole address.
         #[serde(skip_serializing_if = "Option::is_none")]
         uri: Option<String>,
+        /// Of a refresh whose versions are kept: the key that shows the item's newest image, from now on perhaps a later job's. The image of
+        /// this job is at `key`, for as long as its version is kept.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stable_key: Option<ObjectKey>,
         /// Its size in bytes.
         bytes: u64,
         /// The SHA-256 of its bytes.
@@ -192,7 +199,7 @@ impl ResultLine {
             seed: request.and_then(|request| request.seed),
             size: request.map(|request| request.size.to_string()),
             n: job.images_max,
-            images: outcome.map(|outcome| images(outcome, place)).unwrap_or_default(),
+            images: outcome.map(|outcome| images(known, outcome, place)).unwrap_or_default(),
             billed: job.billed,
             cost: CostLine {
                 // The nearest double to the decimal fraction prints as that fraction, for every amount under a billion.
@@ -251,12 +258,17 @@ impl ResultLine {
     }
 }
 
-fn images(outcome: &Outcome, place: Option<&BucketPlace>) -> Vec<ImageLine> {
+fn images(known: &Known, outcome: &Outcome, place: Option<&BucketPlace>) -> Vec<ImageLine> {
+    let is_refresh = known.spec.as_ref().is_some_and(|spec| spec.refresh.is_some());
+    // One with images missing replaced none.
+    let was_shown = is_refresh && outcome.lost() == 0;
+    let stable_key = |key: &ObjectKey| KeyTemplate::stable_key(key, known.job.id).filter(|_| was_shown);
     let line = |image: &crate::OutcomeImage| match &image.state {
         ImageState::Stored(stored) => ImageLine::Stored {
             index: image.index,
             key: stored.key.clone(),
             uri: place.map(|place| place.uri(&stored.key)),
+            stable_key: stable_key(&stored.key),
             bytes: stored.bytes,
             sha256: stored.sha256.clone(),
             width: stored.width,

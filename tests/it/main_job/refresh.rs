@@ -19,7 +19,7 @@ const CHANGED: usize = 37;
 const ITEMS_VARIABLE: &str = "CATALOGUE_ITEMS";
 
 /// A tick that never comes while a test runs.
-const NEVER: &str = "0 0 1 1 *";
+pub(super) const NEVER: &str = "0 0 1 1 *";
 
 const SOON: Duration = Duration::from_secs(120);
 
@@ -27,7 +27,7 @@ fn line(item: usize, prompt: &str) -> String {
     format!("{{\"custom_id\": \"sku-{item}\", \"prompt\": \"{prompt} {item}\", \"size\": \"1K\"}}\n")
 }
 
-fn catalogue(items: usize, prompt: impl Fn(usize) -> &'static str) -> String {
+pub(super) fn catalogue(items: usize, prompt: impl Fn(usize) -> &'static str) -> String {
     (0..items).map(|item| line(item, prompt(item))).collect()
 }
 
@@ -44,17 +44,17 @@ async fn json(world: &World, arguments: &[&str]) -> Value {
 }
 
 /// Runs the schedule by hand: new, unchanged and busy items.
-async fn run_now(world: &World) -> (u64, u64, u64) {
+pub(super) async fn run_now(world: &World) -> (u64, u64, u64) {
     let run = json(world, &["schedule", "run", "shoes", "--json"]).await;
     let count = |name: &str| run[name].as_u64().unwrap_or_else(|| panic!("{run}"));
     (count("new"), count("unchanged"), count("busy"))
 }
 
-async fn work(world: &World) {
+pub(super) async fn work(world: &World) {
     world.imagemill.run(&["worker", "--until-idle"]).await.unwrap().expect_code(0);
 }
 
-fn tasks(world: &World) -> u64 {
+pub(super) fn tasks(world: &World) -> u64 {
     world.simulator.ledger().totals.tasks_created
 }
 
@@ -121,7 +121,7 @@ async fn the_old_images_stay_until_the_new_ones_are_whole_and_so_many_versions_a
     world.write("shoes.jsonl", &items).unwrap();
     let store = world.store.store().await.unwrap();
     let refresh = ["enqueue", "shoes.jsonl", "--batch", "{name}-{date}T{time}", "--json", "--refresh"];
-    let mut shown = Vec::new();
+    let (mut shown, mut batches) = (Vec::new(), Vec::new());
     for round in 0..5_u64 {
         let enqueued = json(&world, &[&refresh[..], &["always", "--keep", "3"]].concat()).await;
         assert_eq!((&enqueued["enqueued"], &enqueued["unchanged"]), (&3.into(), &0.into()), "{enqueued}");
@@ -130,6 +130,7 @@ async fn the_old_images_stay_until_the_new_ones_are_whole_and_so_many_versions_a
         assert_eq!(before, shown.last().cloned(), "the old images stay");
         work(&world).await;
         shown.push(manifest(&store, 0).await);
+        batches.push(enqueued["batch"].as_str().unwrap().to_owned());
         eventually("the next second", SOON, || async {
             let now = world.redis.queue(7).await.unwrap().now().as_second();
             let batch = enqueued["batch"].as_str().unwrap();
@@ -163,12 +164,58 @@ async fn the_old_images_stay_until_the_new_ones_are_whole_and_so_many_versions_a
     let dry = json(&world, &[&refresh[..], &["always", "--dry-run"]].concat()).await;
     assert_eq!((&dry["enqueued"], &dry["dry_run"], &dry["images_max"]), (&3.into(), &true.into(), &3.into()));
     assert_eq!(tasks(&world), 15);
+
+    // The results of each are its own, for as long as its version is kept.
+    let lines = world.imagemill.run(&["batch", "results", &batches[1]]).await.unwrap().expect_code(0).stdout;
+    let line: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+    let image = &line["images"][0];
+    assert_eq!(image["stable_key"], "shoes/sku-0/0.png", "{line}");
+    assert_eq!(image["sha256"], shown[1]["images"][0]["sha256"], "{line}");
+    let key = ObjectKey::parse(image["key"].as_str().unwrap()).unwrap();
+    let stored = store.get(&key, 1 << 26).await.unwrap().unwrap();
+    assert_eq!(image["sha256"], archive::Sha256Digest::of(&stored).to_string());
+    assert_eq!(fetched(&world, &batches[1], 0).await, (3, 0, 0));
+    assert_eq!(fetched(&world, &batches[0], 3).await, (0, 3, 0));
+    json(&world, &[&refresh[..], &["always", "--keep", "0"]].concat()).await;
+    work(&world).await;
+    assert_eq!(fetched(&world, &batches[4], 3).await, (0, 3, 0));
 }
 
-/// As if schedulers had known the schedule for a while, and missed its ticks.
-async fn missed(world: &World, cron: &str) {
+#[tokio::test(flavor = "multi_thread")]
+async fn without_versions_the_results_of_a_refresh_say_that_its_images_were_replaced() {
+    let world = World::quick().await.unwrap();
+    world.write("shoes.jsonl", &catalogue(2, |_| "a shoe")).unwrap();
+    for batch in ["monday", "tuesday"] {
+        let refresh = ["enqueue", "shoes.jsonl", "--batch", batch, "--refresh", "always", "--keep", "0"];
+        world.imagemill.run(&refresh).await.unwrap().expect_code(0);
+        work(&world).await;
+    }
+    assert_eq!(fetched(&world, "tuesday", 0).await, (2, 0, 0));
+    let late = world.imagemill.run(&["batch", "results", "monday", "--download", "monday"]).await.unwrap();
+    let late = late.expect_code(3);
+    let said = "error: `shoes/sku-0/0.png`: it was replaced since: the bucket holds another image there";
+    assert!(late.stderr.contains(said), "{}", late.stderr);
+    assert!(
+        late.stdout.contains("0 images fetched") && late.stdout.contains("2 replaced since"),
+        "{}",
+        late.stdout
+    );
+}
+
+/// Fetches a batch's images: how many came, were replaced, and failed.
+async fn fetched(world: &World, batch: &str, code: i32) -> (u64, u64, u64) {
+    let folder = format!("images of {batch}");
+    let arguments = ["batch", "results", batch, "--download", &folder, "--json"];
+    let done = world.imagemill.run(&arguments).await.unwrap().expect_code(code).json();
+    let count = |name: &str| done[name].as_u64().unwrap();
+    (count("fetched"), count("replaced"), count("failed"))
+}
+
+/// As if schedulers had known the schedule for so long, and missed its ticks.
+pub(super) async fn missed(world: &World, cron: &str, since: Duration) {
     let mut redis = world.redis.connection().await.unwrap();
-    let before = world.redis.queue(5).await.unwrap().now().as_millisecond() - 300_000;
+    let since = i64::try_from(since.as_millis()).unwrap();
+    let before = world.redis.queue(5).await.unwrap().now().as_millisecond() - since;
     let _: () = redis::cmd("HSET")
         .arg("{imagemill}:schedule:shoes")
         .arg("last")
@@ -180,7 +227,7 @@ async fn missed(world: &World, cron: &str) {
         .unwrap();
 }
 
-async fn history(world: &World) -> Vec<Value> {
+pub(super) async fn history(world: &World) -> Vec<Value> {
     let history = json(world, &["schedule", "history", "shoes", "--json"]).await;
     history.as_array().unwrap().clone()
 }
@@ -194,7 +241,7 @@ async fn three_schedulers_at_once_do_a_missed_tick_once() {
     let world = World::quick().await.unwrap();
     schedule(&world, "* * * * *", "");
     world.write("shoes.jsonl", &catalogue(300, |_| "a shoe")).unwrap();
-    missed(&world, "* * * * *").await;
+    missed(&world, "* * * * *", Duration::from_secs(300)).await;
     let mut running: Vec<Running> = vec![
         world.imagemill.start("scheduler-1", &["scheduler"]).unwrap(),
         world.imagemill.start("scheduler-2", &["scheduler"]).unwrap(),
@@ -231,12 +278,7 @@ async fn a_tick_whose_scheduler_is_killed_in_the_middle_is_finished_by_another_e
     world.write("shoes.jsonl", &catalogue(ITEMS, |_| "a shoe")).unwrap();
     let mut redis = world.redis.connection().await.unwrap();
     // A tick of an hour ago: no other comes meanwhile, but at the turn of an hour, and that would find nothing to do.
-    let before = world.redis.queue(5).await.unwrap().now().as_millisecond() - 3_700_000;
-    missed(&world, cron).await;
-    for field in ["last".to_owned(), format!("since:{cron} UTC")] {
-        let set = redis::cmd("HSET").arg("{imagemill}:schedule:shoes").arg(field).arg(before).to_owned();
-        let _: () = set.query_async(&mut redis).await.unwrap();
-    }
+    missed(&world, cron, Duration::from_secs(3_700)).await;
     let mut killed = world.imagemill.start("killed", &["scheduler"]).unwrap();
     let started = Instant::now();
     loop {
@@ -320,14 +362,21 @@ async fn what_can_bring_nothing_better_is_not_paid_for_again_at_each_tick() {
     };
     let items = [item("few"), item("bad"), item("good")].concat();
     world.write("shoes.jsonl", &items).unwrap();
-    assert_eq!(run_now(&world).await, (3, 0, 0));
+    let first = json(&world, &["schedule", "run", "shoes", "--json"]).await;
+    assert_eq!(first["new"], 3, "{first}");
     world.imagemill.run(&["worker", "--until-idle"]).await.unwrap();
     assert_eq!(tasks(&world), 3);
 
     let second = json(&world, &["schedule", "run", "shoes", "--json"]).await;
     let counts = ["new", "unchanged", "given_up"].map(|name| second[name].as_u64().unwrap());
     assert_eq!(counts, [0, 1, 2], "{second}");
-    // Another prompt is another try.
-    world.write("shoes.jsonl", &items.replace("\"prompt\": \"few\"", "\"prompt\": \"few more\"")).unwrap();
-    assert_eq!(run_now(&world).await, (1, 1, 0));
+    // Another prompt is another try, and the item's older job none any more.
+    let other = items.replace("\"prompt\": \"few\"", "\"prompt\": \"few more\"");
+    world.write("shoes.jsonl", &other.replace("\"prompt\": \"bad\"", "\"prompt\": \"better\"")).unwrap();
+    assert_eq!(run_now(&world).await, (2, 1, 0));
+    let again = json(&world, &["batch", "retry", first["batch"].as_str().unwrap(), "--yes", "--json"]).await;
+    assert_eq!((&again["retried"], &again["superseded"]), (&0.into(), &1.into()), "{again}");
+    let bad = ["job", "retry", "--batch", first["batch"].as_str().unwrap(), "bad", "--yes"];
+    let one = world.imagemill.run(&bad).await.unwrap().expect_code(1);
+    assert!(one.stderr.contains("its item has had a later job since"), "{}", one.stderr);
 }

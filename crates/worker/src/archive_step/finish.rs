@@ -1,6 +1,6 @@
 //! The end of a job: its images in their places, its manifest beside them.
 
-use job::{ImageState, Job, JobSpec, ObjectKey, Outcome, Version};
+use job::{ImageState, Job, JobSpec, ObjectKey, Outcome};
 use tracing::{error, warn};
 
 use super::keys::Keys;
@@ -40,22 +40,26 @@ pub(crate) async fn finish(
             Err(_) => return Finished::Later,
         }
     }
-    let Ok(moved) = put_in_place(env, job, keys, outcome, lease).await else { return Finished::NotOurs };
+    // Until the end is whole, the record says where each image was written first: nothing else knows what is needless then.
+    let mut placed = outcome.clone();
+    let Ok(moved) = put_in_place(env, job, keys, &mut placed, lease).await else { return Finished::NotOurs };
     let Some(mut needless) = moved else { return Finished::Later };
-    if outcome.stored() == 0 {
+    if placed.stored() == 0 {
+        *outcome = placed;
         return Finished::Whole;
     }
-    let mut written = Written { outcome: outcome.clone(), versions: Vec::new(), image_0: keys.home(0) };
-    if let Some(refresh) = keys.refresh().filter(|_| outcome.lost() == 0) {
-        match replace(env, job, refresh, keys, outcome, lease).await {
+    let (mut shown, mut versions, mut image_0) = (None, Vec::new(), keys.home(0));
+    if let Some(refresh) = keys.refresh().filter(|_| placed.lost() == 0) {
+        match replace(env, job, refresh, keys, &mut placed, lease).await {
             Replaced::Whole(publication) => {
-                let Publication { outcome, versions, obsolete } = *publication;
-                written = Written { outcome, versions, image_0: keys.stable(0) };
+                let Publication { shown: under_stable_keys, recorded, versions: kept, obsolete } =
+                    *publication;
+                (shown, versions, image_0) = (Some(under_stable_keys), kept, keys.stable(0));
+                placed = recorded;
                 needless.extend(obsolete);
             }
             // What it brought stays where it is, for whoever looks for it.
-            Replaced::ByLater => {}
-            Replaced::Lost => written.outcome = outcome.clone(),
+            Replaced::ByLater | Replaced::Lost => {}
             Replaced::Later => return Finished::Later,
             Replaced::NotOurs => return Finished::NotOurs,
         }
@@ -63,8 +67,8 @@ pub(crate) async fn finish(
     if lease.age_of_renewal().is_none() {
         return Finished::NotOurs;
     }
-    let Written { outcome: images, versions, image_0 } = written;
-    let manifest = manifest::build(job, spec, &images, &versions, &env.config.prices, env.jobs.now());
+    let images = shown.as_ref().unwrap_or(&placed);
+    let manifest = manifest::build(job, spec, images, &versions, &env.config.prices, env.jobs.now());
     match env.archive.put_json(&keys.manifest(&image_0), &manifest).await {
         Ok(()) => {}
         Err(fault) if fault.later => {
@@ -76,20 +80,13 @@ pub(crate) async fn finish(
             error!(job.id = %job.id, code = fault.code, "The manifest of job {} cannot be written: {fault}", job.id)
         }
     }
-    *outcome = images;
+    *outcome = placed;
     for key in needless {
         if let Err(fault) = env.archive.delete(&key).await {
             warn!(job.id = %job.id, object.key = %key, code = fault.code, "`{key}` is needed no more and was not deleted: {fault}");
         }
     }
     Finished::Whole
-}
-
-/// What the manifest will say, and beside which image.
-struct Written {
-    outcome: Outcome,
-    versions: Vec<Version>,
-    image_0: ObjectKey,
 }
 
 /// The lease is lost.

@@ -52,13 +52,9 @@ impl<'a> Keys<'a> {
         })
     }
 
-    /// Whether a key lies among the versions of the job's item.
-    pub(crate) fn is_version(&self, key: &str) -> bool {
-        let stable = self.stable(0);
-        match stable.as_str().rsplit_once('/') {
-            Some((folder, _)) => key.strip_prefix(folder).is_some_and(|rest| rest.starts_with("/versions/")),
-            None => key.starts_with("versions/"),
-        }
+    /// The keys that the images of an item can have in the version of a job.
+    pub(crate) fn versions(&self, job: JobId) -> impl Iterator<Item = ObjectKey> {
+        (0..=u8::MAX).map(move |index| self.version(&self.stable(index), job))
     }
 
     /// The key beside it, for an image that may not replace what stands there before the job ends.

@@ -2,9 +2,9 @@
 //!
 //! Every version of an item's images has a folder of its own, `versions/<job id>/`, beside the stable keys. A refresh is written there
 //! first, and copied over the stable keys when it is whole; the manifest under these says which version they show, and which others are
-//! kept. May be repeated after a crash at any point: until the manifest is written, everything is done again, to the same end.
+//! kept. The job's own record names its version, where that is kept: the stable keys show another job's images some day. May be repeated after a crash at any point: until the manifest is written, everything is done again, to the same end.
 
-use job::{ImageState, Job, JobId, ObjectKey, Outcome, Published, Refresh, Version};
+use job::{ImageState, Job, JobId, ObjectKey, Outcome, Published, Refresh, Timestamp, Version};
 use tracing::{error, warn};
 
 use super::keys::Keys;
@@ -31,8 +31,10 @@ pub(crate) enum Replaced {
 
 /// What the manifest has to say, and what is needed no more once it does.
 pub(crate) struct Publication {
-    /// What the task brought, under its stable keys.
-    pub(crate) outcome: Outcome,
+    /// What the task brought, under its stable keys: for the manifest.
+    pub(crate) shown: Outcome,
+    /// The same under the keys that stay the job's own for as long as any do: for its record.
+    pub(crate) recorded: Outcome,
     /// The versions that are kept.
     pub(crate) versions: Vec<Version>,
     /// Objects to be deleted once the manifest is written.
@@ -56,7 +58,7 @@ enum NotNow {
     NotOurs,
 }
 
-/// What the task brought under the stable keys, if these show it already: after a crash behind the manifest. What is needed no more is
+/// What the task brought, for the job's record, if the stable keys show it already: after a crash behind the manifest. What is needed no more is
 /// deleted once again, since nothing else knows of it by then.
 pub(crate) async fn shown_already(
     env: &Env,
@@ -82,7 +84,7 @@ pub(crate) async fn shown_already(
             }
         }
     }
-    Ok(Some(published(keys, outcome)))
+    Ok(Some(recorded(refresh, keys, outcome)))
 }
 
 /// Replaces what the stable keys show. All images of `outcome` are stored, at [`Keys::home`].
@@ -117,11 +119,12 @@ async fn try_replace(
     if !all_there(env, job, outcome).await? {
         return Ok(Replaced::Lost);
     }
-    if refresh.keep > 0 && former.job.as_deref() != Some(&ours) {
-        keep_former(env, job, keys, &former).await?;
-    }
+    let kept = match refresh.keep > 0 && former.job.as_deref() != Some(&ours) {
+        true => keep_former(env, job, keys, &former).await?,
+        false => None,
+    };
     copy_over(env, job, keys, outcome, lease).await?;
-    let images = published(keys, outcome);
+    let shown = published(keys, outcome);
     let homes: Vec<ObjectKey> = stored(outcome).map(|(_, key, _)| key.clone()).collect();
     let own = (refresh.keep > 0).then(|| Version {
         job_id: ours.clone(),
@@ -130,7 +133,7 @@ async fn try_replace(
     });
     let obsolete = if own.is_none() { homes } else { Vec::new() };
     // What the former manifest names goes before it is replaced: after a crash it is known by nothing else.
-    for key in beyond(keys, &former, &images) {
+    for key in beyond(keys, &former, &shown) {
         if lease.age_of_renewal().is_none() {
             return Err(NotNow::NotOurs);
         }
@@ -138,9 +141,10 @@ async fn try_replace(
             warn!(job.id = %job.id, object.key = %key, code = fault.code, "`{key}` has no successor and was not deleted: {fault}");
         }
     }
-    let old = versions_of(keys, former, refresh.keep);
+    let old = kept.into_iter().chain(former.versions).collect();
     let versions = prune(env, job, keys, own, old, refresh.keep, lease).await?;
-    Ok(Replaced::Whole(Box::new(Publication { outcome: images, versions, obsolete })))
+    let recorded = recorded(refresh, keys, outcome);
+    Ok(Replaced::Whole(Box::new(Publication { shown, recorded, versions, obsolete })))
 }
 
 /// What stands under the stable keys, by its manifest.
@@ -212,40 +216,47 @@ async fn copy_over(
     Ok(())
 }
 
-/// Images that stand under the stable keys and have no version of their own, such as those of a plain job, get one.
-async fn keep_former(env: &Env, job: &Job, keys: &Keys<'_>, former: &Published) -> Result<(), NotNow> {
-    let Some((version, _)) = version_to_be(keys, former) else { return Ok(()) };
+/// Images that stand under the stable keys and have no version of their own, such as those of a plain job, get one. Its entry names
+/// those that are there.
+async fn keep_former(
+    env: &Env,
+    job: &Job,
+    keys: &Keys<'_>,
+    former: &Published,
+) -> Result<Option<Version>, NotNow> {
+    let Some((id, stored_at)) = without_version(former) else { return Ok(None) };
+    let mut there = Vec::new();
     for (index, image) in images_in_place(keys, former) {
-        let (stable, kept) = (keys.stable(index), keys.version(&keys.stable(index), version));
-        if env.archive.put_over(&kept, &kept, &image.sha256).await.is_ok() {
-            continue;
-        }
-        match env.archive.put_over(&stable, &kept, &image.sha256).await {
-            Ok(()) => {}
-            Err(fault) if fault.later => return Err(NotNow::Later),
-            // It is not what its manifest says: there is nothing to be kept.
-            Err(fault) => {
-                warn!(job.id = %job.id, object.key = %stable, code = fault.code, "`{stable}` is replaced and not kept: {fault}");
+        let (stable, kept) = (keys.stable(index), keys.version(&keys.stable(index), id));
+        // The first is a look: after a crash the image may be there, and the stable key show the new one by now.
+        for from in [&kept, &stable] {
+            match env.archive.put_over(from, &kept, &image.sha256).await {
+                Ok(()) => {
+                    there.push(kept.to_string());
+                    break;
+                }
+                Err(fault) if fault.later => {
+                    warn!(job.id = %job.id, object.key = %kept, code = fault.code, "`{kept}` is not kept yet: {fault}");
+                    return Err(NotNow::Later);
+                }
+                // It is not what its manifest says: there is nothing to be kept.
+                Err(fault) if *from == stable => {
+                    warn!(job.id = %job.id, object.key = %stable, code = fault.code, "`{stable}` is replaced and not kept: {fault}");
+                }
+                Err(_) => {}
             }
         }
     }
-    Ok(())
+    Ok((!there.is_empty()).then(|| Version { job_id: id.to_string(), stored_at, keys: there }))
 }
 
-/// The version that a former publication without one gets, and its entry.
-fn version_to_be(keys: &Keys<'_>, former: &Published) -> Option<(JobId, Version)> {
+/// The job and the time of a former publication that is no version yet.
+fn without_version(former: &Published) -> Option<(JobId, Timestamp)> {
     let job = former.job.as_ref()?;
     if former.versions.iter().any(|version| version.job_id == *job) {
         return None;
     }
-    let id: JobId = job.parse().ok()?;
-    let kept = |(index, _)| keys.version(&keys.stable(index), id).to_string();
-    let entry = Version {
-        job_id: job.clone(),
-        stored_at: former.stored_at?,
-        keys: images_in_place(keys, former).map(kept).collect(),
-    };
-    Some((id, entry))
+    Some((job.parse().ok()?, former.stored_at?))
 }
 
 fn images_in_place<'a>(
@@ -256,21 +267,24 @@ fn images_in_place<'a>(
     former.keys.iter().filter(in_place).map(|image| (image.index, image))
 }
 
-/// The versions before the job's own, newest first.
-fn versions_of(keys: &Keys<'_>, former: Published, keep: u8) -> Vec<Version> {
-    let first = (keep > 0).then(|| version_to_be(keys, &former)).flatten().map(|(_, entry)| entry);
-    first.into_iter().chain(former.versions).collect()
-}
-
 /// What the task brought, under the stable keys.
 fn published(keys: &Keys<'_>, outcome: &Outcome) -> Outcome {
-    let mut published = outcome.clone();
-    for image in &mut published.images {
+    under(outcome, |index| keys.stable(index))
+}
+
+/// What the task brought, under the keys of its version where that is kept.
+fn recorded(refresh: &Refresh, keys: &Keys<'_>, outcome: &Outcome) -> Outcome {
+    under(outcome, |index| if refresh.keep > 0 { keys.home(index) } else { keys.stable(index) })
+}
+
+fn under(outcome: &Outcome, key: impl Fn(u8) -> ObjectKey) -> Outcome {
+    let mut moved = outcome.clone();
+    for image in &mut moved.images {
         if let ImageState::Stored(stored) = &mut image.state {
-            stored.key = keys.stable(image.index);
+            stored.key = key(image.index);
         }
     }
-    published
+    moved
 }
 
 /// Stable keys of the former images that have no successor: it had more of them.
@@ -297,9 +311,10 @@ async fn prune(
     let mut versions: Vec<Version> = own.into_iter().chain(old).collect();
     for version in doomed {
         let mut gone = true;
-        // A manifest is only a text in a bucket: nothing outside of the item's versions is deleted for what it says.
-        let ours = version.keys.iter().filter(|key| keys.is_version(key));
-        for key in ours.filter_map(|key| ObjectKey::parse(key).ok()) {
+        // A manifest is only a text in a bucket: nothing but keys of this version is deleted for what it says.
+        let id: Option<JobId> = version.job_id.parse().ok();
+        let own: Vec<ObjectKey> = id.map(|id| keys.versions(id).collect()).unwrap_or_default();
+        for key in own.into_iter().filter(|own| version.keys.iter().any(|key| key == own.as_str())) {
             // What is old to a worker that slept may be the version that is shown by now.
             if lease.age_of_renewal().is_none() {
                 return Err(NotNow::NotOurs);

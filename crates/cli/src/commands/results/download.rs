@@ -48,7 +48,7 @@ struct Done {
     bytes: u64,
     /// There and right before.
     there: u64,
-    /// Not in the bucket any more as they were: a later job has put others in their place.
+    /// Not in the bucket any more as they were: a later job has put others in their place, or the version of a refresh is kept no more.
     replaced: u64,
     /// Could not be had.
     failed: u64,
@@ -61,6 +61,8 @@ enum NotFetched {
     Gone,
     #[error("it was replaced since: the bucket holds another image there")]
     Replaced,
+    #[error("it is not kept any more: later refreshes have replaced the item's images")]
+    Refreshed,
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -121,7 +123,7 @@ impl Download {
                 Ok(false) => self.done.there += 1,
                 Err(why) => {
                     match why {
-                        NotFetched::Replaced => self.done.replaced += 1,
+                        NotFetched::Replaced | NotFetched::Refreshed => self.done.replaced += 1,
                         _ => self.done.failed += 1,
                     }
                     self.say(&wanted.image, why);
@@ -134,11 +136,13 @@ impl Download {
         let custom_id = known.spec.as_ref().and_then(|spec| spec.custom_id.as_ref());
         let folder = self.folder.join(KeyTemplate::folder_name(custom_id, known.job.id, self.one_case));
         let images = known.outcome.iter().flat_map(|outcome| &outcome.images);
+        let is_refresh = known.spec.as_ref().is_some_and(|spec| spec.refresh.is_some());
         let wanted = images.filter_map(|image| match &image.state {
             ImageState::Stored(stored) => Some(Wanted {
                 folder: folder.clone(),
                 name: format!("{}.png", image.index),
                 image: stored.clone(),
+                is_refresh,
             }),
             _ => None,
         });
@@ -156,12 +160,12 @@ impl Download {
         self.bar.suspend(|| out.note(&text));
     }
 
-    /// Says what became of them. Whether some could not be had.
+    /// Says what became of them. The exit code of it: some failed, or are not there any more as they were.
     ///
     /// # Errors
     ///
     /// Stdout cannot be written.
-    pub(super) fn end(self) -> Result<bool, Failure> {
+    pub(super) fn end(self) -> Result<u8, Failure> {
         self.bar.finish_and_clear();
         let Done { fetched, bytes, there, replaced, failed } = self.done;
         if self.shown > FAILURES_SHOWN_MAX {
@@ -182,7 +186,13 @@ impl Download {
             }
             self.out.print(&format!("{text}, in {}", self.folder.display()))?;
         }
-        Ok(failed + replaced > 0)
+        Ok(if failed > 0 {
+            exit_code::FAILED
+        } else if replaced > 0 {
+            exit_code::PARTIAL
+        } else {
+            exit_code::DONE
+        })
     }
 }
 
@@ -218,6 +228,7 @@ async fn fetch(store: Store, budget: ByteBudget, wanted: Wanted) -> (Wanted, Res
         tries += 1;
         match store.get(&wanted.image.key, wanted.image.bytes).await {
             Ok(Some(body)) => break body,
+            Ok(None) if wanted.is_refresh => return (wanted, Err(NotFetched::Refreshed)),
             Ok(None) => return (wanted, Err(NotFetched::Gone)),
             Err(error) if matches!(error.kind(), StoreErrorKind::TooLarge { .. }) => {
                 return (wanted, Err(NotFetched::Replaced));

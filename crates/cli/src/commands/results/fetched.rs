@@ -22,6 +22,8 @@ pub(super) struct Wanted {
     pub(super) name: String,
     /// What it holds.
     pub(super) image: StoredImage,
+    /// Whether its job refreshed an item: later refreshes replace what it brought, and delete its version some day.
+    pub(super) is_refresh: bool,
 }
 
 /// Why a file cannot be had at its place.
@@ -117,7 +119,7 @@ mod tests {
             width: 1,
             height: 1,
         };
-        Wanted { folder: folder.join("a"), name: "0.png".to_owned(), image }
+        Wanted { folder: folder.join("a"), name: "0.png".to_owned(), image, is_refresh: false }
     }
 
     trait ParseKey {

@@ -43,9 +43,11 @@ pub(super) async fn run(app: &App, args: BatchResults) -> Result<u8, Failure> {
         app.out.note(&format!("{note} (--wait waits for the rest)"));
     }
     let sinks = Sinks::begin(app, &settings, &args, &summary).await?;
-    let failed = sinks.fill(app, &queue, &settings, &args).await?;
+    let fetched = sinks.fill(app, &queue, &settings, &args).await?;
+    // How the jobs ended says more, unless all is well with them, or an image could not be had that ought to be there.
     let code = view.jobs.exit_code();
-    Ok(if failed && code != exit_code::HELD { exit_code::FAILED } else { code })
+    let outweighs = code == exit_code::DONE || (fetched == exit_code::FAILED && code != exit_code::HELD);
+    Ok(if outweighs { fetched } else { code })
 }
 
 async fn summary_of(queue: &Queue, args: &BatchResults) -> Result<BatchSummary, Failure> {
@@ -113,14 +115,14 @@ impl Sinks {
         Ok(Self { lines, errors, download, signer, place })
     }
 
-    /// Goes through the batch. Whether an image could not be fetched.
+    /// Goes through the batch. The exit code of what was fetched.
     async fn fill(
         mut self,
         app: &App,
         queue: &Queue,
         settings: &Settings,
         args: &BatchResults,
-    ) -> Result<bool, Failure> {
+    ) -> Result<u8, Failure> {
         let currency = settings.prices().currency;
         let mut after = None;
         loop {
@@ -152,7 +154,7 @@ impl Sinks {
                 // Its reader has gone, as of `| head`.
                 self.lines = None;
                 if self.errors.is_none() && self.download.is_none() {
-                    return Ok(false);
+                    return Ok(exit_code::DONE);
                 }
             }
             if let Some(download) = &mut self.download {
@@ -171,7 +173,7 @@ impl Sinks {
         }
         match self.download.take() {
             Some(download) => download.end(),
-            None => Ok(false),
+            None => Ok(exit_code::DONE),
         }
     }
 }

@@ -131,17 +131,18 @@ pub(crate) fn judge(shared: &Shared, ids: &[JobId], over: bool) -> Verdict {
             if stored.sha256 != digest(&served) {
                 verdict.lost.push(format!("job {number} recorded another picture"));
             }
+            let Ok(stable) = template.key(folder, custom_id, *id, image.index) else { continue };
             if image.index == 0
-                && let Ok(manifest) = KeyTemplate::manifest_key(&stored.key)
+                && let Ok(manifest) = KeyTemplate::manifest_key(&stable)
             {
                 expected.insert(manifest.to_string(), None);
             }
-            if refresh.is_some()
-                && let Ok(version) = KeyTemplate::version_key(&stored.key, *id)
-            {
-                expected.insert(version.to_string(), Some(served.clone()));
+            // The record names the version, which is the job's own for as long as it is kept.
+            if refresh.is_some() && KeyTemplate::stable_key(&stored.key, *id).as_ref() != Some(&stable) {
+                verdict.lost.push(format!("job {number} recorded `{}`, and not its version", stored.key));
             }
-            expected.insert(stored.key.to_string(), Some(served));
+            expected.insert(stored.key.to_string(), Some(served.clone()));
+            expected.insert(stable.to_string(), Some(served));
         }
     }
     for (key, object) in shared.bucket.objects().iter() {
