@@ -22,6 +22,7 @@ mod retries;
 mod settling;
 mod sheet;
 mod shutdown;
+mod sources;
 mod throttling;
 mod trials;
 mod webhooks;
