@@ -104,8 +104,8 @@ impl Spent {
 /// What holds back creates of a model for money, on every account.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Purse {
-    /// What one image costs.
-    pub price: Micros,
+    /// The most that the cheapest of the jobs that may go next can cost: so much is reserved when it is claimed.
+    pub next_job: Micros,
     /// The budget of the day for everything.
     pub per_day: Option<Micros>,
     /// What is spent today, on everything.
@@ -113,14 +113,14 @@ pub struct Purse {
 }
 
 impl Purse {
-    /// Whether the day has no room for an image of the model.
+    /// Whether the day has no room for that job.
     pub fn is_empty(&self) -> bool {
-        self.spent_today.left_of(self.per_day).is_some_and(|left| left < self.price)
+        self.spent_today.left_of(self.per_day).is_some_and(|left| left < self.next_job)
     }
 
     /// Whether an account has none, for a budget of its own.
     pub fn is_empty_on(&self, spent_today: Spent, cost_per_day: Option<Micros>) -> bool {
-        spent_today.left_of(cost_per_day).is_some_and(|left| left < self.price)
+        spent_today.left_of(cost_per_day).is_some_and(|left| left < self.next_job)
     }
 }
 

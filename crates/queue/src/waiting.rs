@@ -30,6 +30,9 @@ pub struct WaitingJobs {
     pub at_least: bool,
     /// When the one that has waited longest was enqueued.
     pub oldest: Option<Timestamp>,
+    /// The fewest images that the first job of a lane may bring. A claim goes by the first of each lane: as long as there is money for
+    /// these, something goes on.
+    pub images_next: Option<u32>,
 }
 
 /// All that is queued.
@@ -42,11 +45,21 @@ pub struct Waiting {
     pub no_turn: Option<u64>,
 }
 
+impl Waiting {
+    /// The fewest images of the jobs of a model that may go next, in the places that `is_asked` for; 1 where none waits.
+    pub fn images_next(&self, model: Model, is_asked: impl Fn(Option<&PinnedTo>) -> bool) -> u32 {
+        let asked = self.jobs.iter().filter(|of| of.model == model && is_asked(of.pinned_to.as_ref()));
+        asked.filter_map(|of| of.images_next).min().unwrap_or(1)
+    }
+}
+
 /// Where the queued jobs of a batch wait.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BatchLanes {
     /// Jobs that may be claimed, for each model and place that the batch has ever had jobs for; 0 where there are none now.
     pub ready: BTreeMap<(Model, Option<PinnedTo>), u64>,
+    /// The fewest images that a job which goes next may bring, where there is one.
+    pub images_next: BTreeMap<(Model, Option<PinnedTo>), u32>,
     /// Queued jobs that may not: they wait for their time, or to be run alone.
     pub delayed: u64,
 }
@@ -73,6 +86,7 @@ impl Queue {
                     jobs: 0,
                     at_least: false,
                     oldest: None,
+                    images_next: None,
                 })
             })
             .collect();
@@ -88,7 +102,7 @@ impl Queue {
             lanes.extend(found.iter().take(LANES_MAX).map(|lane| (at, key(lane))));
         }
         let (queued, heads) = self.lane_heads(&lanes, &mut all).await?;
-        self.oldest(&heads, &mut all).await?;
+        self.look_at_heads(&heads, &mut all).await?;
         let complete = all.iter().all(|of| !of.at_least);
         let seen: u64 = all.iter().map(|of| of.jobs).sum();
         Ok(Waiting { jobs: all, no_turn: complete.then(|| queued.saturating_sub(seen)) })
@@ -122,19 +136,22 @@ impl Queue {
         Ok((u64::try_from(queued.unwrap_or(0) - delayed).unwrap_or(0), heads))
     }
 
-    async fn oldest(&self, heads: &[Lane], all: &mut [WaitingJobs]) -> Result<(), QueueError> {
+    /// Notes how long the first job of each lane has waited, and what it asks for.
+    async fn look_at_heads(&self, heads: &[Lane], all: &mut [WaitingJobs]) -> Result<(), QueueError> {
         if heads.is_empty() {
             return Ok(());
         }
         let mut pipeline = redis::pipe();
         for (_, id) in heads {
-            pipeline.hget(self.keys().job(parse_id(id)?), "e");
+            pipeline.cmd("HMGET").arg(self.keys().job(parse_id(id)?)).arg("e").arg("x");
         }
-        let times: Vec<Option<i64>> = self.link().pipeline(&pipeline).await?;
-        for ((at, _), ms) in heads.iter().zip(times) {
+        let known: Vec<(Option<i64>, Option<u32>)> = self.link().pipeline(&pipeline).await?;
+        for ((at, _), (ms, images)) in heads.iter().zip(known) {
             let enqueued = ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
             let oldest = &mut all[*at].oldest;
             *oldest = [*oldest, enqueued].into_iter().flatten().min();
+            let next = &mut all[*at].images_next;
+            *next = [*next, images].into_iter().flatten().min();
         }
         Ok(())
     }
@@ -154,17 +171,33 @@ impl Queue {
         let lanes: Vec<_> = names.iter().filter_map(|name| read_lane(name)).collect();
         for (model, pinned_to, priority) in &lanes {
             let lane = lane_member(*priority, batch);
-            pipeline.zcard(self.keys().ready(*model, pinned_to.as_ref(), &lane));
+            let lane = self.keys().ready(*model, pinned_to.as_ref(), &lane);
+            pipeline.zcard(&lane).zrange(lane, 0, 0);
         }
-        let counts: Vec<Option<i64>> = self.link().pipeline(&pipeline).await?;
-        let mut counts = counts.into_iter().map(|count| u64::try_from(count.unwrap_or(0)).unwrap_or(0));
-        let queued = counts.next().unwrap_or(0);
+        let mut replies = self.link().pipeline::<Vec<redis::Value>>(&pipeline).await?.into_iter();
+        let queued: Option<i64> = next(&mut replies)?;
         let mut ready: BTreeMap<_, u64> = BTreeMap::new();
-        for ((model, pinned_to, _), jobs) in lanes.into_iter().zip(counts) {
+        let (mut heads, mut records) = (Vec::new(), redis::pipe());
+        for (model, pinned_to, _) in lanes {
+            let jobs: u64 = next(&mut replies)?;
+            let head: Vec<String> = next(&mut replies)?;
+            for id in head {
+                records.hget(self.keys().job(parse_id(&id)?), "x");
+                heads.push((model, pinned_to.clone()));
+            }
             *ready.entry((model, pinned_to)).or_default() += jobs;
         }
-        let delayed = queued.saturating_sub(ready.values().sum());
-        Ok(BatchLanes { ready, delayed })
+        let mut images_next = BTreeMap::new();
+        if !heads.is_empty() {
+            let images: Vec<Option<u32>> = self.link().pipeline(&records).await?;
+            for (of, images) in heads.into_iter().zip(images) {
+                let Some(images) = images else { continue };
+                let least = images_next.entry(of).or_insert(images);
+                *least = images.min(*least);
+            }
+        }
+        let delayed = u64::try_from(queued.unwrap_or(0)).unwrap_or(0).saturating_sub(ready.values().sum());
+        Ok(BatchLanes { ready, images_next, delayed })
     }
 }
 
@@ -210,7 +243,7 @@ impl AccountStatus {
             .filter(|most| self.images_today.saturating_add(reserved) >= *most)
             .and_then(|_| next_day(now));
         let no_money = purse.is_empty() || purse.is_empty_on(self.spent_today, limits.cost_per_day);
-        let never = |budget: Option<Micros>| budget.is_some_and(|budget| budget < purse.price);
+        let never = |budget: Option<Micros>| budget.is_some_and(|budget| budget < purse.next_job);
         if no_money && (never(purse.per_day) || never(limits.cost_per_day)) {
             return Opens::Unknown;
         }

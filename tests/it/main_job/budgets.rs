@@ -208,6 +208,40 @@ async fn the_budgets_of_a_day_and_of_an_account_hold_and_say_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_of_several_images_says_what_it_waits_for_and_one_that_costs_more_than_a_budget_is_told_at_once()
+ {
+    let (world, imagemill) = world(2_000).await;
+    // Five images: a job of three, and nothing for the next one of three.
+    world.write("imagemill.toml", "[budget]\nper_day = \"0.375\"\n").unwrap();
+    write_jobs(&world, 2);
+    let ran = imagemill.run(&[&ENQUEUE[..], &["-n", "3"]].concat()).await.unwrap().expect_code(0);
+    assert!(!ran.stderr.contains("can never be made"), "{}", ran.stderr);
+    let _worker = imagemill.start("worker", &["worker"]).unwrap();
+    let batch = until_billed(&world, &imagemill, 3, 3).await;
+    assert_eq!(batch["waits_for"][0]["budget"], "day", "{batch}");
+    assert!(batch["waits_for"][0]["until"].is_string(), "{batch}");
+    let status = json(&imagemill, &["status"]).await;
+    assert_eq!(
+        (&status["waits_for"][0]["budget"], &status["waiting"][0]["no_eta"]),
+        (&"day".into(), &"budget".into())
+    );
+    let pro = &status["accounts"][0]["models"][0];
+    assert_eq!((&pro["model"], &pro["creates"]), (&"wan2.7-image-pro".into(), &"later".into()), "{status}");
+
+    // The price of one such job is more than there will ever be on one day. Another model goes on meanwhile.
+    let raised = imagemill.with("IMAGEMILL_BUDGET_PER_DAY", "0.30");
+    let large = ["enqueue", "--prompt", "a set", "--batch", "large", "--model", "wan2.7-image", "-n", "4"];
+    let told = imagemill.run(&[&large[..], &["--budget", "0.10"]].concat()).await.unwrap().expect_code(0);
+    assert!(told.stderr.contains("and the budget of the batch is 0.10 USD"), "{}", told.stderr);
+    let shown = raised.run(&["status"]).await.unwrap().expect_code(0);
+    assert!(shown.stdout.contains("the budget of the day (it begins anew"), "{}", shown.stdout);
+    let small = imagemill.with("IMAGEMILL_BUDGET_PER_DAY", "0.20");
+    let shown = small.run(&["status"]).await.unwrap().expect_code(0);
+    assert!(shown.stdout.contains("all of it is less than the next job can cost"), "{}", shown.stdout);
+    check(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn faulty_budgets_and_days_are_refused_and_say_what_to_try() {
     let (world, imagemill) = world(100).await;
     write_jobs(&world, 1);

@@ -8,7 +8,7 @@ use job::{
     Timestamp, WaitingFor, eta_by_ends, etas,
 };
 use queue::{
-    AccountStatus, BatchLanes, Budgets, HandPause, Queue, QueueError, Spent, USED_SHARE, Waiting,
+    AccountStatus, BatchLanes, Budgets, HandPause, Purse, Queue, QueueError, Spent, USED_SHARE, Waiting,
     WaitingJobs, next_money,
 };
 
@@ -48,6 +48,13 @@ struct Ability {
     budgets: Vec<Option<Micros>>,
 }
 
+/// What an account has left of its budget of the day, where it has one.
+struct LeftOn<'a> {
+    name: &'a AccountName,
+    budget: Option<Micros>,
+    left: Option<Micros>,
+}
+
 impl Outlook {
     /// Looks: a few round trips, and one or two for each account.
     ///
@@ -71,19 +78,23 @@ impl Outlook {
         let waiting = queue.waiting(&places).await?;
         let now = queue.now();
         let (prices, budgets) = (settings.prices(), settings.budgets());
-        let money = Money { prices: &prices, budgets, spent_today };
+        let money = Money { prices: &prices, budgets, spent_today, waiting: &waiting };
         let ability = |model: Model| {
             let creating = known.iter().zip(&accounts).map(|(account, status)| {
                 let (limits, _) = account.limits_under(model, status.quotas.as_ref());
                 let at_once =
                     u64::from(limits.in_flight).min(status.places.get(&model).copied().unwrap_or(u64::MAX));
+                let (name, region) = (account.name(), account.region());
+                let takes =
+                    |place: Option<&PinnedTo>| place.is_none_or(|only| only.allows(name, region.as_ref()));
+                let purse = money.purse(model, takes);
                 CreatingAccount {
-                    name: account.name().clone(),
-                    region: account.region(),
+                    name: name.clone(),
+                    region: region.clone(),
                     per_second: limits.create_per_second * USED_SHARE,
                     at_once,
                     ahead: status.slots.get(&model).copied().unwrap_or(0).saturating_sub(at_once),
-                    opens: status.opens(account.name(), model, &limits, &by_hand, &money.purse(model), now),
+                    opens: status.opens(name, model, &limits, &by_hand, &purse, now),
                 }
             });
             let mean = durations.likely(TaskKind { model, shape: None }).map(|likely| likely.mean);
@@ -96,46 +107,59 @@ impl Outlook {
 
     /// What is said of days and accounts.
     pub(super) fn money(&self) -> Money<'_> {
-        Money { prices: &self.prices, budgets: self.budgets, spent_today: self.spent_today }
+        let Self { prices, budgets, spent_today, waiting, .. } = self;
+        Money { prices, budgets: *budgets, spent_today: *spent_today, waiting }
     }
 
-    /// The accounts that may take jobs for this place: what each has left of its budget of the day.
+    /// The accounts that may take jobs for this place.
     fn left_on<'a>(
         &'a self,
         ability: &'a Ability,
         pinned_to: Option<&'a PinnedTo>,
-    ) -> impl Iterator<Item = (&'a AccountName, Option<Micros>)> {
+    ) -> impl Iterator<Item = LeftOn<'a>> {
         let accounts = ability.accounts.iter().zip(&ability.budgets).zip(&self.accounts);
         let takes = move |account: &CreatingAccount| {
             pinned_to.is_none_or(|only| only.allows(&account.name, account.region.as_ref()))
         };
-        accounts
-            .filter(move |((account, _), _)| takes(account))
-            .map(|((account, budget), status)| (&account.name, status.spent_today.left_of(*budget)))
+        accounts.filter(move |((account, _), _)| takes(account)).map(|((account, budget), status)| LeftOn {
+            name: &account.name,
+            budget: *budget,
+            left: status.spent_today.left_of(*budget),
+        })
     }
 
-    /// Budgets of the day that jobs of these models and places wait for.
-    fn day_waits<'a>(&self, places: impl Iterator<Item = &'a (Model, Option<PinnedTo>)>) -> Vec<WaitsFor> {
+    /// The images of the job of this model and place that goes next; 1 where none is known.
+    fn images_next(&self, model: Model, pinned_to: Option<&PinnedTo>) -> u32 {
+        self.waiting.images_next(model, |place| place == pinned_to)
+    }
+
+    /// Budgets of the day that these wait for: models and places, each with the images of the job that goes next.
+    fn day_waits(&self, nexts: impl Iterator<Item = (Model, Option<PinnedTo>, u32)>) -> Vec<WaitsFor> {
         let (money, until) = (self.money(), next_money(self.now));
         let mut waits = Vec::new();
-        let mut add = |wait: WaitsFor| {
+        let mut add = |account: Option<&AccountName>, budget: Option<Micros>, purse: &Purse| {
+            let too_small = budget.is_some_and(|budget| budget < purse.next_job);
+            let wait = match too_small {
+                true => WaitsFor::too_small(account.cloned()),
+                false => WaitsFor::of_day(account.cloned(), until),
+            };
             if !waits.contains(&wait) {
                 waits.push(wait);
             }
         };
-        for (model, pinned_to) in places {
-            let purse = money.purse(*model);
+        for (model, pinned_to, images) in nexts {
+            let purse = money.purse_for(model, images);
             if purse.is_empty() {
-                add(WaitsFor::of_day(None, until));
+                add(None, purse.per_day, &purse);
                 continue;
             }
-            let Some(ability) = self.abilities.iter().find(|ability| ability.model == *model) else {
+            let Some(ability) = self.abilities.iter().find(|ability| ability.model == model) else {
                 continue;
             };
             let on: Vec<_> = self.left_on(ability, pinned_to.as_ref()).collect();
             // As long as one has room, nobody waits for the others.
-            if on.iter().all(|(_, left)| left.is_some_and(|left| left < purse.price)) {
-                on.into_iter().for_each(|(account, _)| add(WaitsFor::of_day(Some(account.clone()), until)));
+            if on.iter().all(|of| of.left.is_some_and(|left| left < purse.next_job)) {
+                on.into_iter().for_each(|of| add(Some(of.name), of.budget, &purse));
             }
         }
         waits
@@ -143,14 +167,14 @@ impl Outlook {
 
     /// Budgets of the day that anything waits for.
     pub(super) fn waits_for(&self) -> Vec<WaitsFor> {
-        let places: Vec<_> = self.waiting.jobs.iter().filter(|of| of.jobs > 0).collect();
-        let places: Vec<_> = places.iter().map(|of| (of.model, of.pinned_to.clone())).collect();
-        self.day_waits(places.iter())
+        let waiting = self.waiting.jobs.iter().filter(|of| of.jobs > 0);
+        self.day_waits(waiting.map(|of| (of.model, of.pinned_to.clone(), of.images_next.unwrap_or(1))))
     }
 
-    /// Whether the budgets of the day have no room for so many jobs of each, each with an image at least.
+    /// Whether the budgets of the day have no room for so many jobs of each, if all are like the smallest of those that go next.
     fn is_short(&self, of: &WaitingJobs, jobs: &impl Fn(&WaitingJobs) -> u64) -> bool {
-        let cost = |of: &WaitingJobs| self.prices.per_image(of.model).times(jobs(of)).0;
+        let images = |of: &WaitingJobs| jobs(of).saturating_mul(of.images_next.unwrap_or(1).into());
+        let cost = |of: &WaitingJobs| self.prices.per_image(of.model).times(images(of)).0;
         let all = self.waiting.jobs.iter().map(cost).fold(0, i64::saturating_add);
         if self.spent_today.left_of(self.budgets.per_day).is_some_and(|left| left.0 < all) {
             return true;
@@ -158,8 +182,7 @@ impl Outlook {
         let Some(ability) = self.abilities.iter().find(|ability| ability.model == of.model) else {
             return false;
         };
-        let left: Option<Vec<_>> =
-            self.left_on(ability, of.pinned_to.as_ref()).map(|(_, left)| left).collect();
+        let left: Option<Vec<_>> = self.left_on(ability, of.pinned_to.as_ref()).map(|on| on.left).collect();
         left.is_some_and(|left| left.iter().map(|left| left.0).fold(0, i64::saturating_add) < cost(of))
     }
 
@@ -268,7 +291,9 @@ pub(super) async fn waits_of_job(
         None => None,
     };
     let of_batch = batch.filter(|batch| !batch.paused).and_then(|batch| batch.waits_since);
-    let of_days = outlook.day_waits(std::iter::once(&(job.model, job.pinned_to.clone())));
+    // It waits behind the others of its lane, and for money of its own.
+    let images = outlook.images_next(job.model, job.pinned_to.as_ref()).max(job.images_max.into());
+    let of_days = outlook.day_waits(std::iter::once((job.model, job.pinned_to.clone(), images)));
     Ok(of_batch.map(WaitsFor::of_batch).into_iter().chain(of_days).collect())
 }
 
@@ -288,8 +313,9 @@ pub(super) async fn eta_of_batch(
     }
     let outlook = Outlook::look(queue, settings).await?;
     let lanes = queue.lanes_of_batch(Some(name)).await?;
-    let ready = lanes.ready.iter().filter(|(_, jobs)| **jobs > 0).map(|(place, _)| place);
-    let waits = outlook.day_waits(ready);
+    let nexts = lanes.images_next.iter();
+    let nexts = nexts.map(|((model, pinned_to), images)| (*model, pinned_to.clone(), *images));
+    let waits = outlook.day_waits(nexts);
     let least = Model::ALL.into_iter().map(|model| outlook.prices.per_image(model)).min().unwrap_or_default();
     if batch.is_short(least) {
         return Ok((Some(BatchEta::Unknown(Eta::Budget, None)), waits));

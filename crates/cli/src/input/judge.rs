@@ -66,6 +66,10 @@ pub(crate) struct Share {
     pub(crate) images: u64,
     /// Those of them that ask for several images.
     pub(crate) several: u64,
+    /// The most images of one of them.
+    pub(crate) largest: u8,
+    /// The first line that asks for so many.
+    pub(crate) largest_line: u64,
 }
 
 /// What [`judge`] tells while it reads.
@@ -148,6 +152,9 @@ pub(crate) fn judge(
                 share.jobs += 1;
                 share.images += images;
                 share.several += u64::from(images > 1);
+                if prepared.spec.images_max() > share.largest {
+                    (share.largest, share.largest_line) = (prepared.spec.images_max(), number);
+                }
                 *judged.scenarios.entry(scenario(&prepared.spec).as_str()).or_default() += 1;
                 judged.has_uploads |= !prepared.uploads.is_empty();
                 for warning in prepared.warnings {

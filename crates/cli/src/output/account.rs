@@ -145,7 +145,7 @@ impl AccountView {
             let next_create_at = status.next_creates.get(&model).copied();
             let slots_used = status.slots.get(&model).copied().unwrap_or(0);
             let (creates, creates_from) =
-                match status.opens(name, model, &limits, by_hand, &money.purse(model), now) {
+                match status.opens(name, model, &limits, by_hand, &money.purse(model, |_| true), now) {
                     Opens::Now => ("now", None),
                     Opens::At(at) => ("later", Some(at)),
                     Opens::Unknown => ("stopped", None),

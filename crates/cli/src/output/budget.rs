@@ -1,7 +1,9 @@
 //! Budgets as scripts and people see them: what may be spent, what is, and what waits for it.
 
-use job::{AccountName, Micros, Model, Prices, Timestamp};
-use queue::{AccountLimits, AccountStatus, BatchBudget, BatchSummary, Budgets, Purse, Spent, WaitingBatch};
+use job::{AccountName, Micros, Model, PinnedTo, Prices, Timestamp};
+use queue::{
+    AccountLimits, AccountStatus, BatchBudget, BatchSummary, Budgets, Purse, Spent, Waiting, WaitingBatch,
+};
 use serde::Serialize;
 
 use super::batch::Cost;
@@ -51,13 +53,20 @@ pub(crate) struct Money<'a> {
     pub(crate) budgets: Budgets,
     /// What is spent today on everything.
     pub(crate) spent_today: Spent,
+    /// What waits to be claimed.
+    pub(crate) waiting: &'a Waiting,
 }
 
 impl Money<'_> {
-    /// What holds back creates of a model.
-    pub(crate) fn purse(&self, model: Model) -> Purse {
-        let (price, per_day) = (self.prices.per_image(model), self.budgets.per_day);
-        Purse { price, per_day, spent_today: self.spent_today }
+    /// What holds back creates of a model, where the places that `is_asked` for are those that count.
+    pub(crate) fn purse(&self, model: Model, is_asked: impl Fn(Option<&PinnedTo>) -> bool) -> Purse {
+        self.purse_for(model, self.waiting.images_next(model, is_asked))
+    }
+
+    /// What holds back a job of so many images.
+    pub(crate) fn purse_for(&self, model: Model, images: u32) -> Purse {
+        let next_job = self.prices.per_image(model).times(images.into());
+        Purse { next_job, per_day: self.budgets.per_day, spent_today: self.spent_today }
     }
 
     /// The budget of the day, where there is one.
@@ -87,18 +96,26 @@ pub(crate) struct WaitsFor {
     /// When it begins anew. Before that, money may be given back, or the budget raised.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) until: Option<Timestamp>,
+    /// Whether it is less than the next job can cost, so that waiting does not help.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) too_small: bool,
 }
 
 impl WaitsFor {
     /// The batch's.
     pub(crate) fn of_batch(since: Timestamp) -> Self {
-        Self { budget: "batch", account: None, since: Some(since), until: None }
+        Self { budget: "batch", account: None, since: Some(since), until: None, too_small: false }
     }
 
     /// That of the day, on everything or (with its name) on one account.
     pub(crate) fn of_day(account: Option<AccountName>, until: Option<Timestamp>) -> Self {
         let budget = if account.is_some() { "account" } else { "day" };
-        Self { budget, account, since: None, until }
+        Self { budget, account, since: None, until, too_small: false }
+    }
+
+    /// The same where the whole of it is less than the next job can cost.
+    pub(crate) fn too_small(account: Option<AccountName>) -> Self {
+        Self { too_small: true, ..Self::of_day(account, None) }
     }
 
     /// Which, and until when.
@@ -109,6 +126,9 @@ impl WaitsFor {
             None => "the budget of the batch".to_owned(),
         };
         let when = match (self.since, self.until) {
+            _ if self.too_small => {
+                " (all of it is less than the next job can cost: it has to be raised)".to_owned()
+            }
             (Some(since), _) => format!(" (since {})", relative(since, now)),
             (None, Some(until)) => format!(" (it begins anew {})", relative(until, now)),
             (None, None) => String::new(),
@@ -214,8 +234,9 @@ mod tests {
             WaitsFor::of_batch(at(40)),
             WaitsFor::of_day(None, Some(at(3_700))),
             WaitsFor::of_day(Some("singapore".parse().unwrap()), Some(at(3_700))),
+            WaitsFor::too_small(None),
         ];
-        insta::assert_snapshot!(waits_in_words(&waits, at(100)), @"jobs wait for the budget of the batch (since 1m 00s ago) and the budget of the day (it begins anew in 1h 00m) and the day's budget of account singapore (it begins anew in 1h 00m)");
-        insta::assert_snapshot!(serde_json::to_string(&waits).unwrap(), @r#"[{"budget":"batch","since":"1970-01-01T00:00:40Z"},{"budget":"day","until":"1970-01-01T01:01:40Z"},{"budget":"account","account":"singapore","until":"1970-01-01T01:01:40Z"}]"#);
+        insta::assert_snapshot!(waits_in_words(&waits, at(100)), @"jobs wait for the budget of the batch (since 1m 00s ago) and the budget of the day (it begins anew in 1h 00m) and the day's budget of account singapore (it begins anew in 1h 00m) and the budget of the day (all of it is less than the next job can cost: it has to be raised)");
+        insta::assert_snapshot!(serde_json::to_string(&waits).unwrap(), @r#"[{"budget":"batch","since":"1970-01-01T00:00:40Z"},{"budget":"day","until":"1970-01-01T01:01:40Z"},{"budget":"account","account":"singapore","until":"1970-01-01T01:01:40Z"},{"budget":"day","too_small":true}]"#);
     }
 }

@@ -260,7 +260,8 @@ mod tests {
         let prices = Prices::default();
         let budgets = Budgets { per_day: Some(Micros(100_000_000)), per_batch: Some(Micros(50_000_000)) };
         let spent_today = Spent { booked: Micros(99_900_000), reserved: Micros(75_000) };
-        let money = Money { prices: &prices, budgets, spent_today };
+        let nothing = queue::Waiting::default();
+        let money = Money { prices: &prices, budgets, spent_today, waiting: &nothing };
         let account = AccountView::new(&name, status, leftovers, limits, &[], &money, at(100));
         let spring = WaitingBatch {
             name: "spring".parse().unwrap(),
@@ -274,6 +275,7 @@ mod tests {
             jobs: 1_490,
             at_least: false,
             oldest: Some(at(20)),
+            images_next: Some(1),
         };
         let counts = BTreeMap::from([("queued", 1_500), ("polling", 7), ("held", 1)]);
         let jobs = JobCounts::of(|state| counts.get(state.as_str()).copied().unwrap_or(0), None);

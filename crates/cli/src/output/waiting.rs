@@ -132,7 +132,7 @@ mod tests {
     fn waiting() -> Vec<WaitingView> {
         let of = |model, pinned_to, jobs, at_least| {
             let oldest = (jobs > 0).then(|| at(100));
-            WaitingJobs { model, pinned_to, jobs, at_least, oldest }
+            WaitingJobs { model, pinned_to, jobs, at_least, oldest, images_next: None }
         };
         let account = |name: &str| Some(PinnedTo::Account(name.parse().unwrap()));
         let east = Some(PinnedTo::Region("ap-southeast-1".parse().unwrap()));

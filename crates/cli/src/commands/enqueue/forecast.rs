@@ -181,9 +181,12 @@ mod tests {
     fn shares() -> Shares {
         let on = |name: &str| Some(PinnedTo::Account(name.parse().unwrap()));
         BTreeMap::from([
-            ((Model::Wan27Image, None), Share { jobs: 90, images: 90, several: 0 }),
-            ((Model::Wan27ImagePro, None), Share { jobs: 10, images: 40, several: 10 }),
-            ((Model::Wan27Image, on("default")), Share { jobs: 10, images: 10, several: 0 }),
+            ((Model::Wan27Image, None), Share { jobs: 90, images: 90, several: 0, ..Share::default() }),
+            ((Model::Wan27ImagePro, None), Share { jobs: 10, images: 40, several: 10, ..Share::default() }),
+            (
+                (Model::Wan27Image, on("default")),
+                Share { jobs: 10, images: 10, several: 0, ..Share::default() },
+            ),
         ])
     }
 
@@ -210,7 +213,8 @@ mod tests {
         assert_eq!(forecast(&accounts(20), None).seconds, Some(120));
         let mut shares = shares();
         let gone = Some(PinnedTo::Account("gone".parse().unwrap()));
-        shares.insert((Model::Wan27Image, gone), Share { jobs: 1, images: 1, several: 0 });
+        shares
+            .insert((Model::Wan27Image, gone), Share { jobs: 1, images: 1, several: 0, ..Share::default() });
         let settings = accounts(10);
         let forecast = Forecast::new(&shares, &Prices::default(), settings.accounts(), |_| None);
         assert_eq!(forecast.seconds, None);

@@ -8,6 +8,7 @@ mod faults_tests;
 mod forecast;
 pub(crate) mod judging;
 mod look;
+mod never;
 pub(crate) mod patience;
 mod refreshing;
 pub(crate) mod send;
@@ -16,7 +17,8 @@ mod view;
 
 use std::sync::Arc;
 
-use job::{BatchName, PinnedTo};
+use dashscope::Model;
+use job::{BatchName, PinnedTo, Prices};
 use queue::Queue;
 use rand::RngExt as _;
 
@@ -24,6 +26,7 @@ use self::became::Sent;
 use self::dry::{Input, dry_run};
 use self::judging::{bad_input, blocking, judge_all};
 use self::look::look;
+use self::never::{MayBeSpent, Spender};
 use self::patience::patiently;
 use self::send::{Load, Replace, send};
 use self::spend::{question, too_dear};
@@ -34,6 +37,7 @@ use crate::app::{App, queue_failure};
 use crate::args::{BatchArg, EnqueueArgs};
 use crate::exit_code;
 use crate::failure::{Failure, OrFail as _};
+use crate::input::judge::Judged;
 use crate::input::line::Defaults;
 use crate::input::marks::Marks;
 use crate::input::prepare::Rules;
@@ -68,6 +72,9 @@ pub(super) async fn run(app: &App, args: EnqueueArgs) -> Result<u8, Failure> {
         }
         let single = args.file.is_none().then_some(args.prompt.len() == 1);
         return Err(bad_input(&source, &judged, single));
+    }
+    for warning in never_made(&args, &settings, &judged, &prices) {
+        app.out.note(&warning);
     }
     let judged = Arc::new(judged);
     if args.dry_run {
@@ -109,6 +116,19 @@ pub(super) async fn run(app: &App, args: EnqueueArgs) -> Result<u8, Failure> {
     }
     warn_of_changes(app, &sent);
     finish(app, &queue, &args, &settings, &sent).await
+}
+
+/// What is to be said of jobs that cost more than a whole budget.
+fn never_made(args: &EnqueueArgs, settings: &Settings, judged: &Judged, prices: &Prices) -> Vec<String> {
+    let spender = |account: &Account| Spender {
+        name: account.name().clone(),
+        region: account.region(),
+        // It is the account's, whatever the model.
+        per_day: account.limits_of(Model::Wan27Image).cost_per_day,
+    };
+    let accounts: Vec<_> = settings.accounts().iter().map(spender).collect();
+    let (batch, budget, budgets) = (args.batch(), args.budget, settings.budgets());
+    never::warnings(judged, prices, &MayBeSpent { batch, budget, settings: budgets, accounts: &accounts })
 }
 
 async fn finish(
