@@ -32,11 +32,11 @@ local prices = cjson.decode(ARGV[4])
 local LANES = 500 -- of all batches of one call
 local batches, looked_at = {}, 0
 for _, name in ipairs(names) do
-  local fields = redis.call('HMGET', prefix .. 'batch:' .. name, 'budget', 'cost', 'reserved_cost', 'paused')
+  local fields = redis.call('HMGET', prefix .. 'batch:' .. name, 'budget', 'cost', 'reserved_cost', 'paused', 'extra_cost')
   local batch = {name = name, back = {}, waits = false}
   if fields[4] ~= '1' then
     local budget = tonumber(fields[1] or ARGV[3]) or -1 -- what is no number is `none`
-    local spent = tonumber(fields[2] or 0) + tonumber(fields[3] or 0)
+    local spent = tonumber(fields[2] or 0) + tonumber(fields[3] or 0) + tonumber(fields[5] or 0)
     local lanes = redis.call('ZRANGEBYSCORE', prefix .. 'lanes:' .. name, '(0', '+inf', 'WITHSCORES', 'LIMIT', 0, LANES)
     for at = 1, #lanes, 2 do
       looked_at = looked_at + 1

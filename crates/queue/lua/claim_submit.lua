@@ -229,11 +229,11 @@ local price = tonumber(ARGV[19])
 -- of order: whoever joined it found it waiting for the budget.
 local function batch_of(record)
   if not record.b then return {room = true} end
-  local fields = redis.call('HMGET', prefix .. 'batch:' .. record.b, 'budget', 'cost', 'reserved_cost', 'paused')
+  local fields = redis.call('HMGET', prefix .. 'batch:' .. record.b, 'budget', 'cost', 'reserved_cost', 'paused', 'extra_cost')
   if fields[4] == '1' then return {paused = true} end
   -- What is no number is `none`.
   local budget = tonumber(fields[1] or ARGV[22]) or -1
-  local spent = tonumber(fields[2] or 0) + tonumber(fields[3] or 0)
+  local spent = tonumber(fields[2] or 0) + tonumber(fields[3] or 0) + tonumber(fields[5] or 0)
   return {room = budget < 0 or spent + tonumber(record.x or 1) * price <= budget}
 end
 -- Which of the day's limits has no room for so many images, if any. A minute after a day's end its ledger is looked at no more.

@@ -4,8 +4,8 @@
 //! takes the place of what was reserved when the task ends (`plan.rs`). So claims never exceed a budget. An attempt of which nobody knows
 //! what it costs keeps its part, also while its job is held for a person. What can exceed a budget: a second task of one job (a person had
 //! it sent again, or the first one's answer came after all), a task that brings more images than were asked for, a price that was raised
-//! while a task ran. All of these are booked in the ledger, and count for the day and
-//! the account; a task that no job has is in no batch's cost.
+//! while a task ran. All of these are booked in the ledger, and count for the day, the
+//! account and the batch.
 //!
 //! The next job decides: one for which a day or an account has no room holds back the other jobs of its model on that account, in a batch
 //! those of its model, place and priority.
@@ -205,17 +205,19 @@ impl Queue {
         for name in &names {
             let mut fields = redis::cmd("HMGET");
             fields.arg(self.keys().batch(Some(name)));
-            fields.arg("waits_since").arg("budget").arg("cost").arg("reserved_cost");
+            fields.arg("waits_since").arg("budget").arg("cost").arg("extra_cost").arg("reserved_cost");
             pipeline.add_command(fields);
         }
-        type Fields = (Option<i64>, Option<String>, Option<i64>, Option<i64>);
+        type Fields = (Option<i64>, Option<String>, Option<i64>, Option<i64>, Option<i64>);
         let all: Vec<Fields> = self.link().pipeline(&pipeline).await?;
-        let waiting = names.into_iter().zip(all).filter_map(|(name, (since, budget, cost, reserved))| {
-            let since = Timestamp::from_millisecond(since?).ok()?;
-            let (booked, reserved) = (Micros(cost.unwrap_or(0)), Micros(reserved.unwrap_or(0)));
-            let budget = BatchBudget::read(budget.as_deref());
-            Some(WaitingBatch { name, since, budget, spent: Spent { booked, reserved } })
-        });
+        let waiting =
+            names.into_iter().zip(all).filter_map(|(name, (since, budget, cost, extra, reserved))| {
+                let since = Timestamp::from_millisecond(since?).ok()?;
+                let booked = Micros(cost.unwrap_or(0).saturating_add(extra.unwrap_or(0)));
+                let reserved = Micros(reserved.unwrap_or(0));
+                let budget = BatchBudget::read(budget.as_deref());
+                Some(WaitingBatch { name, since, budget, spent: Spent { booked, reserved } })
+            });
         let mut waiting: Vec<_> = waiting.collect();
         waiting.sort_by(|a, b| (a.since, &a.name).cmp(&(b.since, &b.name)));
         Ok(waiting)

@@ -119,6 +119,8 @@ impl Queue {
             (after.cost.0 - before.cost.0).to_string(),
             account.to_string(),
             format!("{account}:{}", after.model),
+            self.keys().prefix().to_owned(),
+            before.job.to_string(),
         ];
         let mut reply = self.script("close_extra", &CLOSE_EXTRA, &keys, &args, TimeAt::First).await?;
         reply.int()?;

@@ -231,7 +231,7 @@ impl Keys {
         self.key(&format!("rests:{account}"))
     }
 
-    /// HASH. A batch: counts by state, images, cost, what of both is lost, `left` (not final), `sealed`, `paused`, times; `ends`: how often it has
+    /// HASH. A batch: counts by state, images, cost, what of both is lost, `extra_images` and `extra_cost` of tasks that no job can take, `left` (not final), `sealed`, `paused`, times; `ends`: how often it has
     /// ended, `undelivered`: how many of these are still to be delivered; its own `budget`
     /// in millionths or `none`, what its attempts under way have of it (`reserved_cost`), and since when (ms) jobs wait for it (`waits_since`);
     /// `base:<digest>`: the seq before the first line of a source of many jobs. `-` stands for jobs without a batch.

@@ -22,7 +22,7 @@ pub struct LedgerLine {
     pub account: AccountName,
     /// The model.
     pub model: Model,
-    /// The batch; `None`: jobs without one, and tasks that no job has.
+    /// The batch; `None`: jobs without one, and tasks that no job has where the one that they came from has none, or is gone.
     pub batch: Option<BatchName>,
     /// Images.
     pub images: i64,
@@ -40,7 +40,10 @@ fn read(day: Day, fields: &HashMap<String, String>) -> Vec<LedgerLine> {
     for (field, text) in fields {
         let parts: Vec<&str> = field.split(':').collect();
         let (what, account, model, batch) = match parts[..] {
-            [what @ ("images" | "cost"), account, model, batch] => (what, account, model, batch),
+            [what @ ("images" | "cost" | "extra_images" | "extra_cost"), account, model, batch] => {
+                (what, account, model, batch)
+            }
+            // As older versions wrote it, which knew no batch of theirs.
             [what @ ("extra_images" | "extra_cost"), account, model] => (what, account, model, "-"),
             _ => continue,
         };
@@ -61,8 +64,8 @@ fn read(day: Day, fields: &HashMap<String, String>) -> Vec<LedgerLine> {
         match what {
             "images" => line.images = number,
             "cost" => line.cost = Micros(number),
-            "extra_images" => line.extra_images = number,
-            _ => line.extra_cost = Micros(number),
+            "extra_images" => line.extra_images += number,
+            _ => line.extra_cost.0 += number,
         }
     }
     lines.into_values().collect()
@@ -108,6 +111,10 @@ mod tests {
             ("cost:main:wan2.7-image-pro:-", "150000"),
             ("extra_images:main:wan2.7-image-pro", "1"),
             ("extra_cost:main:wan2.7-image-pro", "75000"),
+            ("extra_images:main:wan2.7-image-pro:-", "1"),
+            ("extra_cost:main:wan2.7-image-pro:-", "75000"),
+            ("extra_images:main:wan2.7-image-pro:spring", "3"),
+            ("extra_cost:main:wan2.7-image-pro:spring", "225000"),
             ("images:main:another-model:spring", "1"),
         ];
         let fields = fields.map(|(field, text)| (field.to_owned(), text.to_owned())).into_iter().collect();
@@ -119,7 +126,7 @@ mod tests {
                 (batch, line.images, line.cost.0, line.extra_images, line.extra_cost.0)
             })
             .collect();
-        assert_eq!(shown, [(None, 2, 150_000, 1, 75_000), (Some("spring"), 7, 525_000, 0, 0)]);
+        assert_eq!(shown, [(None, 2, 150_000, 2, 150_000), (Some("spring"), 7, 525_000, 3, 225_000)]);
         assert!(lines.iter().all(|line| line.day == day && line.account.as_str() == "main"));
     }
 }

@@ -84,6 +84,10 @@ pub struct BatchSummary {
     pub partial: u64,
     /// What the billed images cost.
     pub cost: Micros,
+    /// Images of tasks that no job of it can take: they are not among those that were billed to its jobs.
+    pub extra_images: u64,
+    /// What these cost. It counts for the budget.
+    pub extra_cost: Micros,
     /// Images that were billed and are not in the bucket, of jobs that are over.
     pub lost: u64,
     /// What these cost.
@@ -122,7 +126,8 @@ impl BatchSummary {
 
     /// What is spent of its budget.
     pub fn spent(&self) -> Spent {
-        Spent { booked: self.cost, reserved: self.reserved }
+        let booked = Micros(self.cost.0.saturating_add(self.extra_cost.0));
+        Spent { booked, reserved: self.reserved }
     }
 
     pub(crate) fn read(name: Option<BatchName>, fields: &HashMap<String, String>) -> Option<Self> {
@@ -145,6 +150,8 @@ impl BatchSummary {
             stored: count("stored"),
             partial: count("partial"),
             cost: Micros(number("cost")),
+            extra_images: count("extra_images"),
+            extra_cost: Micros(number("extra_cost")),
             lost: count("lost"),
             lost_cost: Micros(number("lost_cost")),
             reserved: Micros(number("reserved_cost")),

@@ -6,7 +6,7 @@ use dashscope::Model;
 use job::{Event, HeldReason, Job, JobState, Micros, StateName, TaskId};
 use queue::{CommitError, ExtraState, ExtraTask, Orphans};
 
-use super::{World, account, attempt};
+use super::{World, account, attempt, name};
 
 fn task(name: &str) -> TaskId {
     name.parse().unwrap()
@@ -114,9 +114,50 @@ async fn an_extra_task_is_written_down_with_the_commit_and_booked_once() {
     let lines = world.queue.ledger(today, today).await.unwrap();
     let [line] = &lines[..] else { panic!("{lines:?}") };
     assert_eq!((line.images, line.extra_images, line.extra_cost), (2, 2, Micros(60_000)));
+    // The batch of its job paid for it.
+    assert_eq!(line.batch, job.batch);
+    let batch = world.queue.batch(job.batch.as_ref()).await.unwrap().unwrap();
+    assert_eq!((batch.extra_images, batch.extra_cost, batch.cost), (2, Micros(60_000), Micros(0)));
+    assert_eq!(batch.spent().booked, Micros(60_000));
+    world.check().await;
 
     world.queue.forget_extras(&account(), &[task("second")]).await.unwrap();
     assert!(world.queue.extras(&account()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_extra_task_leaves_less_of_its_batchs_budget_and_one_of_a_job_that_is_gone_is_of_no_batch() {
+    let world = World::new().await;
+    world.enqueue("b", 3).await;
+    world.own_budget("b", 2).await;
+    let job = world.claim().await.unwrap();
+    let extra = |name: &str, job| ExtraTask::new(task(name), job, 1, Model::Wan27Image, world.queue.now());
+    for (name, of) in [("t", job.id), ("u", job::JobId::fresh(7, 7))] {
+        let open = extra(name, of);
+        world.queue.record_extra(&account(), &open).await.unwrap();
+        let paid = ExtraTask { state: ExtraState::Paid, images: 1, cost: super::PRICE, ..open.clone() };
+        assert!(world.queue.close_extra(&account(), &open, &paid).await.unwrap());
+    }
+    // One image is reserved, and another was paid for without need.
+    assert!(world.claim().await.is_none());
+    assert_eq!(world.bring_back().await, 0);
+    let batch = world.queue.batch(Some(&name("b"))).await.unwrap().unwrap();
+    assert_eq!((batch.extra_images, batch.waits_since.is_some()), (1, true));
+    world.own_budget("b", 3).await;
+    assert_eq!(world.bring_back().await, 1);
+    assert!(world.claim().await.is_some() && world.claim().await.is_none());
+    let today = world.queue.now().strftime("%Y-%m-%d").to_string().parse().unwrap();
+    let mut batches: Vec<_> = world
+        .queue
+        .ledger(today, today)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|line| (line.batch, line.extra_images))
+        .collect();
+    batches.sort();
+    assert_eq!(batches, [(None, 1), (Some(name("b")), 1)]);
+    world.check().await;
 }
 
 #[tokio::test]

@@ -155,9 +155,10 @@ fn unusable(read: Read) -> Option<(String, &'static str)> {
             "text stands behind a quote that closes its field".to_owned(),
             "a quote before it may not be closed; inside of a quoted text a quote is written twice",
         )),
-        Read::OpenQuote => {
-            Some(("a quote is not closed before the file ends".to_owned(), "what follows it was not read"))
-        }
+        Read::OpenQuote => Some((
+            "a quote is not closed before the file ends".to_owned(),
+            "what stands below was taken for its text",
+        )),
     }
 }
 

@@ -51,6 +51,9 @@ pub(crate) struct BatchView {
     /// Budgets that jobs of it wait for: its own, and in `batch show` those of the day.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) waits_for: Vec<WaitsFor>,
+    /// Paid for beside them, without need: tasks that no job of it can take. It counts for the budget.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) extra: Option<ExtraImages>,
     /// What is lost of both: billed, and not in the bucket, by jobs that are over.
     pub(crate) lost: LostView,
     /// When its first job was enqueued.
@@ -100,6 +103,13 @@ pub(crate) struct ImageCounts {
     pub(crate) billed: u64,
     /// In the bucket.
     pub(crate) stored: u64,
+}
+
+/// Images that nobody asked for, and what they cost.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct ExtraImages {
+    images: u64,
+    cost: Cost,
 }
 
 /// Money.
@@ -223,6 +233,10 @@ impl BatchView {
                 .map(WaitsFor::of_batch)
                 .into_iter()
                 .collect(),
+            extra: (summary.extra_images > 0).then(|| ExtraImages {
+                images: summary.extra_images,
+                cost: Cost::new(summary.extra_cost, currency),
+            }),
             lost: LostView::new(Losses { images: summary.lost, cost: summary.lost_cost }, currency),
             created_at: summary.created_at,
             ended_at: summary.ended_at,
@@ -287,6 +301,10 @@ impl BatchView {
             ("cost", money(Micros(self.cost.micros), &self.cost.currency)),
         ]);
         rows.extend(self.budget.as_ref().map(|budget| ("budget", budget.in_words())));
+        rows.extend(self.extra.as_ref().map(|ExtraImages { images, cost }| {
+            let cost = money(Micros(cost.micros), &cost.currency);
+            ("extra", format!("{} for {cost}, of tasks that no job could take", counted(*images, "image")))
+        }));
         if self.lost.images > 0 {
             rows.push(("lost", self.lost.render()));
         }

@@ -175,6 +175,8 @@ pub(super) mod tests {
             stored,
             partial: 0,
             cost: Micros(60_000),
+            extra_images: 0,
+            extra_cost: Micros(0),
             lost: 0,
             lost_cost: Micros(0),
             reserved: Micros(0),

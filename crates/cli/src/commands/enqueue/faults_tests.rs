@@ -69,7 +69,7 @@ async fn faulty_lines_are_said_with_their_line_field_and_reason() {
       line 4 (c): `custom_id` is `c`, but line 3 has it already, and it names one job of a batch
       line 5 (d): `method` is `GET`, but it must be `POST`, if it is there
       line 5 (d): `url` is `/v1/images/generations`, but it must be the address of DashScope's image generation, if it is there (the body of another service is none for this one: write its prompt, model, size and n as fields of the line)
-      line 5 (d): `body.prompt` is a text of 1 characters, but there is no such field; known are model, input, parameters
+      line 5 (d): `body.prompt` is a text of 1 character, but there is no such field; known are model, input, parameters
       line 5 (d): `body.input` is missing, but it is required
       line 6 (e): `account` is `defualt`, but the settings know default (did you mean `default`?)
       line 7 (f): `url` is a text of 10 characters, but there is no such field; known are custom_id, prompt, model, images, size, n, enable_sequential, thinking_mode, bbox_list, color_palette, watermark, seed, priority, account, region, not_before, body
@@ -111,7 +111,7 @@ async fn faulty_csv_is_said_with_its_line_and_column() {
       line 4 (3): `watermark` is a text of 3 characters, but it must be `true` or `false`
       line 6: it has 3 fields, and the header has 5 (put a text with a comma into double quotes)
       line 7 (1): `custom_id` is `1`, but line 2 has it already, and it names one job of a batch
-      line 8: it has 2 fields, and the header has 5 (a quote may not be closed: it goes on for several lines)
+      line 8: a quote is not closed before the file ends (what stands below was taken for its text)
 
     hint: mend them, or enqueue the others with --skip-invalid --errors faulty.jsonl
     exit code 65

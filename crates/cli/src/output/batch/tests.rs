@@ -15,6 +15,8 @@ fn summary(counts: &[(StateName, u64)]) -> BatchSummary {
         stored: 3,
         partial: 0,
         cost: Micros(225_000),
+        extra_images: 0,
+        extra_cost: Micros(0),
         lost: 0,
         lost_cost: Micros(0),
         reserved: Micros(0),
