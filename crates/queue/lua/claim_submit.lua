@@ -9,7 +9,8 @@
 --
 -- A job that may run elsewhere is left to the account that can start it soonest: one that has no place among those processed at once
 -- leaves it to one that has, and of two that have, to the one with the smaller share of them taken (by weight). Only an account that
--- could take the job this very moment counts: not paused, its breakers closed, with a permit, and asking: one that has not asked for
+-- could take the job this very moment counts: not paused, its breakers closed, with a permit, with money and images left today for this job,
+-- and asking: one that has not asked for
 -- 3 s has no worker any more, and nobody waits for it. So some account always takes the job, if any can.
 --
 -- Whose turn it is goes by virtual time, in images: the lane that had fewest goes first. Three sets of lanes meet here, each with a time of
@@ -63,7 +64,7 @@
 -- ARGV[13] the incarnation that it knows, empty if none
 -- ARGV[14] ms in which nothing is claimed after a start of Redis
 -- ARGV[15] as JSON: region (empty if it has none), at_once (places processed at once), weight; others: accounts that have the model,
---          at most 16, each with name, region, at_once, weight, step_us (between its permits)
+--          at most 16, each with name, region, at_once, weight, step_us (between its permits), day_max and budget (as ARGV[9] and ARGV[21])
 -- ARGV[16] us which a job may be claimed ahead of its time, ARGV[5] among them    120000
 -- ARGV[17] ms without a refusal after which more places are tried    60000
 -- ARGV[18] the longest such time in ms       600000
@@ -167,30 +168,60 @@ local seen_ms = #me.others > 0 and tonumber(redis.call('HGET', KEYS[3], 'seen:' 
 local function give_sign()
   if seen_ms and math.abs(now_ms - seen_ms) >= 1000 then redis.call('HSET', KEYS[3], 'seen:' .. model, int(now_ms)) end
 end
+-- Which of the day's limits of an account has no room for so many images, if any. A minute after a day's end its ledger is looked at no more.
+-- `of`: its name, day_max and budget, and what it has reserved (images, cost).
+local price, day_budget = tonumber(ARGV[19]), tonumber(ARGV[20])
+local mine = {name = account, day_max = tonumber(ARGV[9]), budget = tonumber(ARGV[21]), images = tonumber(paused[2] or 0), cost = tonumber(paused[9] or 0)}
+local ledgers, all_reserved = {}, nil
+local function short_of(of, images)
+  if of.day_max <= 0 and day_budget < 0 and of.budget < 0 then return nil end
+  local known = ledgers[of.name]
+  if not known then
+    known = {images = tonumber(of.day_max > 0 and redis.call('HGET', KEYS[9], 'images:' .. of.name) or 0)}
+    for n = 15, KEYS[15] == KEYS[16] and 15 or 16 do
+      local booked = redis.call('HMGET', KEYS[n], 'cost', 'cost:' .. of.name)
+      known[#known + 1] = {all = tonumber(booked[1] or 0), own = tonumber(booked[2] or 0)}
+    end
+    ledgers[of.name] = known
+    all_reserved = all_reserved or tonumber(redis.call('HGET', KEYS[7], 'reserved_cost') or 0)
+  end
+  if of.day_max > 0 and known.images + of.images + images > of.day_max then return 'day' end
+  for _, booked in ipairs(known) do
+    if day_budget >= 0 and booked.all + all_reserved + images * price > day_budget then return 'budget_day' end
+    if of.budget >= 0 and booked.own + of.cost + images * price > of.budget then return 'budget_account' end
+  end
+end
 -- The share of an account's places processed at once that is taken, by its weight; none where it could not start a job this moment.
 -- How long its own workers need before a create is not known here: what every worker may claim ahead counts, and no lead.
 local ahead_us = tonumber(ARGV[16]) - tonumber(ARGV[5])
 local function share_of(n, other)
   local slots, state, permits = KEYS[15 + 3 * n], KEYS[16 + 3 * n], KEYS[17 + 3 * n]
   local fields = redis.call('HMGET', state, 'seen:' .. model, 'open:create', 'open:create:' .. model, 'pause:create:' .. model,
-    'places:' .. model)
+    'places:' .. model, 'reserved', 'reserved_cost')
   local stopped = redis.call('HMGET', KEYS[13], 'account:' .. other.name, 'account:' .. other.name .. ':' .. model)
   if not fields[1] or math.abs(now_ms - tonumber(fields[1])) > 3000 or fields[2] or fields[3] or stopped[1] or stopped[2] then return nil end
   if pause_until(fields[4]) > now_ms then return nil end
   local taken = redis.call('ZCARD', slots)
   if taken >= math.min(other.at_once, tonumber(fields[5] or other.at_once)) or full_at(permits, other.step_us) - ahead_us > now_us then return nil end
-  return taken / (other.at_once * other.weight)
+  return {
+    taken = taken / (other.at_once * other.weight),
+    day = {name = other.name, day_max = tonumber(other.day_max or 0), budget = tonumber(other.budget or -1), images = tonumber(fields[6] or 0), cost = tonumber(fields[7] or 0)},
+  }
 end
 local shares
-local function goes_elsewhere(place)
+local function goes_elsewhere(place, id)
   if place == account or is_full or wait_us > 0 then return false end
   if not shares then
     shares = {}
     for n, other in ipairs(me.others) do shares[n] = share_of(n, other) or false end
   end
-  local mine = used < me.at_once and used / (me.at_once * me.weight) or math.huge
+  local my_share = used < me.at_once and used / (me.at_once * me.weight) or math.huge
+  local images
   for n, other in ipairs(me.others) do
-    if shares[n] and shares[n] < mine and (place == 'any' or place == '@' .. other.region) then return true end
+    if shares[n] and shares[n].taken < my_share and (place == 'any' or place == '@' .. other.region) then
+      images = images or tonumber(redis.call('HGET', prefix .. 'job:' .. id, 'x') or 1)
+      if not short_of(shares[n].day, images) then return true end
+    end
   end
   return false
 end
@@ -199,8 +230,7 @@ end
 -- In images. Source: ours; lanes that are served in turn are as far apart as the images of a job, at most 12, and this is well above.
 local CREDIT = 64
 local function field_of(place, class) return place == 'any' and class or place .. ':' .. class end
-local day_max, day_budget, account_budget = tonumber(ARGV[9]), tonumber(ARGV[20]), tonumber(ARGV[21])
-local by_day = day_max > 0 or day_budget >= 0 or account_budget >= 0
+local by_day = mine.day_max > 0 or day_budget >= 0 or mine.budget >= 0
 -- More where the first may be passed over. Source: ours; a lane that is looked at costs some microseconds.
 local HEADS = by_day and 50 or 10
 local turns, sets, come_to = {}, {{key = KEYS[5], place = 'any', rank = 1}}, {}
@@ -224,7 +254,6 @@ table.sort(turns, function(a, b)
   if a.score ~= b.score then return a.score < b.score end
   return a.order < b.order
 end)
-local price = tonumber(ARGV[19])
 -- Whether the job's batch has room for it. A lane of a batch that is paused by hand has no turn; one that came by all the same is out
 -- of order: whoever joined it found it waiting for the budget.
 local function batch_of(record)
@@ -236,24 +265,6 @@ local function batch_of(record)
   local spent = tonumber(fields[2] or 0) + tonumber(fields[3] or 0) + tonumber(fields[5] or 0)
   return {room = budget < 0 or spent + tonumber(record.x or 1) * price <= budget}
 end
--- Which of the day's limits has no room for so many images, if any. A minute after a day's end its ledger is looked at no more.
-local ledgers
-local function short_of(images)
-  if not by_day then return nil end
-  if not ledgers then
-    ledgers = {all_reserved = tonumber(redis.call('HGET', KEYS[7], 'reserved_cost') or 0)}
-    for n = 15, KEYS[15] == KEYS[16] and 15 or 16 do
-      local booked = redis.call('HMGET', KEYS[n], 'cost', 'cost:' .. account)
-      ledgers[#ledgers + 1] = {all = tonumber(booked[1] or 0), mine = tonumber(booked[2] or 0)}
-    end
-    ledgers.images = tonumber(day_max > 0 and redis.call('HGET', KEYS[9], 'images:' .. account) or 0)
-  end
-  if day_max > 0 and ledgers.images + tonumber(paused[2] or 0) + images > day_max then return 'day' end
-  for _, booked in ipairs(ledgers) do
-    if day_budget >= 0 and booked.all + ledgers.all_reserved + images * price > day_budget then return 'budget_day' end
-    if account_budget >= 0 and booked.mine + tonumber(paused[9] or 0) + images * price > account_budget then return 'budget_account' end
-  end
-end
 local turn, lane_key, id, record, short
 local left_to_others = false
 local ran_empty, no_room = {}, {}
@@ -262,7 +273,7 @@ for _, candidate in ipairs(turns) do
   id = redis.call('ZRANGE', lane_key, 0, 0)[1]
   if not id then
     ran_empty[#ran_empty + 1] = candidate
-  elseif goes_elsewhere(candidate.place) then
+  elseif goes_elsewhere(candidate.place, id) then
     left_to_others = true
   elseif is_full or wait_us > 0 then
     turn = candidate
@@ -270,7 +281,7 @@ for _, candidate in ipairs(turns) do
   else
     record = record_of(id)
     local batch = record.s == 'queued' and batch_of(record) or {room = true}
-    local short_here = batch.room and record.s == 'queued' and short_of(tonumber(record.x or 1))
+    local short_here = batch.room and record.s == 'queued' and short_of(mine, tonumber(record.x or 1))
     if short_here then
       short = short or short_here
     elseif batch.room then

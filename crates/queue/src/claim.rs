@@ -52,15 +52,13 @@ pub struct OtherAccount {
     pub account: AccountName,
     /// The region that it stands in.
     pub region: Option<RegionName>,
-    /// Tasks that are processed at once.
-    pub in_flight: u32,
-    /// Its creations per second.
-    pub create_per_second: f64,
+    /// Its limits for the model.
+    pub limits: AccountLimits,
     /// Its weight. At least 1.
     pub weight: u32,
 }
 
-/// How many other accounts a claim looks at. Source: ours; each costs Redis four short reads, and nobody has so many.
+/// How many other accounts a claim looks at. Source: ours; each costs Redis four short reads, with budgets seven, and nobody has so many.
 pub const OTHERS_MAX: usize = 16;
 
 impl SubmitAsk {
@@ -77,10 +75,12 @@ impl SubmitAsk {
             .iter()
             .map(|other| {
                 let (name, region) = (other.account.as_str(), region(&other.region));
-                let (at_once, weight) = (other.in_flight.max(1), other.weight.max(1));
-                let step_us = Pace::of(other.create_per_second).step_us;
+                let (at_once, weight) = (other.limits.in_flight.max(1), other.weight.max(1));
+                let step_us = Pace::of(other.limits.create_per_second).step_us;
                 serde_json::json!({
-                    "name": name, "region": region, "at_once": at_once, "weight": weight, "step_us": step_us
+                    "name": name, "region": region, "at_once": at_once, "weight": weight, "step_us": step_us,
+                    "day_max": other.limits.images_per_day.unwrap_or(0).to_string(),
+                    "budget": in_micros(other.limits.cost_per_day),
                 })
             })
             .collect();

@@ -199,8 +199,7 @@ fn others(accounts: &[AccountConfig], account: &AccountConfig, model: Model) -> 
     let other = |other: &AccountConfig| {
         let limits = other.limits.get(&model).filter(|_| other.name != account.name)?;
         let (account, region) = (other.name.clone(), other.region.clone());
-        let (in_flight, create_per_second) = (limits.in_flight, limits.create_per_second);
-        Some(OtherAccount { account, region, in_flight, create_per_second, weight: other.weight })
+        Some(OtherAccount { account, region, weight: other.weight, limits: limits.clone() })
     };
     accounts.iter().filter_map(other).collect()
 }

@@ -422,3 +422,38 @@ async fn a_job_that_is_too_dear_for_what_is_left_of_a_day_lets_others_go_before_
     assert_eq!(world.claim_as(&asking(per_day(7))).await.unwrap().batch, Some(name("dear")));
     world.check().await;
 }
+
+#[tokio::test]
+async fn a_job_is_left_to_another_account_only_if_that_one_can_pay_for_it_today() {
+    let world = World::new().await;
+    let poor: job::AccountName = "poor".parse().unwrap();
+    for (at, limits) in [
+        AccountLimits { cost_per_day: Some(images(1)), ..fast() },
+        AccountLimits { images_per_day: Some(1), ..fast() },
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let budgets = Budgets::default();
+        let [first, cheap, dear] = ["first", "cheap", "dear"].map(|batch| format!("{batch}-{at}"));
+        let other =
+            queue::OtherAccount { account: poor.clone(), region: None, weight: 1, limits: limits.clone() };
+        let rich = SubmitAsk { others: vec![other], ..asking(budgets) };
+        let me = queue::OtherAccount { account: account(), region: None, weight: 1, limits: fast() };
+        let of_poor = SubmitAsk { account: poor.clone(), others: vec![me], limits, ..asking(budgets) };
+        // It asks, so that it counts, and has a smaller share of its places taken.
+        assert_eq!(world.claim_as(&of_poor).await.unwrap_err().0, WhyWait::Empty);
+        let spec = job::JobSpec { account: Some(account()), ..spec(&first, "first") };
+        world.queue.enqueue(Some(&name(&first)), &[world.queue.new_job(spec)]).await.unwrap();
+        world.claim_as(&rich).await.unwrap();
+
+        world.enqueue_sized(&cheap, 1, 1).await;
+        assert_eq!(world.claim_as(&rich).await.unwrap_err().0, WhyWait::Elsewhere);
+        let claimed = world.claim_as(&of_poor).await.unwrap();
+        world.not_sent(&claimed).await;
+        world.queue.commit_unfenced(claimed.id, Event::CancelRequested, &world.rules).await.unwrap();
+        world.enqueue_sized(&dear, 2, 1).await;
+        assert_eq!(world.claim_as(&rich).await.unwrap().batch, Some(name(&dear)), "{:?}", rich.others);
+    }
+    world.check().await;
+}

@@ -137,9 +137,8 @@ fn ask_of(all: &[Account], case: u32, me: usize) -> SubmitAsk {
     let others = all.iter().enumerate().filter(|(at, _)| *at != me).map(|(at, other)| OtherAccount {
         account: named(case, at),
         region: Some(region_named(other.region)),
-        in_flight: other.at_once,
-        create_per_second: fast().create_per_second,
         weight: other.weight,
+        limits: AccountLimits { in_flight: other.at_once, ..fast() },
     });
     let my = &all[me];
     SubmitAsk {
