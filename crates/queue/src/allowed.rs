@@ -225,48 +225,62 @@ mod tests {
         assert_eq!(allowed.lower(&limits, 7, earlier, earlier).places, 6);
     }
 
+    /// A provider that holds `holds` tasks, for two hours: after some refusals nothing is refused but now and then a try, and nearly all
+    /// that it holds are used.
+    fn comes_to_rest(holds: u64, in_flight: u32, ahead: u32) -> Result<(), String> {
+        let (limits, mut allowed) = (limits(in_flight, ahead), Allowed::default());
+        let usable = holds.min(most(&limits));
+        // As many creates a second as keep all places full with tasks of 20 s, five at least.
+        let per_second = (most(&limits) / 10).max(5);
+        let (mut now, mut refused, mut late_refused) = (BEGIN, 0_u64, 0_u64);
+        let (mut used, mut rests_until, mut wait) = (0_u64, BEGIN, secs(1));
+        for second in 0..7_200_u64 {
+            now += secs(1);
+            used -= (used / 20).max(u64::from(second % 10 == 0)).min(used);
+            for _ in 0..per_second {
+                if now < rests_until || !allowed.take(&limits, used, now) {
+                    break;
+                }
+                if used < holds {
+                    (used, wait) = (used + 1, secs(1));
+                    continue;
+                }
+                refused += 1;
+                late_refused += u64::from(second >= 3_600);
+                if allowed.lower(&limits, used + 1, now, now).held {
+                    rests_until = now + wait;
+                    wait = (wait * 2).min(secs(60));
+                }
+            }
+            if second > 1_800 && used + 1 < usable - usable / 4 {
+                return Err(format!("{used} of {usable} at {second} s"));
+            }
+        }
+        // Every minute half of the places; until then, where a task ends each second, a refusal after each rest of a second. In the end a
+        // try every ten minutes.
+        if refused > 30 + 60 * u64::from(most(&limits).ilog2()) {
+            return Err(format!("{refused} refused"));
+        }
+        if late_refused > 30 { Err(format!("{late_refused} refused in the second hour")) } else { Ok(()) }
+    }
+
+    #[test]
+    fn where_a_task_ends_each_second_it_is_refused_as_often_and_comes_to_rest_all_the_same() {
+        for (holds, in_flight, ahead) in [(20, 663, 9), (37, 1_680, 1_554), (44, 1_970, 1_614)] {
+            assert_eq!(comes_to_rest(holds, in_flight, ahead), Ok(()), "{holds} of {in_flight} + {ahead}");
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// A provider that holds `holds` tasks: after some refusals nothing is refused but now and then a try, and nearly all that it
-        /// holds are used.
         #[test]
         fn it_comes_to_rest_at_what_the_provider_holds(
             holds in prop_oneof![1u64..20, 20u64..3_000],
             in_flight in prop_oneof![1u32..10, 10u32..2_000],
             ahead in prop_oneof![0u32..10, 10u32..2_000],
         ) {
-            let (limits, mut allowed) = (limits(in_flight, ahead), Allowed::default());
-            let usable = holds.min(most(&limits));
-            // As many creates a second as keep all places full with tasks of 20 s, five at least.
-            let per_second = (most(&limits) / 10).max(5);
-            let (mut now, mut refused, mut late_refused) = (BEGIN, 0_u64, 0_u64);
-            let (mut used, mut rests_until, mut wait) = (0_u64, BEGIN, secs(1));
-            for second in 0..7_200_u64 {
-                now += secs(1);
-                used -= (used / 20).max(u64::from(second % 10 == 0)).min(used);
-                for _ in 0..per_second {
-                    if now < rests_until || !allowed.take(&limits, used, now) {
-                        break;
-                    }
-                    if used < holds {
-                        (used, wait) = (used + 1, secs(1));
-                        continue;
-                    }
-                    refused += 1;
-                    late_refused += u64::from(second >= 3_600);
-                    if allowed.lower(&limits, used + 1, now, now).held {
-                        rests_until = now + wait;
-                        wait = (wait * 2).min(secs(60));
-                    }
-                }
-                if second > 1_800 {
-                    prop_assert!(used + 1 >= usable - usable / 4, "{used} of {usable} at {second} s");
-                }
-            }
-            // Every minute half of the places, and until then a refusal now and then; in the end a try every ten minutes.
-            prop_assert!(refused <= 30 + 30 * u64::from(most(&limits).ilog2()), "{refused} refused");
-            prop_assert!(late_refused <= 30, "{late_refused} refused in the second hour");
+            prop_assert_eq!(comes_to_rest(holds, in_flight, ahead), Ok(()));
         }
     }
 }

@@ -199,7 +199,7 @@ fn others(accounts: &[AccountConfig], account: &AccountConfig, model: Model) -> 
     let other = |other: &AccountConfig| {
         let limits = other.limits.get(&model).filter(|_| other.name != account.name)?;
         let (account, region) = (other.name.clone(), other.region.clone());
-        Some(OtherAccount { account, region, weight: other.weight, limits: limits.clone() })
+        Some(OtherAccount { account, region, weight: other.weight, limits: *limits })
     };
     accounts.iter().filter_map(other).collect()
 }
