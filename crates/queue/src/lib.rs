@@ -39,6 +39,7 @@ mod record;
 mod repair;
 mod replicas;
 mod reply;
+mod reserved;
 mod restore;
 mod rests;
 mod results;

@@ -117,7 +117,7 @@ pub(crate) fn reserved(job: &Job) -> i64 {
 /// else once it is claimed) changes the sums in the same script by the difference between the two records: so the sums are those of the
 /// records at every moment, and no reservation can be left behind by an attempt that is over. Retention and `batch rm` remove records
 /// that are over, of which nothing is reserved; a Redis that went back in time has records and sums of the same moment. The trials hold
-/// the two against each other.
+/// the two against each other. What a worker of an older version leaves in the sums goes when nothing is under way (`reserved.rs`).
 pub(crate) fn reserved_cost(job: &Job) -> i64 {
     job.state.unbilled().map_or(0, |attempt| attempt.cost_max.0)
 }

@@ -268,7 +268,7 @@ impl Queue {
     /// One step of the sweep, if it is this caller's turn: some hundred records are held against the indexes.
     ///
     /// A whole pass takes about `every`, whoever takes its steps: where it stands is kept in Redis. At its beginning the places at the
-    /// provider of `accounts` are held against the records as well.
+    /// provider of `accounts` are held against the records as well, and sums of what is reserved are put right where nothing can be.
     ///
     /// # Errors
     ///
@@ -288,6 +288,7 @@ impl Queue {
         let cursor = cursor.unwrap_or_else(|| "0".to_owned());
         let mut sweep = Sweep { ours: true, pause, ..Sweep::default() };
         if cursor == "0" {
+            self.heal_reserved(accounts).await?;
             for account in accounts {
                 for model in Model::ALL {
                     sweep.repaired.extend(self.sweep_slots(account, model).await?);

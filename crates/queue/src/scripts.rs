@@ -30,6 +30,7 @@ scripts! {
     COMMIT = "commit.lua";
     ENQUEUE = "enqueue.lua";
     HALVE_DURATIONS = "halve_durations.lua";
+    HEAL_RESERVED = "heal_reserved.lua";
     HEED_LIST = "heed_list.lua";
     HOLD_KEY = "hold_key.lua";
     LOWER_PLACES = "lower_places.lua";

@@ -6,6 +6,8 @@ use dashscope::Model;
 use job::{Event, Failure, FailureClass, Job, JobState, Micros, Prices, StateName};
 use queue::{AccountLimits, BatchBudget, Budgets, PauseChange, PauseOf, Spent, SubmitAsk, WhyWait};
 
+use redis::AsyncCommands as _;
+
 use super::{PRICE, World, account, ask, fast, name, spec};
 
 /// Images of a budget.
@@ -436,8 +438,7 @@ async fn a_job_is_left_to_another_account_only_if_that_one_can_pay_for_it_today(
     {
         let budgets = Budgets::default();
         let [first, cheap, dear] = ["first", "cheap", "dear"].map(|batch| format!("{batch}-{at}"));
-        let other =
-            queue::OtherAccount { account: poor.clone(), region: None, weight: 1, limits: limits.clone() };
+        let other = queue::OtherAccount { account: poor.clone(), region: None, weight: 1, limits };
         let rich = SubmitAsk { others: vec![other], ..asking(budgets) };
         let me = queue::OtherAccount { account: account(), region: None, weight: 1, limits: fast() };
         let of_poor = SubmitAsk { account: poor.clone(), others: vec![me], limits, ..asking(budgets) };
@@ -455,5 +456,37 @@ async fn a_job_is_left_to_another_account_only_if_that_one_can_pay_for_it_today(
         world.enqueue_sized(&dear, 2, 1).await;
         assert_eq!(world.claim_as(&rich).await.unwrap().batch, Some(name(&dear)), "{:?}", rich.others);
     }
+    world.check().await;
+}
+
+#[tokio::test]
+async fn what_stays_reserved_for_nobody_goes_once_nothing_is_under_way_and_not_before() {
+    let world = World::new().await;
+    world.enqueue("b", 4).await;
+    world.own_budget("b", 4).await;
+    let keys = world.queue.keys();
+    let job = world.claim().await.unwrap();
+    // As a worker leaves it that knows nothing of reservations.
+    let mut connection = world.redis.connection().await.unwrap();
+    let sums = [keys.batch(Some(&name("b"))), keys.counts(), keys.account(&account())];
+    for key in &sums {
+        let _: i64 = connection.hincr(key, "reserved_cost", images(3).0).await.unwrap();
+    }
+    let reserved = async |key: &String| -> i64 {
+        world.redis.connection().await.unwrap().hget(key, "reserved_cost").await.unwrap()
+    };
+    assert!(world.claim().await.is_none(), "there seems to be no room");
+    world.sweep().await;
+    for key in &sums {
+        assert_eq!(reserved(key).await, images(4).0, "{key}: one attempt is under way");
+    }
+    world.not_sent(&job).await;
+    world.sweep().await;
+    for key in &sums {
+        assert_eq!(reserved(key).await, 0, "{key}");
+    }
+    assert_eq!(world.queue.repairs().await.unwrap()["reserved"], 3);
+    assert_eq!(world.bring_back().await, 1);
+    assert!(world.claim().await.is_some());
     world.check().await;
 }
