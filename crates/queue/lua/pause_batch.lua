@@ -49,6 +49,8 @@ for at = 1, #found, 2 do
   end
   lanes[#lanes + 1] = lane
 end
+-- A lane that waits for the batch's budget has no turn either, but for one that was joined meanwhile: the next claim would take it away.
+local joined = pauses and redis.call('ZRANGEBYSCORE', KEYS[2], '(0', '+inf', 'LIMIT', 0, most) or {}
 
 if is_new then
   local note = cjson.decode(ARGV[4])
@@ -59,6 +61,10 @@ if is_new then
 elseif was_paused and not pauses then
   redis.call('HDEL', KEYS[1], 'paused')
   redis.call('HDEL', KEYS[3], 'batch:' .. batch)
+end
+for _, name in ipairs(joined) do
+  local model, place, priority = string.match(name, '^([^:]*):([^:]*):([^:]*)$')
+  redis.call('ZREM', prefix .. 'turns:' .. model .. ':' .. place, priority .. ':' .. batch)
 end
 for _, lane in ipairs(lanes) do
   if pauses then

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use job::{Event, Job, JobState, Micros, Prices, Refusal, StateName};
+use job::{Attempt, Doubt, Event, HeldReason, Job, JobState, Micros, Prices, Refusal, StateName};
 use proptest::prelude::*;
 use queue::{Budgets, PauseOf, Spent};
 
@@ -26,6 +26,14 @@ enum Happens {
     Failed(usize),
     Retried(usize),
     Canceled(usize),
+    /// Nobody can tell what became of its create; it keeps its place at the provider, or not.
+    Held(usize, bool),
+    ResolvedResubmit(usize),
+    ResolvedFail(usize),
+    /// The create of an earlier attempt is answered after all, perhaps one of another account.
+    Late(usize),
+    /// It asks for so many images from now on.
+    Replaced(usize, u8),
     Budget(i64),
     Pause,
     Resume,
@@ -44,7 +52,12 @@ fn happens() -> impl Strategy<Value = Happens> {
         3 => (which.clone(), 0u8..5).prop_map(|(at, images)| Happens::Succeeded(at, images)),
         2 => which.clone().prop_map(Happens::Failed),
         1 => which.clone().prop_map(Happens::Retried),
-        1 => which.prop_map(Happens::Canceled),
+        1 => which.clone().prop_map(Happens::Canceled),
+        1 => (which.clone(), any::<bool>()).prop_map(|(at, free)| Happens::Held(at, free)),
+        1 => which.clone().prop_map(Happens::ResolvedResubmit),
+        1 => which.clone().prop_map(Happens::ResolvedFail),
+        2 => which.clone().prop_map(Happens::Late),
+        1 => (which, 1u8..5).prop_map(|(at, n)| Happens::Replaced(at, n)),
         1 => (0i64..60).prop_map(Happens::Budget),
         1 => Just(Happens::Pause),
         1 => Just(Happens::Resume),
@@ -60,12 +73,26 @@ struct Books {
     day: i64,
     paused: bool,
     booked: i64,
-    reserved: BTreeMap<job::JobId, i64>,
+    reserved: BTreeMap<job::JobId, Cost>,
+    /// Every attempt so far.
+    attempts: BTreeMap<job::JobId, Vec<(Attempt, Cost)>>,
+    late: u32,
+}
+
+/// What an attempt may cost, and what an image of it does.
+#[derive(Clone, Copy)]
+struct Cost {
+    most: i64,
+    image: i64,
 }
 
 impl Books {
     fn spent(&self) -> i64 {
-        self.booked + self.reserved.values().sum::<i64>()
+        self.booked + self.reserved()
+    }
+
+    fn reserved(&self) -> i64 {
+        self.reserved.values().map(|cost| cost.most).sum()
     }
 }
 
@@ -80,7 +107,7 @@ async fn what_is_reserved_follows_the_model_is_never_negative_and_is_nothing_in_
     world.rules.retry.curve.first = Duration::from_millis(1);
     let chance = TestRng::from_seed(RngAlgorithm::ChaCha, &[11; 32]);
     let mut runner = TestRunner::new_with_rng(Config::default(), chance);
-    let (mut granted, mut waited) = (0, 0);
+    let (mut granted, mut waited, mut late) = (0, 0, 0);
     let mut day_before = 0;
     for case in 0..20 {
         let story = prop::collection::vec(happens(), 60).new_tree(&mut runner).unwrap().current();
@@ -94,8 +121,8 @@ async fn what_is_reserved_follows_the_model_is_never_negative_and_is_nothing_in_
             let fitted = books.spent() <= books.budget && day_before + books.spent() <= books.day;
             tell(&world, &batch, &mut books, event, &mut granted, &mut waited).await;
             let spent = world.spent_of(&batch).await;
-            let reserved: i64 = books.reserved.values().sum();
-            assert_eq!(spent, Spent { booked: Micros(books.booked), reserved: Micros(reserved) }, "{told}");
+            let (booked, reserved) = (Micros(books.booked), Micros(books.reserved()));
+            assert_eq!(spent, Spent { booked, reserved }, "{told}");
             let today = world.queue.spent_today().await.unwrap();
             assert_eq!(today.reserved, spent.reserved, "{told}");
             assert_eq!(today.booked.0, day_before + books.booked, "{told}");
@@ -121,8 +148,10 @@ async fn what_is_reserved_follows_the_model_is_never_negative_and_is_nothing_in_
         world.bring_back().await;
         assert!(world.waiting_names().await.is_empty(), "case {case}: nothing is left that could wait");
         day_before += books.booked;
+        late += books.late;
     }
     assert!(granted > 100 && waited > 20, "{granted} granted, {waited} waited: the stories say too little");
+    assert!(late > 5, "{late} tasks came late: the stories say too little");
 }
 
 impl World {
@@ -143,6 +172,7 @@ async fn finish(world: &World, job: &Job) {
         JobState::Submitting { .. } => Event::NotSent,
         JobState::Settling { .. } => Event::NotCreated,
         JobState::Polling { .. } => Event::TaskCanceled,
+        JobState::Held { .. } => Event::ResolvedFail,
         other => panic!("nothing is reserved for {other:?}"),
     };
     world.queue.commit_unfenced(job.id, event, &world.rules).await.unwrap();
@@ -176,7 +206,10 @@ async fn tell(
                 Ok(job) => {
                     assert!(!books.paused, "a job of a paused batch was claimed");
                     *granted += 1;
-                    books.reserved.insert(job.id, asked.price.0 * i64::from(job.images_max));
+                    let cost = Cost { most: asked.price.0 * i64::from(job.images_max), image: asked.price.0 };
+                    let attempt = job.state.attempt().unwrap().clone();
+                    books.reserved.insert(job.id, cost);
+                    books.attempts.entry(job.id).or_default().push((attempt, cost));
                     assert!(books.spent() <= books.budget, "a claim went above the budget");
                 }
                 Err(_) => *waited += 1,
@@ -203,7 +236,7 @@ async fn tell(
         }
         Happens::Succeeded(at, brought) => {
             let Some(job) = of_states(*at, &[StateName::Polling]).await else { return };
-            let price = books.reserved.remove(&job.id).unwrap() / i64::from(job.images_max);
+            let price = books.reserved.remove(&job.id).unwrap().image;
             let billed = (*brought).min(job.images_max);
             let deadline = world.queue.now() + Duration::from_secs(86_400);
             let cost = Micros(price * i64::from(billed));
@@ -223,6 +256,41 @@ async fn tell(
         Happens::Canceled(at) => {
             let Some(job) = of_states(*at, &[StateName::Queued, StateName::Polling]).await else { return };
             commit(&job, Event::CancelRequested).await;
+        }
+        Happens::Held(at, slot_free) => {
+            let Some(job) = of_states(*at, &[StateName::Settling]).await else { return };
+            let (reason, doubt) = (HeldReason::CannotTell, Doubt::default());
+            commit(&job, Event::Undecidable { reason, slot_free: *slot_free, doubt }).await;
+        }
+        Happens::ResolvedResubmit(at) | Happens::ResolvedFail(at) => {
+            let Some(job) = of_states(*at, &[StateName::Held]).await else { return };
+            let fails = matches!(event, Happens::ResolvedFail(_));
+            commit(&job, if fails { Event::ResolvedFail } else { Event::ResolvedResubmit }).await;
+            books.reserved.remove(&job.id);
+        }
+        Happens::Late(at) => {
+            let states = [StateName::Queued, StateName::Submitting, StateName::Held, StateName::Failed];
+            let Some(job) = of_states(*at, &states).await else { return };
+            let Some((attempt, cost)) = books.attempts.get(&job.id).and_then(|all| all.first()).cloned()
+            else {
+                return;
+            };
+            let task = format!("late-{}-{}", job.id, books.late).parse().unwrap();
+            let after =
+                commit(&job, Event::TaskCreated { attempt: attempt.clone(), task, request_id: None }).await;
+            books.late += 1;
+            // Else it is an extra task, of which nothing is reserved.
+            if matches!(&after.state, JobState::Polling { attempt: taken, .. } if taken.number == attempt.number)
+            {
+                books.reserved.insert(job.id, cost);
+            }
+        }
+        Happens::Replaced(at, n) => {
+            let states = [StateName::Queued, StateName::Failed, StateName::Succeeded];
+            let Some(job) = of_states(*at, &states).await else { return };
+            let mut spec = world.queue.spec(job.id).await.unwrap().unwrap();
+            spec.request.n = *n;
+            world.queue.replace(job.id, &spec, &world.rules).await.unwrap();
         }
         Happens::Budget(number) => {
             world.own_budget(batch, *number).await;

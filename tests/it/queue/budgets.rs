@@ -226,6 +226,7 @@ async fn more_jobs_of_a_batch_without_money_wait_with_the_others_also_where_it_i
     // Whoever joins the lane gives it its turn; the next claim takes that away again.
     world.enqueue_sized("b", 1, 2).await;
     world.queue.pause(&PauseOf::Batch(name("b")), "me", "").await.unwrap();
+    world.check().await;
     world.own_budget("b", 10).await;
     assert!(world.claim().await.is_none(), "it is paused, whatever it may spend");
     world.check().await;
