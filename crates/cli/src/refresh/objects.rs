@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use archive::{Store, StoreError, StoreErrorKind, StoreSettings};
+use archive::{Store, StoreError, StoreSettings};
 use job::ObjectKey;
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -47,13 +47,11 @@ impl Objects {
     ///
     /// # Errors
     ///
-    /// The bucket is away, or refuses (69).
+    /// The bucket is away, or refuses, or more stands there than is ever written (69): what cannot be read never counts as nothing.
     pub(crate) async fn json(&self, key: &ObjectKey) -> Result<Option<Value>, Failure> {
-        match patiently(|| self.store.get(key, MANIFEST_BYTES_MAX)).await {
-            Ok(found) => Ok(found.and_then(|bytes| serde_json::from_slice(&bytes).ok())),
-            Err(error) if matches!(error.kind(), StoreErrorKind::TooLarge { .. }) => Ok(None),
-            Err(error) => Err(failure(error, "failed to read what stands in the bucket")),
-        }
+        let found = patiently(|| self.store.get(key, MANIFEST_BYTES_MAX)).await;
+        let found = found.map_err(|error| failure(error, "failed to read what stands in the bucket"))?;
+        Ok(found.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
 
     /// The entity tag of an object that a user named; `None` if there is none.

@@ -71,7 +71,8 @@ pub(crate) async fn finish(
     let manifest = manifest::build(job, spec, images, &versions, &env.config.prices, env.jobs.now());
     match env.archive.put_json(&keys.manifest(&image_0), &manifest).await {
         Ok(()) => {}
-        Err(fault) if fault.later => {
+        // A refresh goes by the manifest: with an old one beside new images the next tick would pay for them again.
+        Err(fault) if fault.later || shown.is_some() => {
             warn!(job.id = %job.id, code = fault.code, "The manifest of job {} is not written yet: {fault}", job.id);
             return Finished::Later;
         }

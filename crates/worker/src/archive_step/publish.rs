@@ -153,13 +153,10 @@ async fn former(env: &Env, job: &Job, keys: &Keys<'_>) -> Result<Option<Publishe
     match env.archive.read(None, &key, MANIFEST_BYTES_MAX).await {
         Ok(None) => Ok(None),
         Ok(Some(bytes)) => Ok(serde_json::from_slice(&bytes).ok().as_ref().map(Published::read)),
-        Err(fault) if fault.later => {
+        // What stands there and cannot be read, for now or for good, may be a newer job's, and names versions that nothing else knows.
+        Err(fault) => {
             warn!(job.id = %job.id, object.key = %key, code = fault.code, "`{key}` cannot be read yet: {fault}");
             Err(NotNow::Later)
-        }
-        Err(fault) => {
-            warn!(job.id = %job.id, object.key = %key, code = fault.code, "`{key}` cannot be read and counts for nothing: {fault}");
-            Ok(None)
         }
     }
 }

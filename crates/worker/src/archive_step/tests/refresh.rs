@@ -235,6 +235,35 @@ async fn ended_with(tasks: u8, fault: Option<usize>) -> (u32, Vec<String>) {
 }
 
 #[tokio::test]
+async fn a_refresh_is_never_whole_without_its_manifest_nor_over_one_that_cannot_be_read() {
+    let mut later = 0;
+    for calls in 0..12 {
+        let world = World::new();
+        let newer = made(&world, 9, 1, "newer").await;
+        let mut shown = "newer";
+        for (number, name) in [(10, "x"), (8, "old")] {
+            let job = refresh(&world, number, 1, 1, u64::try_from(number).unwrap());
+            world.archive.fail_store_for_good_after(calls);
+            let mut job = round(&world, &job, Some(outcome(vec![waiting(name)]))).await;
+            if !job.state_name().is_final() {
+                later += 1;
+                world.jobs.advance(Duration::from_secs(600));
+                job = round(&world, &job, world.jobs.outcome(job.id)).await;
+            }
+            // Else its own image turned out to be another: nothing was replaced.
+            if number == 10 && job.stored == 1 {
+                shown = name;
+            }
+            assert_eq!(world.archive.object("shoes/sku/0.png"), Some(link(shown)), "fault at call {calls}");
+            assert!(kept(&world).contains(&newer.id.to_string()), "fault at call {calls}");
+            let is_whole = manifest(&world)["job_id"] == job.id.to_string();
+            assert_eq!(is_whole, shown == name, "fault at call {calls}");
+        }
+    }
+    assert!(later >= 6, "only {later} faults were met");
+}
+
+#[tokio::test]
 async fn an_end_that_is_repeated_after_its_deletes_loses_nothing() {
     for keep in [0, 2] {
         let world = World::new();

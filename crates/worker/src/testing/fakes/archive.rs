@@ -39,6 +39,12 @@ impl FakeArchive {
         self.fail_store(true);
     }
 
+    /// The same, and that call will never succeed.
+    pub(crate) fn fail_store_for_good_after(&self, calls: usize) {
+        self.store_faults.lock().unwrap().extend(std::iter::repeat_n(None, calls));
+        self.fail_store(false);
+    }
+
     pub(crate) fn put(&self, key: &str, body: &str) {
         self.objects.lock().unwrap().insert(key.to_owned(), body.to_owned());
     }
