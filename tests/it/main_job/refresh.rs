@@ -356,27 +356,113 @@ async fn what_can_bring_nothing_better_is_not_paid_for_again_at_each_tick() {
     let faults = world.simulator.faults();
     faults.add(Fault::new(On::Task, Act::FewerImages).prompt_contains("few")).unwrap();
     faults.add(Fault::new(On::Task, refused).prompt_contains("bad")).unwrap();
+    faults.add(Fault::new(On::Task, Act::LinkLives { ms: 0 }).prompt_contains("lost")).unwrap();
     schedule(&world, NEVER, "");
-    let item = |prompt: &str| {
-        format!("{{\"custom_id\": \"{prompt}\", \"prompt\": \"{prompt}\", \"n\": 2, \"size\": \"1K\"}}\n")
+    let item = |prompt: &str, n: u8| {
+        format!("{{\"custom_id\": \"{prompt}\", \"prompt\": \"{prompt}\", \"n\": {n}, \"size\": \"1K\"}}\n")
     };
-    let items = [item("few"), item("bad"), item("good")].concat();
+    let items = [item("few", 2), item("bad", 2), item("good", 2), item("lost", 1)].concat();
     world.write("shoes.jsonl", &items).unwrap();
     let first = json(&world, &["schedule", "run", "shoes", "--json"]).await;
-    assert_eq!(first["new"], 3, "{first}");
+    assert_eq!(first["new"], 4, "{first}");
+    let batch = first["batch"].as_str().unwrap();
     world.imagemill.run(&["worker", "--until-idle"]).await.unwrap();
-    assert_eq!(tasks(&world), 3);
+    assert_eq!(tasks(&world), 4);
 
     let second = json(&world, &["schedule", "run", "shoes", "--json"]).await;
     let counts = ["new", "unchanged", "given_up"].map(|name| second[name].as_u64().unwrap());
-    assert_eq!(counts, [0, 1, 2], "{second}");
+    assert_eq!(counts, [0, 1, 3], "{second}");
+    // Nor are the missing images alone of any use to an item.
+    let missing = json(&world, &["batch", "retry", batch, "--missing", "--yes", "--json"]).await;
+    assert_eq!((&missing["retried"], &missing["refreshes"]), (&0.into(), &2.into()), "{missing}");
     // Another prompt is another try, and the item's older job none any more.
     let other = items.replace("\"prompt\": \"few\"", "\"prompt\": \"few more\"");
     world.write("shoes.jsonl", &other.replace("\"prompt\": \"bad\"", "\"prompt\": \"better\"")).unwrap();
     assert_eq!(run_now(&world).await, (2, 1, 0));
-    let again = json(&world, &["batch", "retry", first["batch"].as_str().unwrap(), "--yes", "--json"]).await;
-    assert_eq!((&again["retried"], &again["superseded"]), (&0.into(), &1.into()), "{again}");
-    let bad = ["job", "retry", "--batch", first["batch"].as_str().unwrap(), "bad", "--yes"];
+    let again = json(&world, &["batch", "retry", batch, "--yes", "--json"]).await;
+    assert_eq!((&again["retried"], &again["superseded"]), (&1.into(), &1.into()), "{again}");
+    let bad = ["job", "retry", "--batch", batch, "bad", "--yes"];
     let one = world.imagemill.run(&bad).await.unwrap().expect_code(1);
     assert!(one.stderr.contains("its item has had a later job since"), "{}", one.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_of_an_earlier_run_does_not_hide_what_changed_and_a_run_by_hand_has_its_own() {
+    let world = World::quick().await.unwrap();
+    let items = |first: &str| line(1, first) + &line(2, "a shoe");
+    world.write("shoes.jsonl", &items("a shoe")).unwrap();
+    let refresh = |batch: &'static str| {
+        ["enqueue", "shoes.jsonl", "--batch", batch, "--refresh", "if_changed", "--into", "shoes", "--json"]
+    };
+    assert_eq!(json(&world, &refresh("catalogue")).await["enqueued"], 2);
+    let again = json(&world, &refresh("catalogue")).await;
+    assert_eq!(
+        (&again["enqueued"], &again["duplicates"]),
+        (&0.into(), &2.into()),
+        "as after an interruption: {again}"
+    );
+    work(&world).await;
+    world.write("shoes.jsonl", &items("a red shoe")).unwrap();
+    let late = world.imagemill.run(&refresh("catalogue")).await.unwrap().expect_code(65);
+    assert_eq!(
+        (&late.json()["enqueued"], &late.json()["changed"]),
+        (&0.into(), &1.into()),
+        "{}",
+        late.stdout
+    );
+    assert!(late.stderr.contains("1 job (line 1) asks for something else"), "{}", late.stderr);
+    assert!(late.stderr.contains("--batch \"{name}-{date}T{time}\""), "{}", late.stderr);
+
+    schedule(&world, NEVER, "batch = \"{name}-{date}\"");
+    assert_eq!(run_now(&world).await, (1, 1, 0));
+    work(&world).await;
+    world.write("shoes.jsonl", &items("a blue shoe")).unwrap();
+    assert_eq!(run_now(&world).await, (1, 1, 0), "on the same day");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_by_hand_that_is_broken_off_is_finished_by_nobody_and_its_batch_ends() {
+    let world = World::quick().await.unwrap();
+    schedule(&world, NEVER, "refresh = \"always\"");
+    world.write("shoes.jsonl", &catalogue(5_000, |_| "a shoe")).unwrap();
+    let mut redis = world.redis.connection().await.unwrap();
+    let mut there = async || -> usize {
+        redis::cmd("HLEN").arg("{imagemill}:items:shoes").query_async(&mut redis).await.unwrap()
+    };
+    let mut before = 0;
+    for (name, kill) in [("interrupted", false), ("killed", true)] {
+        let mut run = world.imagemill.start(name, &["schedule", "run", "shoes"]).unwrap();
+        let started = Instant::now();
+        while there().await <= before {
+            assert!(started.elapsed() < SOON, "{}", run.log());
+        }
+        if kill {
+            run.kill();
+        } else {
+            run.signal(rustix::process::Signal::INT);
+            assert_eq!(run.wait(Duration::from_secs(20)).unwrap().code(), Some(130), "{}", run.log());
+            assert_eq!(history(&world).await.len(), 1);
+        }
+        before = there().await;
+        assert!(before < 5_000, "{before} were there");
+    }
+    // Nobody asked for the rest: a scheduler only ends it.
+    let mut scheduler = world.imagemill.start("scheduler", &["scheduler"]).unwrap();
+    let runs = eventually("the end of the killed run", SOON, || async {
+        let runs = history(&world).await;
+        if runs.len() == 2 { Ok(runs) } else { Err(scheduler.log()) }
+    })
+    .await;
+    scheduler.signal(rustix::process::Signal::TERM);
+    assert!(scheduler.wait(Duration::from_secs(20)).unwrap().success(), "{}", scheduler.log());
+    for run in &runs {
+        assert_eq!(run["by_hand"], true, "{run}");
+        assert!(run["error"].as_str().unwrap().contains("was broken off"), "{run}");
+    }
+    assert_eq!(there().await, before);
+    let listed = json(&world, &["batch", "ls", "--json"]).await;
+    let batches = listed["batches"].as_array().unwrap();
+    assert!(batches.len() == 2 && batches.iter().all(|batch| batch["sealed"] == true), "{listed}");
+    let state = json(&world, &["schedule", "ls", "--json"]).await;
+    assert!(state[0]["begun"].is_null(), "{state}");
 }

@@ -35,6 +35,9 @@ use crate::input::source::Source;
 /// Items that are looked at together. Source: ours; one question to Redis for all of them.
 const CHUNK: usize = 500;
 
+/// Lines that are named where a job differs from the one that is there. Source: ours, as for other lines.
+const LINES_SHOWN_MAX: usize = 10;
+
 /// Objects that are asked for at once. Source: ours; 2,000 manifests at 30 ms each take two seconds.
 const AT_ONCE: usize = 32;
 
@@ -73,8 +76,14 @@ pub(crate) struct Plan {
     pub(crate) busy: u64,
     /// Items whose last job asked for the same and cannot do better: it lacks images that were billed, or was refused for what it asks.
     pub(crate) given_up: u64,
-    /// Items whose job is in this very batch already.
+    /// Items whose job is in this very batch already, for what is asked now: an earlier run of the same one was interrupted.
     pub(crate) there: u64,
+    /// The most images that those can bring, by model.
+    pub(crate) there_images: BTreeMap<Model, u64>,
+    /// Items whose job is in this very batch, and for something else: the batch is of an earlier run.
+    pub(crate) changed: u64,
+    /// Lines of the first of those.
+    pub(crate) changed_lines: Vec<u64>,
     /// The most images that the jobs which go can bring, by model.
     pub(crate) images: BTreeMap<Model, u64>,
 }
@@ -93,6 +102,7 @@ enum Verdict {
     GivenUp,
     Busy,
     There,
+    Changed,
 }
 
 impl Plan {
@@ -123,7 +133,17 @@ impl Plan {
             Verdict::Unchanged => self.unchanged += 1,
             Verdict::GivenUp => self.given_up += 1,
             Verdict::Busy => self.busy += 1,
-            Verdict::There => self.there += 1,
+            Verdict::There => {
+                self.there += 1;
+                *self.there_images.entry(job.spec.request.model).or_default() +=
+                    u64::from(job.spec.images_max());
+            }
+            Verdict::Changed => {
+                self.changed += 1;
+                if self.changed_lines.len() < LINES_SHOWN_MAX {
+                    self.changed_lines.push(line);
+                }
+            }
         }
     }
 }
@@ -202,13 +222,19 @@ async fn judge(
     job: &NewJob,
     last: Option<ItemJob>,
 ) -> Result<Verdict, Failure> {
-    match last {
-        // An interrupted run of this very one: its job is there.
-        Some(last) if last.id == job.id && last.state.is_some() => return Ok(Verdict::There),
-        Some(last) if last.is_busy() => return Ok(Verdict::Busy),
-        _ => {}
+    let is_there = last.is_some_and(|last| last.id == job.id && last.state.is_some());
+    if !is_there && last.is_some_and(|last| last.is_busy()) {
+        return Ok(Verdict::Busy);
     }
     let content = content_digest(&job.spec, &tags(objects, &job.spec).await?);
+    if is_there {
+        let asked = asked_for(queue, job.id).await?;
+        return Ok(if asked.is_none_or(|asked| asked == content) {
+            Verdict::There
+        } else {
+            Verdict::Changed
+        });
+    }
     let before = last.as_ref().filter(|last| last.state.is_some()).map(|last| last.id);
     let goes = Planned { follows: last.map(|last| last.id), content };
     if refreshing.rule == RefreshRule::Always {
@@ -228,12 +254,15 @@ async fn judge(
 }
 
 /// Whether the item's last job asked for the same, and another would be paid for again at each tick, or refused again, for nothing: it
-/// ended with images missing, so that it replaced none; or what it asks for was refused for good. `always` asks for it all the same.
+/// ended with images missing, or all of them, so that it replaced none; or what it asks for was refused for good. `always` asks for it all
+/// the same.
 async fn cannot_do_better(queue: &Queue, last: JobId, content: &str) -> Result<bool, Failure> {
     let failed = |error| queue_failure(error, "look at an item's last job");
     let Some(job) = queue.job(last).await.map_err(failed)? else { return Ok(false) };
     let is_final = match job.state {
         JobState::Succeeded { partial, .. } => partial,
+        // Paid for, and none of it could be had.
+        JobState::Expired { .. } => job.billed > 0,
         JobState::Failed { class, .. } => {
             matches!(class, FailureClass::Moderation | FailureClass::InvalidRequest)
         }
@@ -242,8 +271,13 @@ async fn cannot_do_better(queue: &Queue, last: JobId, content: &str) -> Result<b
     if !is_final {
         return Ok(false);
     }
-    let spec = queue.spec(last).await.map_err(failed)?;
-    Ok(spec.and_then(|spec| spec.refresh).is_some_and(|refresh| refresh.content == content))
+    Ok(asked_for(queue, last).await?.is_some_and(|asked| asked == content))
+}
+
+/// The content that a job was enqueued for, if it refreshes an item.
+async fn asked_for(queue: &Queue, job: JobId) -> Result<Option<String>, Failure> {
+    let spec = queue.spec(job).await.map_err(|error| queue_failure(error, "look at an item's last job"))?;
+    Ok(spec.and_then(|spec| spec.refresh).map(|refresh| refresh.content))
 }
 
 /// The entity tags of the input images that may be written anew under their names, in their order.

@@ -244,7 +244,7 @@ fn warnings(sent: &Sent) -> Vec<String> {
         (jobs > 0).then(|| format!("warning: {} ({noun} {shown}{more}) {verb} {what}", counted(jobs, "job")))
     };
     let changed = "for something else than the job of the same custom_id that is there already; the one that is there stands. For \
-                   new images say --replace, or take another custom_id or batch.";
+                   new images take another batch (of a refresh each run has one: --batch \"{name}-{date}T{time}\") or custom_id, or say --replace.";
     let under_way = "under way or held, and not replaced: run the same command again when that is over.";
     let removed = (sent.removed > 0).then(|| {
         format!(
@@ -272,11 +272,11 @@ mod tests {
             removed: 2,
             ..Sent::default()
         };
-        insta::assert_snapshot!(warnings(&sent).join("\n"), @r"
-        warning: 12 jobs (lines 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, …) ask for something else than the job of the same custom_id that is there already; the one that is there stands. For new images say --replace, or take another custom_id or batch.
+        insta::assert_snapshot!(warnings(&sent).join("\n"), @r#"
+        warning: 12 jobs (lines 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, …) ask for something else than the job of the same custom_id that is there already; the one that is there stands. For new images take another batch (of a refresh each run has one: --batch "{name}-{date}T{time}") or custom_id, or say --replace.
         warning: 1 job (line 7) is under way or held, and not replaced: run the same command again when that is over.
         note: 2 of the jobs had been made before, and removed since; for new images take another custom_id or batch.
-        ");
+        "#);
         assert!(warnings(&Sent { duplicates: 3, ..Sent::default() }).is_empty());
     }
 }

@@ -58,26 +58,34 @@ pub(super) async fn run(app: &App, mut args: EnqueueArgs, rule: RefreshRule) -> 
     let judgement = Judgement { source, rules, images, judged: Arc::new(judged) };
     let (mut plan, judgement) = plan(app, &queue, &objects, &refreshing, judgement).await?;
     view.refreshed(plan.unchanged, plan.given_up, plan.busy);
+    let changed = |plan: &mut Plan| Sent {
+        changed: plan.changed,
+        changed_lines: std::mem::take(&mut plan.changed_lines),
+        ..Sent::default()
+    };
     if args.dry_run {
         view.planned(plan.jobs(), &plan.images, &settings.prices());
         say(app, &view)?;
+        warn_of_changes(app, &changed(&mut plan));
         return Ok(exit_code::DONE);
     }
     too_dear(args.max_cost, &settings.prices(), cost(&plan.images, &settings.prices()))?;
     if plan.jobs() > 0 {
         crate::commands::budget::before_enqueue(&queue, args.batch(), args.budget).await?;
     }
-    let there = plan.there;
-    let sent = enqueue(app, &queue, &objects, has_uploads, judgement, &mut plan, &refreshing).await?;
+    let (there, of_another_run) = (plan.there, changed(&mut plan));
+    let mut sent = enqueue(app, &queue, &objects, has_uploads, judgement, &mut plan, &refreshing).await?;
     seal(app, &queue, &batch).await?;
-    let sent = Sent { duplicates: sent.duplicates + there, ..sent };
+    sent.duplicates += there;
+    sent.changed += of_another_run.changed;
+    sent.changed_lines.extend(of_another_run.changed_lines);
     view.sent(&sent, &settings.prices(), false);
     view.refreshed(plan.unchanged, plan.given_up, plan.busy + sent.busy);
     say(app, &view)?;
     warn_of_changes(app, &sent);
     if sent.enqueued + sent.duplicates == 0 {
         // There is no batch to wait for.
-        return Ok(exit_code::DONE);
+        return Ok(if sent.changed > 0 { exit_code::BAD_INPUT } else { exit_code::DONE });
     }
     finish(app, &queue, &args, &settings, &sent).await
 }

@@ -22,6 +22,8 @@ pub(super) struct Estimate {
     pub(super) asked_before: u64,
     /// Jobs whose item has had a later job since.
     pub(super) superseded: u64,
+    /// Jobs with images missing whose item shows the images of one job.
+    pub(super) refreshes: u64,
 }
 
 impl Estimate {

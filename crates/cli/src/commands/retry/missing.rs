@@ -23,30 +23,55 @@ pub(super) struct Asked {
     new: NewJob,
 }
 
-/// Those of `jobs` of which images are missing.
-pub(super) async fn look(queue: &Queue, jobs: Vec<Job>) -> Result<Vec<Asked>, Failure> {
+/// What is missing of some jobs.
+#[derive(Default)]
+pub(super) struct Looked {
+    /// Those that can be asked for.
+    pub(super) asked: Vec<Asked>,
+    /// Jobs that refresh items: these show the images of one job, so that the missing ones alone are of no use to them.
+    pub(super) refreshes: u64,
+}
+
+enum Found {
+    Nothing,
+    OfRefresh,
+    Asked(Box<Asked>),
+}
+
+/// What is missing of `jobs`.
+pub(super) async fn look(queue: &Queue, jobs: Vec<Job>) -> Result<Looked, Failure> {
     // Most jobs are whole, and their record says so.
     let suspects = jobs.into_iter().filter(|job| match job.state {
         JobState::Succeeded { partial, .. } => partial || job.stored < job.images_max,
         _ => true,
     });
-    let looked: Vec<Result<Option<Asked>, Failure>> =
+    let found: Vec<Result<Found, Failure>> =
         stream::iter(suspects.map(|job| look_at(queue, job))).buffered(CALLS_AT_ONCE).collect().await;
-    let looked: Vec<Option<Asked>> = looked.into_iter().collect::<Result<_, _>>()?;
-    Ok(looked.into_iter().flatten().collect())
+    let mut looked = Looked::default();
+    for found in found {
+        match found? {
+            Found::Nothing => {}
+            Found::OfRefresh => looked.refreshes += 1,
+            Found::Asked(asked) => looked.asked.push(*asked),
+        }
+    }
+    Ok(looked)
 }
 
-async fn look_at(queue: &Queue, job: Job) -> Result<Option<Asked>, Failure> {
+async fn look_at(queue: &Queue, job: Job) -> Result<Found, Failure> {
     let failed = |error| queue_failure(error, "read a job");
-    let Some(spec) = queue.spec(job.id).await.map_err(failed)? else { return Ok(None) };
+    let Some(spec) = queue.spec(job.id).await.map_err(failed)? else { return Ok(Found::Nothing) };
     let outcome = queue.outcome(job.id).await.map_err(failed)?;
     let images = images_missing(&job, &spec, outcome.as_ref());
     if images == 0 {
-        return Ok(None);
+        return Ok(Found::Nothing);
+    }
+    if spec.refresh.is_some() {
+        return Ok(Found::OfRefresh);
     }
     let new = queue.new_job(missing_spec(&job, &spec, images));
     let is_there = queue.job(new.id).await.map_err(failed)?.is_some();
-    Ok(Some(Asked { job, images, is_there, new }))
+    Ok(Found::Asked(Box::new(Asked { job, images, is_there, new })))
 }
 
 /// Whether the job for an ended job's missing images is there: then the old one must not make them as well.
@@ -64,7 +89,8 @@ pub(super) async fn ask(
     jobs: Vec<Job>,
     done: &mut Done,
 ) -> Result<(), Failure> {
-    let asked: Vec<Asked> = look(queue, jobs).await?.into_iter().filter(|asked| !asked.is_there).collect();
+    let looked = look(queue, jobs).await?;
+    let asked: Vec<Asked> = looked.asked.into_iter().filter(|asked| !asked.is_there).collect();
     for chunk in asked.chunks(CHUNK_MAX) {
         let batch = chunk.first().and_then(|asked| asked.job.batch.as_ref());
         let new: Vec<NewJob> = chunk.iter().map(|asked| asked.new.clone()).collect();

@@ -60,6 +60,8 @@ struct RetryView {
     asked_before: u64,
     /// Jobs that refresh an item which has had a later job since.
     superseded: u64,
+    /// Jobs with images missing that refresh an item, whose images are replaced as a whole.
+    refreshes: u64,
     /// Held jobs, which are left as they are.
     held: u64,
     /// The most images that may come of it.
@@ -111,6 +113,7 @@ pub(super) async fn batch(app: &App, args: RetryBatch) -> Result<u8, Failure> {
         moved_on: done.moved_on,
         asked_before: estimate.asked_before,
         superseded: estimate.superseded + done.superseded,
+        refreshes: estimate.refreshes,
         held: summary.count(StateName::Held),
         images_max: estimate.images,
         cost_max: Cost::new(estimate.cost, &prices.currency),
@@ -133,6 +136,10 @@ pub(super) async fn batch(app: &App, args: RetryBatch) -> Result<u8, Failure> {
         (view.moved_on, "moved on meanwhile and left as it is"),
         (view.asked_before, "left: its missing images were asked for before"),
         (view.superseded, "left: its item has had a later job since"),
+        (
+            view.refreshes,
+            "left: its item's images are replaced as a whole; `imagemill enqueue --refresh always` makes them anew",
+        ),
         (view.held, "held and left for `imagemill job resolve`"),
     ] {
         if jobs > 0 {
@@ -210,6 +217,7 @@ pub(super) async fn jobs(app: &App, args: RetryJobs) -> Result<u8, Failure> {
             moved_on: done.moved_on,
             asked_before: estimate.asked_before,
             superseded: estimate.superseded + done.superseded,
+            refreshes: 0,
             held,
             images_max: estimate.images,
             cost_max: Cost::new(estimate.cost, &prices.currency),
@@ -250,7 +258,9 @@ impl Work<'_> {
 
     async fn estimate(&self, jobs: Vec<Job>, estimate: &mut Estimate) -> Result<(), Failure> {
         if self.choice.missing {
-            for asked in missing::look(self.queue, jobs).await? {
+            let looked = missing::look(self.queue, jobs).await?;
+            estimate.refreshes += looked.refreshes;
+            for asked in looked.asked {
                 match asked.is_there {
                     true => estimate.asked_before += 1,
                     false => estimate.add(&asked.job, asked.images, self.prices),
