@@ -128,6 +128,18 @@ impl BatchTemplate {
         self.fill(name, &date, &time)
     }
 
+    /// The batch of a run that a person asks for: also where ticks need no time in their names, one of its own.
+    ///
+    /// # Errors
+    ///
+    /// With the time it makes no batch's name.
+    pub fn batch_by_hand(&self, name: &str, ticks: &Ticks, at: Timestamp) -> Result<BatchName, InvalidName> {
+        if self.text.contains("{time}") {
+            return self.batch(name, ticks, at);
+        }
+        Self { text: format!("{}T{{time}}", self.text) }.batch(name, ticks, at)
+    }
+
     fn fill(&self, name: &str, date: &str, time: &str) -> Result<BatchName, InvalidName> {
         // The values hold no braces, so that none of them is filled in again.
         BatchName::parse(&self.text.replace("{name}", name).replace("{date}", date).replace("{time}", time))
@@ -153,6 +165,10 @@ mod tests {
         let template = BatchTemplate::parse(DEFAULT_BATCH_TEMPLATE, "shoes").unwrap();
         let tick = ticks.next("2026-11-26T12:00:00Z".parse().unwrap()).unwrap();
         assert_eq!(template.batch("shoes", &ticks, tick).unwrap().as_str(), "shoes-2026-11-27T0300");
+        assert_eq!(template.batch_by_hand("shoes", &ticks, tick).unwrap().as_str(), "shoes-2026-11-27T0300");
+        let daily = BatchTemplate::parse("{name}-{date}", "shoes").unwrap();
+        assert_eq!(daily.batch("shoes", &ticks, tick).unwrap().as_str(), "shoes-2026-11-27");
+        assert_eq!(daily.batch_by_hand("shoes", &ticks, tick).unwrap().as_str(), "shoes-2026-11-27T0300");
     }
 
     #[test]

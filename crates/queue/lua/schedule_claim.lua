@@ -1,7 +1,9 @@
 -- schedule_claim: take one tick of a schedule, for one scheduler of any number.
 --
 -- A tick that was begun and not ended comes first: its scheduler is gone, or it failed and is to be tried again. It is done under the
--- same name, so that its jobs have the same ids. A new tick is taken only if nobody has ended one since the caller looked.
+-- same name and for the same batch, so that its jobs have the same ids. One whose scheduler is gone counts as a try that failed: the first
+-- time it is taken over at once, then after longer and longer waits, since it may be what brings schedulers down. A new tick is taken only
+-- if nobody has ended one since the caller looked.
 --
 -- KEYS[1]  keys::schedule(name)
 -- KEYS[2]  keys::reply(nonce)
@@ -11,8 +13,9 @@
 -- ARGV[4]  who takes it
 -- ARGV[5]  lease in ms
 -- ARGV[6]  1 if a person asked: a pause, and the wait before another try, do not count
+-- ARGV[7]  the batch of a new tick's jobs, or nothing
 --
--- Returns  {time_us, word, tick ms, fence, tries}   word: claimed; else paused, taken (by another, under a lease), waits (for another
+-- Returns  {time_us, word, tick ms, fence, tries, batch, by_hand}   by_hand: 1 if a person asked for the tick that is taken. word: claimed; else paused, taken (by another, under a lease), waits (for another
 --                                                   try), stale (the caller must look again)
 local clock = redis.call('TIME')
 local now_ms = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -25,17 +28,24 @@ if answered then
   answer[1] = time_us
   return answer
 end
-local row = redis.call('HMGET', KEYS[1], 'tick', 'lease', 'retry', 'last', 'fence', 'tries', 'paused')
+local row = redis.call('HMGET', KEYS[1], 'tick', 'lease', 'retry', 'last', 'fence', 'tries', 'paused', 'owner', 'batch', 'hand')
 local tick, lease, retry, last = row[1], tonumber(row[2] or 0), tonumber(row[3] or 0), row[4] or ''
-if row[7] and not by_hand then return {time_us, 'paused', '', 0, 0} end
-if tick and lease > now_ms then return {time_us, 'taken', tick, 0, 0} end
-if tick and retry > now_ms and not by_hand then return {time_us, 'waits', tick, 0, 0} end
-if not tick and last ~= ARGV[3] then return {time_us, 'stale', '', 0, 0} end
-tick = tick or ARGV[2]
+if row[7] and not by_hand then return {time_us, 'paused'} end
+if tick and lease > now_ms then return {time_us, 'taken'} end
+if tick and retry > now_ms and not by_hand then return {time_us, 'waits'} end
+if not tick and last ~= ARGV[3] then return {time_us, 'stale'} end
+local tries = tonumber(row[6] or 0)
+local is_left = tick and row[8]
+-- As long as before other tries: 15 s, twice as long each time, 15 min at most.
+local wait_ms = is_left and tries > 0 and math.min(15000 * 2 ^ (tries - 1), 900000) or 0
+if lease + wait_ms > now_ms and not by_hand then return {time_us, 'waits'} end
+if is_left then tries = tries + 1 end
+local batch, hand = row[9] or '', row[10] or ''
+if not tick then tick, batch, hand = ARGV[2], ARGV[7], by_hand and '1' or '' end
 -- No lower than the time, so that a Redis restored from an older copy hands out none twice.
 local fence = string.format('%.0f', math.max(now_ms, tonumber(row[5] or 0) + 1))
-local tries = tonumber(row[6] or 0)
-redis.call('HSET', KEYS[1], 'tick', tick, 'lease', string.format('%.0f', now_ms + tonumber(ARGV[5])), 'owner', ARGV[4], 'fence', fence)
+redis.call('HSET', KEYS[1], 'tick', tick, 'lease', string.format('%.0f', now_ms + tonumber(ARGV[5])), 'owner', ARGV[4], 'fence', fence,
+  'tries', string.format('%.0f', tries), 'batch', batch, 'hand', hand)
 redis.call('HDEL', KEYS[1], 'retry')
-redis.call('SET', KEYS[2], cjson.encode({'', 'claimed', tick, fence, tries}), 'PX', 600000)
-return {time_us, 'claimed', tick, fence, tries}
+redis.call('SET', KEYS[2], cjson.encode({'', 'claimed', tick, fence, tries, batch, hand}), 'PX', 600000)
+return {time_us, 'claimed', tick, fence, tries, batch, hand}

@@ -10,6 +10,7 @@
 -- ARGV[3]  the line, JSON
 -- ARGV[4]  ms until another try, or nothing: it is done
 -- ARGV[5]  lines that are kept
+-- ARGV[6]  1 if the ticks before it are settled by it: not by a run by hand that failed
 --
 -- Returns  {time_us, written}   written: 0 if the tick is somebody else's now
 local clock = redis.call('TIME')
@@ -29,7 +30,7 @@ if ARGV[4] ~= '' then
   redis.call('HSET', KEYS[1], 'retry', string.format('%.0f', now_ms + tonumber(ARGV[4])))
   redis.call('HINCRBY', KEYS[1], 'tries', 1)
 else
-  redis.call('HDEL', KEYS[1], 'tick', 'retry', 'tries')
-  if tonumber(tick) > tonumber(row[3] or 0) then redis.call('HSET', KEYS[1], 'last', tick) end
+  redis.call('HDEL', KEYS[1], 'tick', 'retry', 'tries', 'batch', 'hand')
+  if ARGV[6] == '1' and tonumber(tick) > tonumber(row[3] or 0) then redis.call('HSET', KEYS[1], 'last', tick) end
 end
 return {time_us, 1}

@@ -368,7 +368,8 @@ impl Keys {
     }
 
     /// HASH. A schedule: `last` tick that has ended (ms); the `tick` that is begun, with its `owner`, `lease` until (ms) and `fence`, or
-    /// `retry` (ms) and `tries`; `since:<expression>` (ms), since when schedulers know it, and
+    /// `retry` (ms), `tries`, its `batch`, and `hand` = 1
+    /// if a person asked for it; `since:<expression>` (ms), since when schedulers know it, and
     /// `seen:<expression>` (ms), when one last looked by it; `paused` (JSON: who, why, since); `noted`, the tick of
     /// the newest line of its history; the last `nonce`. Lives for ever.
     pub fn schedule(&self, name: &ScheduleName) -> String {

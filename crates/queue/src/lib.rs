@@ -103,7 +103,9 @@ pub use results::{RESULTS_PAGE_MAX, ResultsPage, ResultsPlace};
 pub use retention::Retention;
 pub use room::Room;
 pub use safety::ServerFacts;
-pub use schedules::{BegunTick, ClaimedTick, ItemJob, RunNote, SchedulePause, ScheduleState, TickClaim};
+pub use schedules::{
+    BegunTick, ClaimedTick, ItemJob, RunNote, SchedulePause, ScheduleState, TickAsk, TickClaim,
+};
 pub use standing::Standing;
 pub use strays::StrayCreate;
 pub use waiting::{BatchLanes, Waiting, WaitingJobs, next_money};

@@ -68,6 +68,23 @@ pub struct SchedulePause {
     pub since: Timestamp,
 }
 
+/// What somebody would do.
+#[derive(Debug, Clone, Copy)]
+pub struct TickAsk<'a> {
+    /// The schedule.
+    pub schedule: &'a ScheduleName,
+    /// The tick.
+    pub tick: Timestamp,
+    /// [`ScheduleState::last`] as the caller saw it.
+    pub saw: Option<Timestamp>,
+    /// Who.
+    pub by: &'a str,
+    /// Whether a person asks: a pause, and the wait before another try, do not count.
+    pub by_hand: bool,
+    /// The batch of its jobs, which it keeps to its end, whatever the settings say by then.
+    pub batch: Option<&'a BatchName>,
+}
+
 /// The answer to whoever would do a tick.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TickClaim {
@@ -90,12 +107,14 @@ pub struct ClaimedTick {
     pub schedule: ScheduleName,
     /// The tick: of one that was begun before, that one.
     pub tick: Timestamp,
-    /// Whether it is another one than was asked for: begun before, and not ended.
-    pub was_begun: bool,
     /// Tells this claim from all others.
     pub fence: String,
-    /// Tries of it that failed before.
+    /// Tries of it that failed before, or whose scheduler went away.
     pub tries: u32,
+    /// The batch that it was begun with.
+    pub batch: Option<BatchName>,
+    /// Whether a person asked for it.
+    pub by_hand: bool,
 }
 
 /// What came of a tick: a line of its schedule's history.
@@ -127,6 +146,9 @@ pub struct RunNote {
     /// Items that an earlier job is still at work on.
     #[serde(default)]
     pub busy: u64,
+    /// Items whose job of this very tick was enqueued for something else: the list has changed since its first try.
+    #[serde(default)]
+    pub changed: u64,
     /// Lines of the source that are no jobs.
     #[serde(default)]
     pub faulty: u64,
@@ -205,21 +227,13 @@ impl Queue {
         })
     }
 
-    /// Takes `tick`, or one that was begun and has not ended. `saw` is [`ScheduleState::last`] as the caller saw it; `nonce` names the
-    /// call: repeated with the same one after a lost answer, it gives the same tick.
+    /// Takes the tick that is asked for, or one that was begun and has not ended. `nonce` names the call: repeated with the same one after a lost answer, it gives the same tick.
     ///
     /// # Errors
     ///
     /// Redis is away or refuses.
-    pub async fn claim_tick(
-        &self,
-        schedule: &ScheduleName,
-        tick: Timestamp,
-        saw: Option<Timestamp>,
-        by: &str,
-        by_hand: bool,
-        nonce: &str,
-    ) -> Result<TickClaim, QueueError> {
+    pub async fn claim_tick(&self, ask: TickAsk<'_>, nonce: &str) -> Result<TickClaim, QueueError> {
+        let TickAsk { schedule, tick, saw, by, by_hand, batch } = ask;
         let key_names = [self.keys().schedule(schedule), self.keys().reply(nonce)];
         let args = [
             nonce.to_owned(),
@@ -228,22 +242,25 @@ impl Queue {
             by.to_owned(),
             self.lease_ms(),
             u8::from(by_hand).to_string(),
+            batch.map(ToString::to_string).unwrap_or_default(),
         ];
         let mut reply =
             self.script("schedule_claim", &SCHEDULE_CLAIM, &key_names, &args, TimeAt::First).await?;
         reply.int()?;
         let word = reply.text()?;
-        let (claimed, fence, tries) = (reply.text()?, reply.text()?, reply.int()?);
         let bad = |problem: String| QueueError::Reply { call: "schedule_claim", problem };
         Ok(match word.as_str() {
             "claimed" => {
+                let (claimed, fence, tries) = (reply.text()?, reply.text()?, reply.int()?);
+                let (batch, by_hand) = (reply.text()?, reply.text()? == "1");
                 let claimed = time(&claimed).ok_or_else(|| bad(format!("{claimed:?} is no time")))?;
                 TickClaim::Claimed(ClaimedTick {
                     schedule: schedule.clone(),
                     tick: claimed,
-                    was_begun: claimed.as_millisecond() != tick.as_millisecond(),
                     fence,
                     tries: u32::try_from(tries).unwrap_or(0),
+                    batch: batch.parse().ok(),
+                    by_hand,
                 })
             }
             "paused" => TickClaim::Paused,
@@ -268,7 +285,8 @@ impl Queue {
         Ok(reply.int()? == 1)
     }
 
-    /// Writes down what came of a tick; with `again_in`, it is tried again then. `false` if it is somebody else's by now, and nothing
+    /// Writes down what came of a tick; with `again_in`, it is tried again then. A run that a person asked for and that failed settles no tick
+    /// that was missed before. `false` if it is somebody else's by now, and nothing
     /// was written. `nonce` names the call.
     ///
     /// # Errors
@@ -288,6 +306,7 @@ impl Queue {
             serde_json::to_string(note).expect("a note is plain data and always serializes"),
             again_in.map_or_else(String::new, |wait| wait.as_millis().to_string()),
             RUNS_KEPT.to_string(),
+            u8::from(!tick.by_hand || note.error.is_none()).to_string(),
         ];
         let mut reply = self.script("schedule_end", &SCHEDULE_END, &key_names, &args, TimeAt::First).await?;
         reply.int()?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use job::{BatchName, Event, JobId, Refresh, ScheduleName, StateName, Timestamp};
-use queue::{ClaimedTick, CommitError, Enqueued, NewJob, RunNote, TickClaim};
+use queue::{ClaimedTick, CommitError, Enqueued, NewJob, RunNote, TickAsk, TickClaim};
 use tests::eventually;
 
 use super::{World, name, spec};
@@ -18,7 +18,18 @@ fn tick(hour: i64) -> Timestamp {
 
 async fn claim(world: &World, hour: i64, saw: Option<i64>, by: &str) -> TickClaim {
     let nonce = world.queue.nonce();
-    world.queue.claim_tick(&nightly(), tick(hour), saw.map(tick), by, false, &nonce).await.unwrap()
+    let schedule = nightly();
+    world.queue.claim_tick(ask(&schedule, hour, saw, by), &nonce).await.unwrap()
+}
+
+fn ask<'a>(schedule: &'a ScheduleName, hour: i64, saw: Option<i64>, by: &'a str) -> TickAsk<'a> {
+    TickAsk { schedule, tick: tick(hour), saw: saw.map(tick), by, by_hand: false, batch: None }
+}
+
+async fn claim_by_hand(world: &World, hour: i64) -> TickClaim {
+    let schedule = nightly();
+    let ask = TickAsk { by_hand: true, ..ask(&schedule, hour, None, "me") };
+    world.queue.claim_tick(ask, &world.queue.nonce()).await.unwrap()
 }
 
 fn claimed(claim: TickClaim) -> ClaimedTick {
@@ -56,7 +67,7 @@ async fn a_claim_whose_answer_was_lost_and_an_end_that_is_repeated_change_nothin
     let world = World::new().await;
     let nonce = world.queue.nonce();
     let schedule = nightly();
-    let claim = || world.queue.claim_tick(&schedule, tick(3), None, "a", false, &nonce);
+    let claim = || world.queue.claim_tick(ask(&schedule, 3, None, "a"), &nonce);
     let (first, again) = (claim().await.unwrap(), claim().await.unwrap());
     assert_eq!(first, again);
     let ours = claimed(first);
@@ -94,13 +105,55 @@ async fn a_tick_that_failed_waits_for_its_next_try_and_has_one_line_in_the_histo
     let first = claimed(claim(&world, 3, None, "a").await);
     assert!(end(&world, &first, Some(Duration::from_secs(600))).await);
     assert_eq!(claim(&world, 4, None, "b").await, TickClaim::Waits);
-    let by_hand =
-        world.queue.claim_tick(&nightly(), tick(5), None, "me", true, &world.queue.nonce()).await.unwrap();
-    let again = claimed(by_hand);
+    let again = claimed(claim_by_hand(&world, 5).await);
     assert_eq!((again.tick, again.tries), (tick(3), 1), "a person need not wait");
     assert!(end(&world, &again, None).await);
     let runs = world.queue.schedule_runs(&nightly(), 10).await.unwrap();
     assert_eq!(runs.iter().map(|run| run.tries).collect::<Vec<_>>(), [1]);
+}
+
+#[tokio::test]
+async fn a_tick_keeps_its_batch_and_one_that_brings_schedulers_down_waits_for_the_third() {
+    let world = World::with_lease(Duration::from_millis(100)).await;
+    let (schedule, first, second) = (nightly(), name("a-batch"), name("another"));
+    let ask = |batch| TickAsk { batch: Some(batch), ..ask(&schedule, 3, None, "a") };
+    let take = async |batch| world.queue.claim_tick(ask(batch), &world.queue.nonce()).await.unwrap();
+    assert_eq!(claimed(take(&first).await).batch.as_ref(), Some(&first));
+    let again = eventually("the lease of the dead one to run out", Duration::from_secs(10), async || {
+        match take(&second).await {
+            TickClaim::Claimed(tick) => Ok(tick),
+            other => Err(other),
+        }
+    })
+    .await;
+    assert_eq!((again.batch.as_ref(), again.tries, again.by_hand), (Some(&first), 1, false));
+    // The second one is gone as well.
+    eventually("the third to wait", Duration::from_secs(10), async || match take(&second).await {
+        TickClaim::Waits => Ok(()),
+        other => Err(other),
+    })
+    .await;
+    assert_eq!(claimed(claim_by_hand(&world, 5).await).tries, 2, "a person need not wait");
+}
+
+#[tokio::test]
+async fn a_run_by_hand_that_fails_settles_no_tick_that_was_missed() {
+    let world = World::new().await;
+    let failed = RunNote { error: Some("the list is away".into()), ..RunNote::default() };
+    let last = async || world.queue.schedule(&nightly(), None).await.unwrap().last;
+    let by_hand = claimed(claim_by_hand(&world, 5).await);
+    assert!(by_hand.by_hand);
+    assert!(world.queue.end_tick(&by_hand, &failed, None, &world.queue.nonce()).await.unwrap());
+    assert_eq!(last().await, None);
+    let missed = claimed(claim(&world, 3, None, "a").await);
+    assert_eq!((missed.tick, missed.by_hand), (tick(3), false));
+    assert!(world.queue.end_tick(&missed, &failed, None, &world.queue.nonce()).await.unwrap());
+    assert_eq!(last().await, Some(tick(3)), "a tick that failed for good is over");
+    let schedule = nightly();
+    let by_hand = TickAsk { by_hand: true, ..ask(&schedule, 5, Some(3), "me") };
+    let by_hand = claimed(world.queue.claim_tick(by_hand, &world.queue.nonce()).await.unwrap());
+    assert!(end(&world, &by_hand, None).await);
+    assert_eq!(last().await, Some(tick(5)));
 }
 
 #[tokio::test]
@@ -111,9 +164,7 @@ async fn a_paused_schedule_begins_no_tick_but_that_of_a_person() {
     assert_eq!(claim(&world, 3, None, "a").await, TickClaim::Paused);
     let paused = world.queue.schedule(&nightly(), None).await.unwrap().paused.unwrap();
     assert_eq!((paused.by.as_str(), paused.why.as_str()), ("me", "the shop is closed"));
-    let nonce = world.queue.nonce();
-    let by_hand = world.queue.claim_tick(&nightly(), tick(2), None, "me", true, &nonce).await.unwrap();
-    assert!(end(&world, &claimed(by_hand), None).await);
+    assert!(end(&world, &claimed(claim_by_hand(&world, 2).await), None).await);
     assert!(world.queue.resume_schedule(&nightly()).await.unwrap());
     assert!(!world.queue.resume_schedule(&nightly()).await.unwrap());
     assert_eq!(claimed(claim(&world, 3, Some(2), "a").await).tick, tick(3));

@@ -1,7 +1,7 @@
 //! `schedule`, and `scheduler` which follows the schedules.
 
 use job::{ScheduleName, Timestamp};
-use queue::{ClaimedTick, Queue, TickClaim};
+use queue::{ClaimedTick, Queue, TickAsk, TickClaim};
 use tokio_util::sync::CancellationToken;
 
 use super::pause::who;
@@ -9,10 +9,10 @@ use super::worker::{refuse_unsafe, stop_on_signals};
 use crate::app::{App, queue_failure};
 use crate::args::{ScheduleArgs, ScheduleCommand};
 use crate::exit_code;
-use crate::failure::Failure;
+use crate::failure::{Failure, OrFail as _};
 use crate::output::schedule::{self, ScheduleView};
 use crate::scheduler::follow;
-use crate::scheduler::tick::{self, Ended};
+use crate::scheduler::tick::{self, Ended, Who};
 use crate::settings::{Schedule, Settings};
 
 /// Does what was asked for.
@@ -78,8 +78,10 @@ async fn run_now(app: &App, settings: &Settings, name: &ScheduleName) -> Result<
     let claimed = claim(app, &queue, schedule).await?;
     let by = who(app);
     let by = if by.is_empty() { "somebody" } else { by };
-    let ended = tick::run(app, settings, &queue, schedule, &claimed, by, true).await;
-    let Ended { note, lost, again_in } =
+    let stop = stop_on_signals(app.out, "stopping: what is enqueued by now goes on")?;
+    let who = Who { by, by_hand: true };
+    let ended = tick::run(app, settings, &queue, schedule, &claimed, who, stop.cancelled_owned()).await;
+    let Ended { note, lost, again_in, exit_code } =
         ended.map_err(|error| queue_failure(error, "write down what came of the schedule"))?;
     if lost {
         let failure = Failure::message("another scheduler has taken this tick over meanwhile");
@@ -89,9 +91,8 @@ async fn run_now(app: &App, settings: &Settings, name: &ScheduleName) -> Result<
         app.out.print_json(&note)?;
     }
     if let Some(error) = note.error {
-        let code = if note.faulty > 0 { exit_code::BAD_INPUT } else { exit_code::FAILED };
         let failure = Failure::message(error).context(format!("schedule {name} failed")).details(note.faults);
-        let failure = failure.exit(code);
+        let failure = failure.exit(exit_code);
         return Err(match again_in {
             Some(wait) => failure.hint(format!("a scheduler tries it again in {} s", wait.as_secs())),
             None => failure,
@@ -103,25 +104,46 @@ async fn run_now(app: &App, settings: &Settings, name: &ScheduleName) -> Result<
     Ok(exit_code::DONE)
 }
 
+/// How often a run by hand looks again when another tick has ended in between.
+const LOOKS: u32 = 3;
+
 /// Takes the tick of this second; or one that was begun.
 async fn claim(app: &App, queue: &Queue, schedule: &Schedule) -> Result<ClaimedTick, Failure> {
     let failed = |error| queue_failure(error, "take the schedule's tick");
-    let state = queue.schedule(&schedule.name, None).await.map_err(failed)?;
-    // Batches are named to the second, and two ticks have two batches.
-    let after_last = state.last.map_or(0, |last| last.as_second() + 1);
-    let second = queue.now().as_second().max(after_last);
-    let now = Timestamp::from_second(second).unwrap_or(queue.now());
-    let (by, nonce) = (who(app), queue.nonce());
-    let claim = queue.claim_tick(&schedule.name, now, state.last, by, true, &nonce).await.map_err(failed)?;
-    match claim {
-        TickClaim::Claimed(claimed) => Ok(claimed),
-        _ => {
-            let by = state.begun.and_then(|begun| begun.by).filter(|by| !by.is_empty());
-            let by = by.map_or_else(String::new, |by| format!(" by {by}"));
-            let failure = Failure::message(format!("schedule {} is being run{by} right now", schedule.name));
-            Err(failure.hint(format!("`imagemill schedule history {}` shows what came of it", schedule.name)))
+    let mut by = String::new();
+    for _ in 0..LOOKS {
+        let state = queue.schedule(&schedule.name, None).await.map_err(failed)?;
+        // Batches are named to the second, and two ticks have two batches.
+        let after_last = state.last.map_or(0, |last| last.as_second() + 1);
+        let second = queue.now().as_second().max(after_last);
+        let tick = Timestamp::from_second(second).unwrap_or(queue.now());
+        let batch = tick::batch_of(schedule, tick, true).or_fail("the run's batch has no name")?;
+        let ask = TickAsk {
+            schedule: &schedule.name,
+            tick,
+            saw: state.last,
+            by: who(app),
+            by_hand: true,
+            batch: Some(&batch),
+        };
+        // With the same word for a repeated call, so that a claim whose answer was lost is not lost with it.
+        let nonce = queue.nonce();
+        let claim = match queue.claim_tick(ask, &nonce).await {
+            Err(error) if error.is_retryable() => queue.claim_tick(ask, &nonce).await,
+            claim => claim,
+        };
+        match claim.map_err(failed)? {
+            TickClaim::Claimed(claimed) => return Ok(claimed),
+            TickClaim::Stale => {}
+            TickClaim::Paused | TickClaim::Taken | TickClaim::Waits => {
+                by =
+                    state.begun.and_then(|begun| begun.by).map_or_else(String::new, |by| format!(" by {by}"));
+                break;
+            }
         }
     }
+    let failure = Failure::message(format!("schedule {} is being run{by} right now", schedule.name));
+    Err(failure.hint(format!("`imagemill schedule history {}` shows what came of it", schedule.name)))
 }
 
 async fn pause(app: &App, settings: &Settings, name: &ScheduleName, why: &str) -> Result<u8, Failure> {

@@ -190,9 +190,12 @@ fn outcome(run: &RunNote) -> String {
         return format!("failed: {error}");
     }
     let mut said = vec![format!("{} new", count(run.new)), format!("{} unchanged", count(run.unchanged))];
-    for (number, what) in
-        [(run.given_up, "failed before as they are"), (run.busy, "busy"), (run.faulty, "faulty and left out")]
-    {
+    for (number, what) in [
+        (run.given_up, "failed before as they are"),
+        (run.busy, "busy"),
+        (run.changed, "changed since this run's first try"),
+        (run.faulty, "faulty and left out"),
+    ] {
         if number > 0 {
             said.push(format!("{} {what}", count(number)));
         }

@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use job::{Due, Timestamp};
-use queue::{Queue, QueueError, ScheduleState, TickClaim};
+use queue::{Queue, QueueError, ScheduleState, TickAsk, TickClaim};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::tick::Who;
 use crate::app::App;
 use crate::settings::{Schedule, Settings};
 
@@ -83,22 +84,42 @@ async fn step(
     name: &str,
     room: &Semaphore,
 ) -> Result<Duration, QueueError> {
-    let state = queue.schedule(&schedule.name, Some(&schedule.expression())).await?;
-    let now = queue.now();
-    let tick = match what_is_due(schedule, &state, now) {
-        Due::Tick(tick) => tick,
-        Due::Wait(next) => return Ok(next.map_or(LOOK_EVERY, |next| until(next, now))),
+    let look = || async {
+        let state = queue.schedule(&schedule.name, Some(&schedule.expression())).await?;
+        let now = queue.now();
+        Ok::<_, QueueError>((what_is_due(schedule, &state, now), state, now))
     };
+    let (due, _, now) = look().await?;
+    if let Due::Wait(next) = due {
+        return Ok(next.map_or(LOOK_EVERY, |next| until(next, now)));
+    }
     let Ok(_room) = room.acquire().await else { return Ok(LOOK_EVERY) };
+    // It may have been done meanwhile, or be too late by now.
+    let (Due::Tick(tick), state, _) = look().await? else { return Ok(LOOK_AGAIN) };
+    let batch = tick::batch_of(schedule, tick, false).ok();
     // With the same word for a repeated call, so that a claim whose answer was lost is not lost with it.
     let nonce = queue.nonce();
-    let claim = || queue.claim_tick(&schedule.name, tick, state.last, name, false, &nonce);
+    let ask = TickAsk {
+        schedule: &schedule.name,
+        tick,
+        saw: state.last,
+        by: name,
+        by_hand: false,
+        batch: batch.as_ref(),
+    };
+    let claim = || queue.claim_tick(ask, &nonce);
     let claim = match claim().await {
         Err(error) if error.is_retryable() => claim().await?,
         claim => claim?,
     };
-    if let TickClaim::Claimed(claimed) = claim {
-        tick::run(app, settings, queue, schedule, &claimed, name, false).await?;
+    match claim {
+        TickClaim::Claimed(claimed) => {
+            let who = Who { by: name, by_hand: false };
+            tick::run(app, settings, queue, schedule, &claimed, who, std::future::pending()).await?;
+        }
+        // Longer than its lease says: its schedulers went away one after the other.
+        TickClaim::Waits => return Ok(LOOK_EVERY),
+        TickClaim::Paused | TickClaim::Taken | TickClaim::Stale => {}
     }
     Ok(LOOK_AGAIN)
 }

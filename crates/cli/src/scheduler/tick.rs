@@ -1,12 +1,15 @@
 //! One tick of a schedule: the list of items, which of them need new images, their jobs.
 //!
 //! Everything is named by the tick's own time, so that a tick which another scheduler began is done to the same end. What fails for
-//! a reason that passes is tried again; a list with faulty lines fails as a whole, until the next tick.
+//! a reason that passes is tried again; a list with faulty lines fails as a whole, until the next tick. However a tick ends for good,
+//! its batch gets no more jobs and is sealed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use job::{BatchName, Curve, PinnedTo};
+use dashscope::Model;
+use job::{BatchName, Curve, PinnedTo, Prices, Timestamp};
 use queue::{ClaimedTick, Queue, RunNote};
 use rand::RngExt as _;
 use tracing::{info, warn};
@@ -28,6 +31,9 @@ use crate::settings::{Account, Schedule, Settings};
 /// The waits before a tick is tried again. Source: ours; a store that is back is found within a quarter of an hour.
 const AGAIN: Curve = Curve { first: Duration::from_secs(15), factor: 2.0, cap: Duration::from_secs(900) };
 
+/// What is said of a run by hand that was broken off, there or by its process going away.
+const STOPPED: &str = "the run was broken off; what it had enqueued goes on";
+
 /// Faulty lines whose faults are kept in the history. Source: ours; enough to see what is wrong with a list.
 const FAULTS_KEPT: usize = 10;
 
@@ -40,9 +46,49 @@ pub(crate) struct Ended {
     pub(crate) again_in: Option<Duration>,
     /// The tick was taken over by another scheduler meanwhile: nothing was written down.
     pub(crate) lost: bool,
+    /// What a command ends with that did it.
+    pub(crate) exit_code: u8,
 }
 
-/// Does a claimed tick, and writes down what came of it.
+/// Who does a tick.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Who<'a> {
+    /// The scheduler, or the person.
+    pub(crate) by: &'a str,
+    /// Whether it is a person.
+    pub(crate) by_hand: bool,
+}
+
+/// Why a try came to nothing.
+enum Trouble {
+    /// Its list has faulty lines, and will be no better in a minute.
+    List(Failure),
+    /// It was told to stop.
+    Stopped,
+    /// What another try may overcome.
+    Other(Failure),
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Self::Other(failure)
+    }
+}
+
+/// The batch that the jobs of a tick go to; of a run that a person asks for, one of its own.
+pub(crate) fn batch_of(
+    schedule: &Schedule,
+    tick: Timestamp,
+    by_hand: bool,
+) -> Result<BatchName, job::InvalidName> {
+    match by_hand {
+        true => schedule.batch.batch_by_hand(schedule.name.as_str(), &schedule.ticks, tick),
+        false => schedule.batch.batch(schedule.name.as_str(), &schedule.ticks, tick),
+    }
+}
+
+/// Does a claimed tick, and writes down what came of it. A run by hand ends at `stop`; a tick that a person asked for and left is not
+/// done, but ended.
 ///
 /// # Errors
 ///
@@ -53,33 +99,55 @@ pub(crate) async fn run(
     queue: &Queue,
     schedule: &Schedule,
     claimed: &ClaimedTick,
-    by: &str,
-    by_hand: bool,
+    Who { by, by_hand }: Who<'_>,
+    stop: impl Future<Output = ()>,
 ) -> Result<Ended, queue::QueueError> {
     let mut note = RunNote {
         tick: claimed.tick,
         started: queue.now(),
         by: by.to_owned(),
-        by_hand,
+        by_hand: claimed.by_hand || by_hand,
         tries: claimed.tries,
         ..RunNote::default()
     };
+    if claimed.tries > 1 {
+        warn!(schedule.name = %schedule.name, tick = %claimed.tick, tries = claimed.tries, "Tick {} of schedule {} has had {} tries, which failed or whose schedulers went away", claimed.tick, schedule.name, claimed.tries);
+    }
     info!(schedule.name = %schedule.name, tick = %claimed.tick, "Tick {} of schedule {} begins", claimed.tick, schedule.name);
+    let batch = claimed.batch.clone().map_or_else(|| batch_of(schedule, claimed.tick, claimed.by_hand), Ok);
+    let done = async {
+        let batch = batch.as_ref().map_err(|error| Failure::new(error.clone()))?;
+        if claimed.by_hand && !by_hand {
+            return Err(Trouble::Stopped);
+        }
+        enqueue(app, settings, queue, schedule, claimed, batch, &mut note).await
+    };
     let done = tokio::select! {
-        done = enqueue(app, settings, queue, schedule, claimed, &mut note) => done,
+        done = done => done,
+        () = stop => Err(Trouble::Stopped),
         () = lease_lost(queue, claimed) => {
             warn!(schedule.name = %schedule.name, tick = %claimed.tick, "Tick {} of schedule {} is another scheduler's by now", claimed.tick, schedule.name);
-            return Ok(Ended { note, again_in: None, lost: true });
+            return Ok(Ended { note, again_in: None, lost: true, exit_code: exit_code::FAILED });
         }
     };
-    let mut again_in = None;
-    if let Err(failure) = done {
-        // A list with faulty lines will be no better in a minute.
-        let passes = note.faulty == 0 || failure.exit_code != exit_code::BAD_INPUT;
+    let (mut again_in, mut code) = (None, exit_code::DONE);
+    if let Err(trouble) = done {
+        let passes = !matches!(trouble, Trouble::List(_));
+        let (failure, exit_code) = match trouble {
+            Trouble::List(failure) => (failure, exit_code::BAD_INPUT),
+            Trouble::Other(failure) => (failure, exit_code::FAILED),
+            Trouble::Stopped => (Failure::message(STOPPED), exit_code::INTERRUPTED),
+        };
+        code = exit_code;
         // What a person asked for is not asked for by anybody else; a tick that was begun before is still due.
-        let wanted = !by_hand || claimed.was_begun;
-        again_in = (passes && wanted).then(|| AGAIN.wait_with_jitter(claimed.tries, app.rng().random()));
+        again_in =
+            (passes && !claimed.by_hand).then(|| AGAIN.wait_with_jitter(claimed.tries, app.rng().random()));
         note.error = Some(failure.chain());
+        if let (None, Ok(batch)) = (again_in, &batch)
+            && let Err(failure) = seal(app, queue, batch).await
+        {
+            warn!(batch = %batch, "Batch {batch} is not sealed: {}", failure.chain());
+        }
         warn!(schedule.name = %schedule.name, tick = %claimed.tick, again = again_in.is_some(), "Tick {} of schedule {} failed: {}", claimed.tick, schedule.name, failure.chain());
     }
     note.ended = queue.now();
@@ -102,7 +170,7 @@ pub(crate) async fn run(
             "Tick {} of schedule {} enqueued {}", claimed.tick, schedule.name, counted(note.new, "job")
         );
     }
-    Ok(Ended { note, again_in, lost: !written })
+    Ok(Ended { note, again_in, lost: !written, exit_code: code })
 }
 
 /// Keeps the lease, and returns once it is lost.
@@ -126,23 +194,22 @@ async fn enqueue(
     queue: &Queue,
     schedule: &Schedule,
     claimed: &ClaimedTick,
+    batch: &BatchName,
     note: &mut RunNote,
-) -> Result<(), Failure> {
-    let batch = schedule.batch.batch(schedule.name.as_str(), &schedule.ticks, claimed.tick);
-    let batch = batch.map_err(Failure::new)?;
+) -> Result<(), Trouble> {
     let objects = Objects::open(app, settings).await?;
     let format = schedule.format();
     let source = Arc::new(source::open(&schedule.source, &settings.folder(), &objects, format).await?);
-    let rules = Arc::new(rules(settings, schedule, &batch));
+    let rules = Arc::new(rules(settings, schedule, batch));
     let (judged, images) = judge_all(app, &source, &rules, None).await?;
     note.faulty = judged.faulty_lines;
     note.faults = judged.shown.iter().take(FAULTS_KEPT).map(ToString::to_string).collect();
     if judged.faulty_lines > 0 && (judged.jobs == 0 || !schedule.row.skip_invalid.value) {
         let faulty = counted(judged.faulty_lines, "line");
         let said = format!("{faulty} of {} cannot be used; nothing was enqueued", source.shown());
-        return Err(Failure::message(said).exit(exit_code::BAD_INPUT));
+        return Err(Trouble::List(Failure::message(said)));
     }
-    let has_uploads = judged.has_uploads;
+    let (has_uploads, prices) = (judged.has_uploads, settings.prices());
     let refreshing = Refreshing {
         collection: schedule.collection.clone(),
         keep: schedule.keep(),
@@ -152,7 +219,8 @@ async fn enqueue(
     let judgement = Judgement { source, rules, images, judged: Arc::new(judged) };
     let (mut plan, judgement) = plan(app, queue, &objects, &refreshing, judgement).await?;
     (note.unchanged, note.busy, note.new) = (plan.unchanged, plan.busy, plan.there);
-    note.given_up = plan.given_up;
+    (note.given_up, note.changed) = (plan.given_up, plan.changed);
+    cost(note, &plan.there_images, &prices);
     if plan.jobs() + plan.there > 0 {
         note.batch = Some(batch.clone());
     }
@@ -160,14 +228,20 @@ async fn enqueue(
     let load = Load { source, rules, images, judged, choose: plan.choose(&refreshing), replace: None };
     let store = has_uploads.then(|| objects.store().clone());
     let sent = send(app, queue, store, load, &ReadProgress::hidden()).await?;
-    note.new += sent.enqueued + sent.duplicates + sent.changed;
+    // Another try of this tick that still lived may have sent some meanwhile.
+    note.new += sent.enqueued + sent.duplicates;
+    note.changed += sent.changed;
     note.busy += sent.busy;
-    let prices = settings.prices();
-    for (model, images) in &sent.images {
+    cost(note, &sent.images, &prices);
+    Ok(seal(app, queue, batch).await?)
+}
+
+/// Counts images that the tick's jobs may bring.
+fn cost(note: &mut RunNote, images: &BTreeMap<Model, u64>, prices: &Prices) {
+    for (model, images) in images {
         note.images_max += images;
         note.cost_max_micros += prices.per_image(*model).times(*images).0;
     }
-    seal(app, queue, &batch).await
 }
 
 fn rules(settings: &Settings, schedule: &Schedule, batch: &BatchName) -> Rules {

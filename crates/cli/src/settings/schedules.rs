@@ -49,7 +49,8 @@ section! {
         max_age: Option<Span<1_000>> = None, example "30days";
         /// How many old versions of an item's images are kept.
         keep: Whole<0, 100> = Whole(3);
-        /// What becomes of ticks at which no scheduler was there: `catch_up` does the latest of them, once; `skip` leaves them out.
+        /// What becomes of ticks at which no scheduler was there: `catch_up` does the latest of them, once; `skip` leaves them out. A tick
+        /// that was begun is finished in any case.
         missed: MissedTicks = MissedTicks::CatchUp;
         /// Whether the good lines of a source with faulty ones are enqueued. Otherwise such a tick fails as a whole.
         skip_invalid: bool = false;
