@@ -11,6 +11,7 @@ pub mod claims;
 mod clock;
 mod commit;
 mod copies;
+mod deliveries;
 mod durations;
 mod ended;
 mod error;
@@ -66,6 +67,7 @@ pub use budgets::{BatchBudget, Budgets, Purse, Spent, WaitingBatch};
 pub use claim::{Claimed, ClaimedJob, OTHERS_MAX, OtherAccount, Rescued, SubmitAsk, SubmitClaim};
 pub use commit::{CommitError, Committed};
 pub use copies::Losses;
+pub use deliveries::{Delivery, DeliveryOf, DeliveryState, HookCounts, HookError};
 pub use error::{ConnectError, QueueError, UnsafeRedis};
 pub use events::{EventWatch, Hint};
 pub use extras::{ExtraState, ExtraTask};
@@ -80,10 +82,7 @@ pub use link::RedisSettings;
 pub use listing::{Heeded, ListTurn, Listed};
 pub use open::OpenJobs;
 pub use orphans::Orphans;
-pub use outbox::{
-    Delivery, DeliveryOf, DeliveryState, Entry, EntryDocument, EntryEnd, EntryOf, HookCounts, HookError,
-    NotAnEntry, TakenEntries,
-};
+pub use outbox::{Entry, EntryDocument, EntryEnd, EntryOf, NotAnEntry, TakenEntries};
 pub use pacer::{CREATE_LATE_MAX, Pacer};
 pub use pauses::{HandPause, PauseChange, PauseOf};
 pub use produce::{CHUNK_MAX, EnqueueError, Enqueued, NewJob, SourceFile};

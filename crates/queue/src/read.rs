@@ -108,6 +108,8 @@ pub struct BatchSummary {
     pub ended_at: Option<Timestamp>,
     /// How often it has ended: a retry, or more jobs, let it run again.
     pub ends: u32,
+    /// How many of these ends are still to be dealt with: its manifest, and who is told.
+    pub undelivered: u32,
 }
 
 impl BatchSummary {
@@ -162,6 +164,7 @@ impl BatchSummary {
             created_at: time("created_at")?,
             ended_at: time("ended_at").filter(|_| left == 0),
             ends: u32::try_from(count("ends")).unwrap_or(u32::MAX),
+            undelivered: u32::try_from(count("undelivered")).unwrap_or(u32::MAX),
         })
     }
 }

@@ -9,7 +9,7 @@ use job::BatchName;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The page needs nothing else: thumbnails stand in it, so that it can be sent or put anywhere. What failed has a tile with the reason.
-A page that is full goes on in another file, such as spring-2.html.
+A page that is full goes on in another file, such as spring~2.html.
 
 Example:
   imagemill batch sheet spring --out spring.html")]

@@ -1,6 +1,9 @@
 //! `batch rm`.
 
-use job::StateName;
+use std::time::Duration;
+
+use job::{BatchName, StateName};
+use queue::Queue;
 
 use super::agree::confirm;
 use super::batch::no_batch;
@@ -10,6 +13,10 @@ use crate::exit_code;
 use crate::failure::Failure;
 use crate::output::batch::JobCounts;
 use crate::output::words::counted;
+
+/// How long a worker that runs may take to deal with the end of a batch. Source: ours; it looks once a second, and a manifest of some
+/// thousand jobs takes a second or two.
+const TELLING: Duration = Duration::from_secs(10);
 
 /// Removes a batch that has ended.
 pub(super) async fn batch(app: &App, args: RemoveBatch) -> Result<u8, Failure> {
@@ -34,6 +41,7 @@ pub(super) async fn batch(app: &App, args: RemoveBatch) -> Result<u8, Failure> {
             return Err(Failure::message(text).hint(hint));
         }
     }
+    let untold = !is_told(app, &queue, name).await?;
     let of = counted(jobs.total, "job");
     let question = if args.forget {
         format!(
@@ -42,6 +50,17 @@ pub(super) async fn batch(app: &App, args: RemoveBatch) -> Result<u8, Failure> {
     } else {
         format!("Batch {name} with {of} is removed: counts, costs by job and failures are known no more.")
     };
+    let question = match untold {
+        true => format!(
+            "{question} Its end is not dealt with yet, which a running worker does: its manifest is not written then, and no webhook is told."
+        ),
+        false => question,
+    };
+    if untold && args.yes {
+        app.out.note(&format!(
+            "warning: the end of batch {name} was not dealt with: no manifest, and no webhook is told"
+        ));
+    }
     if !confirm(app.out, args.yes, &question, "nobody is there to ask: add --yes if that is meant")? {
         app.out.note("Nothing was done.");
         return Ok(exit_code::FAILED);
@@ -63,4 +82,19 @@ pub(super) async fn batch(app: &App, args: RemoveBatch) -> Result<u8, Failure> {
         ))?;
     }
     Ok(exit_code::DONE)
+}
+
+/// Whether the end of a batch was dealt with; waits a little for a worker that may be at it.
+async fn is_told(app: &App, queue: &Queue, name: &BatchName) -> Result<bool, Failure> {
+    let began = app.clock.elapsed();
+    loop {
+        let batch = queue.batch(Some(name)).await.map_err(|error| queue_failure(error, "read the batch"))?;
+        if batch.is_none_or(|batch| batch.undelivered == 0) {
+            return Ok(true);
+        }
+        if app.clock.elapsed().saturating_sub(began) >= TELLING {
+            return Ok(false);
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }

@@ -89,13 +89,25 @@ pub(super) async fn until_all_over(
         follow(app, queue, target, shown, settings)
     });
     tokio::select! {
-        ended = future::try_join_all(all) => Ok(JobCounts::sum(ended?).exit_code()),
+        ended = future::try_join_all(all) => {
+            end_on_interrupt();
+            Ok(JobCounts::sum(ended?).exit_code())
+        }
         // Whatever it is doing, a look at a Redis that does not answer among it.
         _ = tokio::signal::ctrl_c() => {
             let failure = Failure::message("interrupted; the jobs go on without this command");
             Err(failure.exit(exit_code::INTERRUPTED))
         }
     }
+}
+
+/// Has Ctrl-C end the process, as where nobody ever listened: listening once keeps the signal from doing so for good.
+fn end_on_interrupt() {
+    tokio::spawn(async {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            std::process::exit(i32::from(exit_code::INTERRUPTED));
+        }
+    });
 }
 
 /// How one of several targets is shown.

@@ -146,9 +146,9 @@ pub enum Mend {
     Nothing,
     /// It can be enqueued again, once it is mended.
     Line(Box<ErrorsLine>),
-    /// A person decides about it first: its create may have made a task, and another job would pay for the same images again.
+    /// A person decides about it first, or gave it up: its create may have made a task, and another job would pay for the same images again.
     Held,
-    /// Only what is missing is to be asked for: the rest is paid for and stored.
+    /// Only what is missing is to be asked for: the rest is paid for and stored, and what is missing may be asked for already.
     Missing,
     /// It did not succeed, and what it asked for can be read no more.
     Unreadable,
@@ -159,8 +159,13 @@ impl ErrorsLine {
     pub fn of(known: &Known, line: &ResultLine, place: Option<&BucketPlace>) -> Mend {
         let Some(error) = line.error.clone() else { return Mend::Nothing };
         match known.job.state {
-            JobState::Held { .. } => return Mend::Held,
+            // What a person gave up may have been made after all, as what is held.
+            JobState::Held { .. } | JobState::Failed { class: FailureClass::ByPerson, .. } => {
+                return Mend::Held;
+            }
             JobState::Succeeded { .. } => return Mend::Missing,
+            // Its images were paid for, and somebody may have asked for them again.
+            JobState::Expired { .. } if known.job.billed > 0 => return Mend::Missing,
             _ => {}
         }
         match &known.spec {

@@ -197,6 +197,12 @@ fn what_is_paid_for_or_may_be_is_no_line_to_enqueue_again() {
         mend(&known(JobState::Succeeded { task: task.clone(), at: at(1), partial: false })),
         Mend::Nothing
     );
+    // What a person gave up may have been made, and what was lost may be asked for already.
+    let given_up = JobState::Failed { at: at(1), class: FailureClass::ByPerson, code: "ByPerson".into() };
+    assert_eq!(mend(&known(given_up)), Mend::Held);
+    let mut lost = known(JobState::Expired { at: at(1), task: task.clone() });
+    lost.job.billed = 1;
+    assert_eq!(mend(&lost), Mend::Missing);
     let gone = Known { spec: None, ..known(JobState::Expired { at: at(1), task }) };
     assert_eq!(mend(&gone), Mend::Unreadable);
 }

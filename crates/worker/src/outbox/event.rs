@@ -187,6 +187,7 @@ pub(super) mod tests {
             created_at: Timestamp::from_second(1).unwrap(),
             ended_at: Timestamp::from_second(9).ok(),
             ends: 1,
+            undelivered: 0,
         }
     }
 

@@ -125,7 +125,11 @@ impl Outbox for FakeOutbox {
 
     async fn has_work(&self) -> Result<bool, JobsFault> {
         let state = self.state.lock().unwrap();
-        Ok(state.entries.values().any(|(due, _, leased)| *due <= Instant::now() || leased.is_some()))
+        let soon = Instant::now() + Duration::from_secs(3);
+        let is_work = |(due, document, leased): &(Instant, EntryDocument, Option<u64>)| {
+            *due <= Instant::now() || leased.is_some() || (*due <= soon && !document.is_tried())
+        };
+        Ok(state.entries.values().any(is_work))
     }
 
     async fn batch(&self, name: &BatchName) -> Result<Option<BatchSummary>, JobsFault> {

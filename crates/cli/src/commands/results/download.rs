@@ -70,6 +70,11 @@ enum NotFetched {
 }
 
 impl Download {
+    /// How many images there are, for the progress.
+    pub(super) fn expects(&self, images: u64) {
+        self.bar.set_length(images);
+    }
+
     /// Begins a download into `folder`, of `images` images or fewer.
     ///
     /// # Errors
@@ -80,7 +85,6 @@ impl Download {
         folder: &Path,
         store: Store,
         memory_bytes: u64,
-        images: u64,
     ) -> Result<Self, Failure> {
         let context = format!("failed to make the folder {}", folder.display());
         std::fs::create_dir_all(folder).or_fail(context).map_err(|failure| failure.exit(exit_code::USAGE))?;
@@ -88,7 +92,7 @@ impl Download {
             true => ProgressDrawTarget::stderr(),
             false => ProgressDrawTarget::hidden(),
         };
-        let bar = ProgressBar::with_draw_target(Some(images), target);
+        let bar = ProgressBar::with_draw_target(None, target);
         let style = ProgressStyle::with_template("images {bar:30} {pos}/{len} {msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         bar.set_style(style.progress_chars("=> "));

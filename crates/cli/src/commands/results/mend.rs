@@ -69,7 +69,11 @@ impl MendFile {
             counted(self.lines, "job")
         )];
         let others = [
-            (self.held, "held, and not in it: `imagemill job resolve` decides about each first".to_owned()),
+            (
+                self.held,
+                "held or given up, and not in it: it may have been made after all, and `imagemill job resolve` or `job retry` decides about each"
+                    .to_owned(),
+            ),
             (
                 self.missing,
                 format!(

@@ -7,6 +7,8 @@ mod fetched;
 mod lines;
 mod mend;
 
+use std::path::{Path, PathBuf};
+
 use archive::Store;
 use job::{BucketPlace, ResultLine};
 use queue::{BatchSummary, Queue, RESULTS_PAGE_MAX};
@@ -31,6 +33,8 @@ pub(super) async fn run(app: &App, args: BatchResults) -> Result<u8, Failure> {
     let settings = app.settings()?;
     let queue = app.queue(&settings).await?;
     let mut summary = summary_of(&queue, &args).await?;
+    // Before a wait of hours: a folder that cannot be written is said at once.
+    let sinks = Sinks::begin(app, &settings, &args).await?;
     if args.wait {
         let show = if app.out.json { Show::Nothing } else { Show::Progress };
         let _ = until_over(app, &queue, &Target::Batch(args.name.clone()), show, &settings).await?;
@@ -42,8 +46,7 @@ pub(super) async fn run(app: &App, args: BatchResults) -> Result<u8, Failure> {
         let note = format!("batch {} is not over: this is what came of {over} of {total} so far", args.name);
         app.out.note(&format!("{note} (--wait waits for the rest)"));
     }
-    let sinks = Sinks::begin(app, &settings, &args, &summary).await?;
-    let fetched = sinks.fill(app, &queue, &settings, &args).await?;
+    let fetched = sinks.fill(app, &queue, &settings, &args, summary.stored).await?;
     // How the jobs ended says more, unless all is well with them, or an image could not be had that ought to be there.
     let code = view.jobs.exit_code();
     let outweighs = code == exit_code::DONE || (fetched == exit_code::FAILED && code != exit_code::HELD);
@@ -59,13 +62,23 @@ async fn summary_of(queue: &Queue, args: &BatchResults) -> Result<BatchSummary, 
 /// Two writers of one file would leave the one that ends last.
 fn refuse_one_file_for_two(args: &BatchResults) -> Result<(), Failure> {
     let (Some(out), Some(errors)) = (&args.out, &args.errors) else { return Ok(()) };
-    let same = out == errors
-        || out.canonicalize().is_ok_and(|out| errors.canonicalize().is_ok_and(|errors| out == errors));
-    if !same {
+    if whole_name(out) != whole_name(errors) {
         return Ok(());
     }
     let text = format!("--out and --errors name the same file, {}", out.display());
     Err(Failure::message(text).exit(exit_code::USAGE).hint("name two files"))
+}
+
+/// A file's name with that of its folder, whether the file is there or not.
+fn whole_name(path: &Path) -> PathBuf {
+    if let Ok(path) = path.canonicalize() {
+        return path;
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match (folder.canonicalize(), path.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        _ => path.to_owned(),
+    }
 }
 
 /// Where what came of the batch goes.
@@ -84,12 +97,7 @@ struct Sinks {
 
 impl Sinks {
     /// Opens everything before anything is read.
-    async fn begin(
-        app: &App,
-        settings: &Settings,
-        args: &BatchResults,
-        summary: &BatchSummary,
-    ) -> Result<Self, Failure> {
+    async fn begin(app: &App, settings: &Settings, args: &BatchResults) -> Result<Self, Failure> {
         let lines = match &args.out {
             Some(path) => {
                 let context = format!("failed to create {} for the results", path.display());
@@ -107,7 +115,7 @@ impl Sinks {
         let download = match &args.download {
             Some(folder) => {
                 let store = app.store(settings).await?;
-                Some(Download::begin(app.out, folder, store, settings.image_memory(), summary.stored)?)
+                Some(Download::begin(app.out, folder, store, settings.image_memory())?)
             }
             None => None,
         };
@@ -115,14 +123,18 @@ impl Sinks {
         Ok(Self { lines, errors, download, signer, place })
     }
 
-    /// Goes through the batch. The exit code of what was fetched.
+    /// Goes through the batch, which has so many images. The exit code of what was fetched.
     async fn fill(
         mut self,
         app: &App,
         queue: &Queue,
         settings: &Settings,
         args: &BatchResults,
+        images: u64,
     ) -> Result<u8, Failure> {
+        if let Some(download) = &self.download {
+            download.expects(images);
+        }
         let currency = settings.prices().currency;
         let mut after = None;
         loop {

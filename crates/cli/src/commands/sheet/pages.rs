@@ -87,12 +87,12 @@ fn file_name(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// The file of another page: `spring-2.html` beside `spring.html`.
+/// The file of another page: `spring~2.html` beside `spring.html`. No batch has such a name, so that it is no other sheet's.
 fn nth(first: &Path, number: usize) -> PathBuf {
     let stem = first.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let name = match first.extension() {
-        Some(extension) => format!("{stem}-{number}.{}", extension.to_string_lossy()),
-        None => format!("{stem}-{number}"),
+        Some(extension) => format!("{stem}~{number}.{}", extension.to_string_lossy()),
+        None => format!("{stem}~{number}"),
     };
     first.with_file_name(name)
 }
@@ -113,7 +113,7 @@ mod tests {
         let files = pages.end().unwrap();
         assert_eq!(files.len(), 2);
         let text = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
-        let (one, two) = (text("a.b.html"), text("a.b-2.html"));
+        let (one, two) = (text("a.b.html"), text("a.b~2.html"));
         assert_eq!((one.matches("<figure").count(), two.matches("<figure").count()), (2, 2));
         assert!(one.contains("next page") && two.contains("page before") && two.ends_with("</html>\n"));
     }

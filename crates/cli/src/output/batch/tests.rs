@@ -27,6 +27,7 @@ fn summary(counts: &[(StateName, u64)]) -> BatchSummary {
         created_at: Timestamp::from_second(0).unwrap(),
         ended_at: None,
         ends: 0,
+        undelivered: 0,
     }
 }
 
