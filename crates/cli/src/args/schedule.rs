@@ -46,7 +46,7 @@ Example:
         #[arg(value_name = "NAME")]
         name: ScheduleName,
     },
-    /// Let no tick of a schedule begin until it is resumed
+    /// Let no tick of a schedule begin until it is resumed; `schedule run` does one all the same
     Pause {
         /// The schedule
         #[arg(value_name = "NAME")]
