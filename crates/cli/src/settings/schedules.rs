@@ -218,6 +218,14 @@ pub(crate) fn resolve(
             );
             let hint = Some("write {name} into `batch` of both".to_owned());
             problems.push(Problem { hint, ..problem_at(layers.document, item.at, what) });
+        } else if let Some((other, fields)) = at_odds(&schedules, &schedule) {
+            let what = format!(
+                "the schedules `{}` and `{}` refresh the items of one list in one collection, `{}`, and differ in {fields}: each would \
+                 make, and pay for, everything anew after the other",
+                other.name, schedule.name, schedule.collection
+            );
+            let hint = Some("let them agree in that, or give one of them another `collection`".to_owned());
+            problems.push(Problem { hint, ..problem_at(layers.document, item.at, what) });
         }
         schedules.push(schedule);
     }
@@ -231,6 +239,30 @@ fn of_one_batch<'a>(others: &'a [Schedule], schedule: &Schedule) -> Option<(&'a 
     others.iter().filter(ticks_at_all).find_map(|other| {
         let theirs = (&other.batch, other.name.as_str(), &other.ticks);
         Some((other, this.batch.shared_with(this.name.as_str(), &this.ticks, theirs)?))
+    })
+}
+
+/// Which of `others` makes other images of the same items for the same keys, and by which settings.
+fn at_odds<'a>(others: &'a [Schedule], schedule: &Schedule) -> Option<(&'a Schedule, String)> {
+    others.iter().filter(|other| other.row.enabled.value && schedule.row.enabled.value).find_map(|other| {
+        if other.collection != schedule.collection || other.source != schedule.source {
+            return None;
+        }
+        let content = |schedule: &Schedule| {
+            let row = &schedule.row;
+            [
+                ("template", row.template.value.as_ref().and_then(Setting::show)),
+                ("model", row.model.value.as_ref().and_then(Setting::show)),
+                ("size", row.size.value.as_ref().and_then(Setting::show)),
+                ("n", row.n.value.as_ref().and_then(Setting::show)),
+            ]
+        };
+        let fields = content(other).into_iter().zip(content(schedule));
+        let differing: Vec<String> = fields
+            .filter(|((_, theirs), (_, ours))| theirs != ours)
+            .map(|((name, _), _)| format!("`{name}`"))
+            .collect();
+        (!differing.is_empty()).then(|| (other, differing.join(", ")))
     })
 }
 

@@ -490,5 +490,16 @@ fn each_kind_of_wrong_schedule_says_what_is_wrong_and_where() {
     for other in [on_sundays, off] {
         read(&format!("{other}{boots}"), &sources(&[], &[])).unwrap();
     }
+    let of_shop =
+        |name: &str, more: &str| nightly(name, "0 3 * * *", &format!("collection = \"shop\"\n{more}"));
+    let (plain, larger) =
+        (of_shop("plain", "n = 1"), of_shop("larger", "n = 1\nsize = \"4K\"\nmodel = \"wan2.7-image-pro\""));
+    insta::assert_snapshot!(read(&format!("{plain}{larger}"), &sources(&[], &[])).unwrap_err(), @"imagemill.toml:7:1: the schedules `plain` and `larger` refresh the items of one list in one collection, `shop`, and differ in `model`, `size`: each would make, and pay for, everything anew after the other (let them agree in that, or give one of them another `collection`)");
+    for other in [
+        of_shop("older", "n = 1\nrefresh = \"max_age\"\nmax_age = \"30d\""),
+        larger.replace("\"x\"", "\"y\""),
+    ] {
+        read(&format!("{plain}{other}"), &sources(&[], &[])).unwrap();
+    }
     insta::assert_snapshot!(read("[schedules]\nname = \"a\"\n", &sources(&[], &[])).unwrap_err(), @"imagemill.toml:1:1: `schedules` is a table, but each schedule is a table `[[schedules]]`");
 }
