@@ -116,6 +116,15 @@ async fn a_changed_line_is_reported_and_replaced_only_when_asked_and_its_new_ima
         world.imagemill.run(&[&arguments[..], &["--dry-run"]].concat()).await.unwrap().expect_code(0).json();
     let there = serde_json::json!({"new": 1, "same": 1, "changed_waiting": 1, "changed_ended": 1, "changed_busy": 0, "removed": 0});
     assert_eq!(dry["there"], there, "{dry}");
+    assert_eq!((&dry["images_max"], &dry["forecast"]["shares"][0]["jobs"]), (&1.into(), &1.into()), "{dry}");
+    let with_replaced =
+        world.imagemill.run(&[&arguments[..], &["--dry-run", "--replace"]].concat()).await.unwrap();
+    let with_replaced = with_replaced.expect_code(0).json();
+    assert_eq!(
+        (&with_replaced["images_max"], &with_replaced["forecast"]["shares"][0]["images_max"]),
+        (&3.into(), &3.into()),
+        "{with_replaced}"
+    );
     let said = world.imagemill.run(&arguments).await.unwrap().expect_code(65);
     assert!(
         said.stderr.contains("2 jobs (lines 1, 3)") && said.stderr.contains("--replace"),
@@ -150,4 +159,25 @@ async fn a_changed_line_is_reported_and_replaced_only_when_asked_and_its_new_ima
     assert_eq!(Some(archive::Sha256Digest::of(&body).to_string()), task.served_sha256[0].clone());
     let summary = queue.batch(Some(&batch)).await.unwrap().unwrap();
     assert_eq!((summary.total, summary.left, summary.lost, summary.expected), (4, 0, 0, 4), "{summary:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_counts_all_and_says_so_where_redis_fails_in_the_middle_of_the_look() {
+    let world = World::quick().await.unwrap();
+    world.write("shoes.jsonl", &lines(&[("a", "a red shoe"), ("b", "a hat")])).unwrap();
+    world.imagemill.run(&["enqueue", "shoes.jsonl", "--batch", "shoes"]).await.unwrap().expect_code(0);
+    let arguments = ["enqueue", "shoes.jsonl", "--batch", "shoes", "--dry-run"];
+    let said = world.imagemill.run(&arguments).await.unwrap().expect_code(0).stdout;
+    assert!(said.starts_with("2 jobs, of which 0 would be enqueued: at most 0 images"), "{said}");
+    // It can be connected, and fails when it is asked about the jobs.
+    let mut connection = world.redis.connection().await.unwrap();
+    let () = redis::cmd("SET")
+        .arg("{imagemill}:tombstones")
+        .arg("no set")
+        .query_async(&mut connection)
+        .await
+        .unwrap();
+    let said = world.imagemill.run(&arguments).await.unwrap().expect_code(0);
+    assert!(said.stdout.starts_with("2 jobs: at most 2 images for 0.06 USD."), "{}", said.stdout);
+    assert!(said.stderr.contains("is not known, and all jobs are counted"), "{}", said.stderr);
 }

@@ -119,7 +119,7 @@ pub(crate) struct EnqueueArgs {
     #[arg(long, value_name = "AMOUNT", value_parser = amount)]
     pub(crate) max_cost: Option<Micros>,
 
-    /// Only judge the input, and say what it would cost on which accounts, how long it would take, and what of it is there already
+    /// Only judge the input, and say what of it is there already, and what the rest would cost on which accounts and how long it would take
     #[arg(long, conflicts_with_all = ["watch", "wait"])]
     pub(crate) dry_run: bool,
 

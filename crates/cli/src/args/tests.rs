@@ -189,7 +189,7 @@ fn help_of_enqueue_shows_a_line_and_examples() {
               Enqueue nothing if what is new could cost more than this, such as 10.00
 
           --dry-run
-              Only judge the input, and say what it would cost on which accounts, how long it would take, and what of it is there already
+              Only judge the input, and say what of it is there already, and what the rest would cost on which accounts and how long it would take
 
           --watch
               Show progress until the jobs are done; the exit code says how they ended

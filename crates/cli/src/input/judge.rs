@@ -1,10 +1,8 @@
 //! The first pass over an input: everything is judged before anything is sent.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use dashscope::Model;
-use job::{JobSpec, Micros, PinnedTo, Prices};
+use job::JobSpec;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -16,7 +14,7 @@ use super::marks::Marks;
 use super::prepare::{Preparer, Rules};
 use super::rows::{Row, Rows};
 use super::source::Source;
-use crate::output::job::scenario;
+use super::work::{Piece, Work};
 
 /// How many faults are kept to be shown; the rest is counted.
 pub(crate) const FAULTS_SHOWN_MAX: usize = 100;
@@ -41,12 +39,8 @@ pub(crate) struct Judged {
     pub(crate) warnings: u64,
     /// The first of them, each with its line.
     pub(crate) warnings_shown: Vec<String>,
-    /// The most images that the jobs can bring, by model.
-    pub(crate) images: BTreeMap<Model, u64>,
-    /// Jobs by model and by where alone they may run.
-    pub(crate) shares: BTreeMap<(Model, Option<PinnedTo>), Share>,
-    /// Jobs by kind of work.
-    pub(crate) scenarios: BTreeMap<&'static str, u64>,
+    /// What the jobs come to.
+    pub(crate) work: Work,
     /// Whether images have to be uploaded.
     pub(crate) has_uploads: bool,
     /// The lines that are jobs.
@@ -55,21 +49,6 @@ pub(crate) struct Judged {
     pub(crate) lines: u64,
     /// The digest of all that was read.
     pub(crate) digest: String,
-}
-
-/// Jobs that wait for the same accounts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Share {
-    /// How many.
-    pub(crate) jobs: u64,
-    /// The most images that they can bring.
-    pub(crate) images: u64,
-    /// Those of them that ask for several images.
-    pub(crate) several: u64,
-    /// The most images of one of them.
-    pub(crate) largest: u8,
-    /// The first line that asks for so many.
-    pub(crate) largest_line: u64,
 }
 
 /// What [`judge`] tells while it reads.
@@ -94,23 +73,12 @@ struct FaultyLine<'a> {
 }
 
 impl Judged {
-    /// What the jobs cost at most.
-    pub(crate) fn cost_max(&self, prices: &Prices) -> Micros {
-        let of = |(model, images): (&Model, &u64)| prices.per_image(*model).times(*images).0;
-        Micros(self.images.iter().map(of).fold(0, i64::saturating_add))
-    }
-
     /// Takes note of a faulty line.
     fn note(&mut self, faults: Vec<Fault>) {
         self.faulty_lines += 1;
         self.faults += faults.len() as u64;
         let room = FAULTS_SHOWN_MAX - self.shown.len();
         self.shown.extend(faults.into_iter().take(room));
-    }
-
-    /// The most images that the jobs can bring.
-    pub(crate) fn images_max(&self) -> u64 {
-        self.images.values().sum()
     }
 }
 
@@ -145,17 +113,7 @@ pub(crate) fn judge(
                 judged.jobs += 1;
                 judged.good.insert(number);
                 seen(Seen::Good(number, &prepared.spec));
-                let request = &prepared.spec.request;
-                let images = u64::from(prepared.spec.images_max());
-                *judged.images.entry(request.model).or_default() += images;
-                let share = judged.shares.entry((request.model, prepared.spec.pinned_to())).or_default();
-                share.jobs += 1;
-                share.images += images;
-                share.several += u64::from(images > 1);
-                if prepared.spec.images_max() > share.largest {
-                    (share.largest, share.largest_line) = (prepared.spec.images_max(), number);
-                }
-                *judged.scenarios.entry(scenario(&prepared.spec).as_str()).or_default() += 1;
+                judged.work.add(number, Piece::of(&prepared.spec));
                 judged.has_uploads |= !prepared.uploads.is_empty();
                 for warning in prepared.warnings {
                     judged.warnings += 1;
@@ -193,7 +151,9 @@ fn write_faulty(out: &mut dyn Write, line: u64, faults: &[Fault], input: &Row<'_
 
 #[cfg(test)]
 pub(super) mod tests {
-    use job::KeyTemplate;
+    use std::collections::BTreeMap;
+
+    use job::{KeyTemplate, Micros, Prices};
 
     use super::*;
     use crate::input::line::Defaults;
@@ -224,9 +184,9 @@ pub(super) mod tests {
         let (judged, _) = judged(
             "{\"prompt\": \"a\", \"n\": 4}\n{\"prompt\": \"b\", \"model\": \"wan2.7-image-pro\", \"n\": 12, \"enable_sequential\": true}\n",
         );
-        assert_eq!((judged.jobs, judged.images_max()), (2, 16));
-        assert_eq!(judged.cost_max(&Prices::default()), Micros(4 * 30_000 + 12 * 75_000));
-        assert_eq!(judged.scenarios, BTreeMap::from([("image_set_from_text", 1), ("text_to_image", 1)]));
+        assert_eq!((judged.jobs, judged.work.images_max()), (2, 16));
+        assert_eq!(judged.work.cost_max(&Prices::default()), Micros(4 * 30_000 + 12 * 75_000));
+        assert_eq!(judged.work.scenarios, BTreeMap::from([("image_set_from_text", 1), ("text_to_image", 1)]));
     }
 
     #[test]

@@ -22,3 +22,4 @@ pub(crate) mod rows;
 pub(crate) mod source;
 pub(crate) mod template;
 pub(crate) mod unpack;
+pub(crate) mod work;

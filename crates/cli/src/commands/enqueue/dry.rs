@@ -6,7 +6,7 @@ use job::TaskKind;
 use queue::Queue;
 
 use super::forecast::Forecast;
-use super::look::look;
+use super::look::{LookError, look};
 use super::spend::too_dear;
 use super::view::EnqueueView;
 use crate::app::App;
@@ -31,7 +31,8 @@ pub(super) struct Input {
     pub(super) images: Images,
 }
 
-/// Says what would be done, and does nothing. Redis is only read, and not needed.
+/// Says what would be done, and does nothing. Redis is only read, and not needed: where it cannot say what is there already, all jobs
+/// are counted.
 pub(super) async fn dry_run(
     app: &App,
     args: &EnqueueArgs,
@@ -41,29 +42,38 @@ pub(super) async fn dry_run(
 ) -> Result<u8, Failure> {
     let Input { source, rules, judged, images } = input;
     let prices = settings.prices();
-    let mut cost = judged.cost_max(&prices);
+    let mut to_make = judged.work.clone();
     let mut durations = None;
+    let not_known = |error: &dyn std::fmt::Display| {
+        app.out.note(&format!("note: what is there already is not known, and all jobs are counted: {error}"));
+    };
     match Queue::connect(&settings.redis(), app.rng()).await {
         Ok(queue) => {
             durations = queue.durations().await.ok();
-            if args.batch.is_some() {
-                let (stand, _) = look(&queue, &source, &rules, &judged, images).await?;
-                cost = stand.cost_max(&prices, args.replace);
-                view.there = Some(stand);
+            // Prompts without a name are new each time.
+            if args.batch.is_some() || args.custom_id.is_some() {
+                match look(&queue, &source, &rules, &judged, images).await {
+                    Ok((stand, _)) => {
+                        to_make = stand.to_make(args.replace);
+                        view.stands(stand, &to_make, &prices);
+                    }
+                    Err(LookError::Queue(error)) => not_known(&error),
+                    Err(error) => return Err(error.into()),
+                }
             }
         }
-        Err(error) => app.out.note(&format!("note: what is there already is not known: {error}")),
+        Err(error) => not_known(&error),
     }
     let learned = |model| {
         let kind = TaskKind { model, shape: None };
         durations.as_ref()?.likely(kind).map(|likely| likely.mean)
     };
-    view.forecast = Some(Forecast::new(&judged.shares, &prices, settings.accounts(), learned));
+    view.forecast = Some(Forecast::new(&to_make, &prices, settings.accounts(), learned));
     if app.out.json {
         app.out.print_json(&view)?
     } else {
-        app.out.print(&view.render_dry(&judged, &prices))?
+        app.out.print(&view.render_dry(judged.jobs, &to_make, &prices))?
     }
-    too_dear(args.max_cost, &prices, cost)?;
+    too_dear(args.max_cost, &prices, to_make.cost_max(&prices))?;
     Ok(exit_code::DONE)
 }

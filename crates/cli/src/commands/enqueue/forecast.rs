@@ -8,7 +8,7 @@ use job::{CreatingAccount, Eta, Micros, Opens, PinnedTo, Prices, Timestamp, Wait
 use queue::USED_SHARE;
 use serde::Serialize;
 
-use crate::input::judge::Share;
+use crate::input::work::{Share, Work};
 use crate::output::batch::Cost;
 use crate::output::words::{counted, money, span};
 use crate::settings::Account;
@@ -47,16 +47,15 @@ struct ShareView {
     cost_max: Cost,
 }
 
-type Shares = BTreeMap<(Model, Option<PinnedTo>), Share>;
-
 impl Forecast {
-    /// Of an input, for these accounts. `learned` is how long tasks of a model run, where that is known.
+    /// Of these jobs, for these accounts. `learned` is how long tasks of a model run, where that is known.
     pub(super) fn new(
-        shares: &Shares,
+        work: &Work,
         prices: &Prices,
         accounts: &[Account],
         learned: impl Fn(Model) -> Option<Duration>,
     ) -> Self {
+        let shares = &work.shares;
         let view = |((model, pinned_to), share): (&(Model, Option<PinnedTo>), &Share)| {
             let cost = prices.per_image(*model).times(share.images);
             let (account, region) = match pinned_to {
@@ -76,7 +75,7 @@ impl Forecast {
         };
         let asked: Vec<Model> =
             Model::ALL.into_iter().filter(|model| shares.keys().any(|(of, _)| of == model)).collect();
-        let times = asked.iter().map(|model| time_of(*model, shares, accounts, learned(*model)));
+        let times = asked.iter().map(|model| time_of(*model, work, accounts, learned(*model)));
         Self {
             shares: shares.iter().map(view).collect(),
             // Models have places of their own: what takes longest is over last.
@@ -87,6 +86,9 @@ impl Forecast {
 
     /// For people: a line for each kind of place, and the time.
     pub(super) fn render(&self) -> String {
+        if self.shares.is_empty() {
+            return String::new();
+        }
         let mut places: BTreeMap<String, (u64, u64, i64, &str)> = BTreeMap::new();
         for share in &self.shares {
             let place = match (&share.account, &share.region) {
@@ -125,8 +127,8 @@ impl Forecast {
 }
 
 /// How many seconds the jobs of a model take.
-fn time_of(model: Model, shares: &Shares, accounts: &[Account], learned: Option<Duration>) -> Option<u64> {
-    let mine = || shares.iter().filter(|((of, _), _)| *of == model);
+fn time_of(model: Model, work: &Work, accounts: &[Account], learned: Option<Duration>) -> Option<u64> {
+    let mine = || work.shares.iter().filter(|((of, _), _)| *of == model);
     let (jobs, several) =
         mine().fold((0, 0), |(jobs, several), (_, share)| (jobs + share.jobs, several + share.several));
     let typical = TASK_OF_ONE
@@ -178,21 +180,22 @@ mod tests {
         Settings::load(&Sources { environment: environment.into(), ..Sources::default() }).unwrap()
     }
 
-    fn shares() -> Shares {
+    fn work() -> Work {
         let on = |name: &str| Some(PinnedTo::Account(name.parse().unwrap()));
-        BTreeMap::from([
+        let shares = BTreeMap::from([
             ((Model::Wan27Image, None), Share { jobs: 90, images: 90, several: 0, ..Share::default() }),
             ((Model::Wan27ImagePro, None), Share { jobs: 10, images: 40, several: 10, ..Share::default() }),
             (
                 (Model::Wan27Image, on("default")),
                 Share { jobs: 10, images: 10, several: 0, ..Share::default() },
             ),
-        ])
+        ]);
+        Work { shares, ..Work::default() }
     }
 
     fn forecast(settings: &Settings, learned: Option<u64>) -> Forecast {
         let learned = |_| learned.map(Duration::from_secs);
-        Forecast::new(&shares(), &Prices::default(), settings.accounts(), learned)
+        Forecast::new(&work(), &Prices::default(), settings.accounts(), learned)
     }
 
     #[test]
@@ -211,12 +214,19 @@ mod tests {
         // 100 tasks of 20 s, ten at once, and the last of them.
         assert_eq!(forecast(&accounts(10), None).seconds, Some(220));
         assert_eq!(forecast(&accounts(20), None).seconds, Some(120));
-        let mut shares = shares();
+        let mut work = work();
         let gone = Some(PinnedTo::Account("gone".parse().unwrap()));
-        shares
+        work.shares
             .insert((Model::Wan27Image, gone), Share { jobs: 1, images: 1, several: 0, ..Share::default() });
         let settings = accounts(10);
-        let forecast = Forecast::new(&shares, &Prices::default(), settings.accounts(), |_| None);
+        let forecast = Forecast::new(&work, &Prices::default(), settings.accounts(), |_| None);
         assert_eq!(forecast.seconds, None);
+    }
+
+    #[test]
+    fn nothing_to_make_takes_no_time_and_no_words() {
+        let settings = accounts(10);
+        let forecast = Forecast::new(&Work::default(), &Prices::default(), settings.accounts(), |_| None);
+        assert_eq!((forecast.render().as_str(), forecast.seconds), ("", Some(0)));
     }
 }

@@ -1,11 +1,9 @@
 //! What of an input is in the queue already: a pass that only reads, for those who must know before anything is sent.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dashscope::Model;
 use job::{JobId, Micros, Prices, StateName};
-use queue::{Queue, Standing};
+use queue::{Queue, QueueError, Standing};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -18,6 +16,7 @@ use crate::input::judge::Judged;
 use crate::input::marks::Marks;
 use crate::input::prepare::Rules;
 use crate::input::source::Source;
+use crate::input::work::{Piece, Work};
 
 /// Jobs that are asked about at a time.
 const CHUNK: usize = 500;
@@ -43,25 +42,42 @@ pub(super) struct Stand {
     /// The lines of those that would be replaced: what is agreed to is agreed for these.
     #[serde(skip)]
     pub(super) replaceable: Marks,
-    /// The most images of the new ones, by model.
+    /// What the new ones come to.
     #[serde(skip)]
-    pub(super) images_new: BTreeMap<Model, u64>,
-    /// The most images of those that would be replaced, by model.
+    pub(super) work_new: Work,
+    /// What those that would be replaced come to.
     #[serde(skip)]
-    pub(super) images_replaced: BTreeMap<Model, u64>,
+    pub(super) work_replaced: Work,
+}
+
+/// Nothing is known of how the jobs stand.
+#[derive(Debug)]
+pub(super) enum LookError {
+    /// Redis could not be asked.
+    Queue(QueueError),
+    /// The input cannot be read again, or changed since it was judged.
+    Input(Failure),
+}
+
+impl From<LookError> for Failure {
+    fn from(error: LookError) -> Self {
+        match error {
+            LookError::Queue(error) => queue_failure(error, "compare the jobs"),
+            LookError::Input(failure) => failure,
+        }
+    }
 }
 
 impl Stand {
-    /// The most that what is sent may cost: of the new ones, and of those that are replaced.
+    /// What would be made: the new ones and, where that is asked for, those that are replaced.
+    pub(super) fn to_make(&self, replace: bool) -> Work {
+        let new = self.work_new.clone();
+        if replace { new.and(&self.work_replaced) } else { new }
+    }
+
+    /// The most that this costs.
     pub(super) fn cost_max(&self, prices: &Prices, replace: bool) -> Micros {
-        let cost = |images: &BTreeMap<Model, u64>| -> i64 {
-            images
-                .iter()
-                .map(|(model, images)| prices.per_image(*model).times(*images).0)
-                .fold(0, i64::saturating_add)
-        };
-        let replaced = if replace { cost(&self.images_replaced) } else { 0 };
-        Micros(cost(&self.images_new).saturating_add(replaced))
+        self.to_make(replace).cost_max(prices)
     }
 
     /// Jobs that would be replaced.
@@ -69,11 +85,11 @@ impl Stand {
         self.changed_waiting + self.changed_ended
     }
 
-    fn add(&mut self, line: u64, standing: Standing, model: Model, images: u64) {
+    fn add(&mut self, line: u64, standing: Standing, piece: Piece) {
         match standing {
             Standing::New => {
                 self.new += 1;
-                *self.images_new.entry(model).or_default() += images;
+                self.work_new.add(line, piece);
             }
             Standing::Same => self.same += 1,
             Standing::RemovedBefore => self.removed += 1,
@@ -84,36 +100,35 @@ impl Stand {
                     self.changed_waiting += 1
                 }
                 self.replaceable.insert(line);
-                *self.images_replaced.entry(model).or_default() += images;
+                self.work_replaced.add(line, piece);
             }
             Standing::Changed(_) => self.changed_busy += 1,
         }
     }
 }
 
-/// A job that is asked about: its digest, model, most images and line beside its id.
-type Asked = (JobId, String, Model, u64, u64);
+/// A job that is asked about: its id, its digest, its line and what it comes to.
+type Asked = (JobId, String, u64, Piece);
 
 /// Looks where the jobs of a judged input stand. Returns the images that were looked at, for the next pass.
 ///
 /// # Errors
 ///
-/// Redis is away, or the input changed since it was judged.
+/// Redis is away or holds nonsense, or the input changed since it was judged.
 pub(super) async fn look(
     queue: &Queue,
     source: &Arc<Source>,
     rules: &Arc<Rules>,
     judged: &Arc<Judged>,
     mut images: Images,
-) -> Result<(Stand, Images), Failure> {
+) -> Result<(Stand, Images), LookError> {
     let (chunks, mut asked) = mpsc::channel::<Vec<Asked>>(CHUNKS_AHEAD);
     let (reading, source, rules, judged) = (queue.clone(), source.clone(), rules.clone(), judged.clone());
     let reader = tokio::task::spawn_blocking(move || {
         let mut chunk: Vec<Asked> = Vec::with_capacity(CHUNK);
         let same = again(&source, &rules, &mut images, &judged, |line, prepared| {
             let job = reading.new_job(prepared.spec);
-            let (digest, images) = (job.spec.digest(), u64::from(job.spec.images_max()));
-            chunk.push((job.id, digest, job.spec.request.model, images, line));
+            chunk.push((job.id, job.spec.digest(), line, Piece::of(&job.spec)));
             chunk.len() < CHUNK || chunks.blocking_send(std::mem::take(&mut chunk)).is_ok()
         });
         // Nobody takes it where asking has failed, and that is said there.
@@ -121,41 +136,44 @@ pub(super) async fn look(
         (same, images)
     });
     let mut stand = Stand::default();
-    let mut ask = async || -> Result<(), Failure> {
+    let mut ask = async || -> Result<(), QueueError> {
         while let Some(chunk) = asked.recv().await {
             let ids: Vec<(JobId, String)> =
                 chunk.iter().map(|(id, digest, ..)| (*id, digest.clone())).collect();
-            let told =
-                queue.standing(&ids).await.map_err(|error| queue_failure(error, "compare the jobs"))?;
-            for ((_, _, model, images, line), standing) in chunk.into_iter().zip(told) {
-                stand.add(line, standing, model, images);
+            let told = queue.standing(&ids).await?;
+            for ((_, _, line, piece), standing) in chunk.into_iter().zip(told) {
+                stand.add(line, standing, piece);
             }
         }
         Ok(())
     };
     let result = ask().await;
     drop(asked);
-    let (same, images) = reader.await.or_fail("a part of this command panicked")?;
-    result?;
-    if !same.or_fail("the input cannot be read again")? {
+    let read = reader.await.or_fail("a part of this command panicked");
+    let (same, images) = read.map_err(LookError::Input)?;
+    result.map_err(LookError::Queue)?;
+    if !same.or_fail("the input cannot be read again").map_err(LookError::Input)? {
         let failure = Failure::message("the input, or an image that it names, changed while it was read");
-        return Err(failure.exit(exit_code::BAD_INPUT));
+        return Err(LookError::Input(failure.exit(exit_code::BAD_INPUT)));
     }
     Ok((stand, images))
 }
 
 #[cfg(test)]
 mod tests {
+    use dashscope::Model;
+
     use super::*;
+    use crate::input::work::tests::piece;
 
     #[test]
     fn only_jobs_that_could_be_replaced_at_the_look_are_counted_and_agreed_to() {
         let mut stand = Stand::default();
         let states = [StateName::Queued, StateName::Polling, StateName::Succeeded, StateName::Held];
         for (line, state) in (1..).zip(states) {
-            stand.add(line, Standing::Changed(state), Model::Wan27Image, 2);
+            stand.add(line, Standing::Changed(state), piece(Model::Wan27Image, 2));
         }
-        stand.add(5, Standing::New, Model::Wan27Image, 1);
+        stand.add(5, Standing::New, piece(Model::Wan27Image, 1));
         let lines: Vec<u64> = (0..10).filter(|line| stand.replaceable.contains(*line)).collect();
         assert_eq!((lines, stand.replaced(), stand.changed_busy), (vec![1, 3], 2, 2));
         assert_eq!(stand.cost_max(&Prices::default(), true), Micros(5 * 30_000));

@@ -5,7 +5,8 @@ use dashscope::Model;
 use job::{AccountName, BatchName, Micros, PinnedTo, Prices, RegionName};
 use queue::BatchBudget;
 
-use crate::input::judge::{Judged, Share};
+use crate::input::judge::Judged;
+use crate::input::work::Share;
 use crate::output::words::{counted, money};
 
 /// An account as budgets see it: whether it takes jobs for a place, and what may be spent there in a day.
@@ -33,7 +34,7 @@ pub(super) struct MayBeSpent<'a> {
 /// A warning for each kind of job of which the largest costs more than a whole budget.
 pub(super) fn warnings(judged: &Judged, prices: &Prices, may: &MayBeSpent<'_>) -> Vec<String> {
     let mut all = Vec::new();
-    for ((model, pinned_to), share) in &judged.shares {
+    for ((model, pinned_to), share) in &judged.work.shares {
         let cost = prices.per_image(*model).times(share.largest.into());
         let of_batch = || {
             let (batch, amount) = (may.batch?, may.budget.unwrap_or_default().under(may.settings.per_batch)?);
@@ -84,12 +85,14 @@ fn warning(model: Model, share: &Share, cost: Micros, currency: &str, why: &str,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::input::work::Work;
 
     #[test]
     fn a_job_that_costs_more_than_a_whole_budget_is_named_with_its_line_and_both_figures() {
         let share = Share { jobs: 3, images: 14, several: 1, largest: 12, largest_line: 7 };
         let shares = [((Model::Wan27Image, None), share)].into();
-        let judged = Judged { shares, ..Judged::default() };
+        let work = Work { shares, ..Work::default() };
+        let judged = Judged { work, ..Judged::default() };
         let batch: BatchName = "spring".parse().unwrap();
         let spender = |name: &str, per_day| Spender { name: name.parse().unwrap(), region: None, per_day };
         let accounts = |second| [spender("a", Some(Micros(100_000))), spender("b", second)];

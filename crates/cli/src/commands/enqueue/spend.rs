@@ -28,8 +28,8 @@ pub(super) fn question(stand: &Stand, prices: &Prices) -> String {
             .filter(|(jobs, _)| *jobs > 0)
             .map(|(jobs, what)| format!("{} {what}", count(*jobs)))
             .collect();
-    let images: u64 = stand.images_replaced.values().sum();
-    let cost = Stand { images_new: Default::default(), ..stand.clone() }.cost_max(prices, true);
+    let images: u64 = stand.work_replaced.images_max();
+    let cost = stand.work_replaced.cost_max(prices);
     format!(
         "{} ({}) would be replaced: {}.",
         counted(stand.replaced(), "job"),
@@ -44,13 +44,13 @@ mod tests {
 
     #[test]
     fn what_replacing_may_cost_is_asked_and_what_is_too_dear_is_refused_with_both_figures() {
-        let images = |standard| std::collections::BTreeMap::from([(dashscope::Model::Wan27Image, standard)]);
+        let work = |images| crate::input::work::tests::work(dashscope::Model::Wan27Image, images);
         let stand = Stand {
             new: 2,
             changed_waiting: 1,
             changed_ended: 3,
-            images_new: images(100),
-            images_replaced: images(5),
+            work_new: work(100),
+            work_replaced: work(5),
             ..Stand::default()
         };
         let prices = Prices::default();

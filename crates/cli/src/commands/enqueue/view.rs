@@ -8,6 +8,7 @@ use super::forecast::Forecast;
 use super::look::Stand;
 use crate::input::fault::Fault;
 use crate::input::judge::Judged;
+use crate::input::work::Work;
 use crate::output::batch::Cost;
 use crate::output::status::at_most;
 use crate::output::words::{count, counted, money};
@@ -38,7 +39,8 @@ pub(super) struct EnqueueView {
     busy: Option<u64>,
     /// Lines that are no jobs.
     invalid: u64,
-    /// The most images that the new jobs and the replaced ones can bring; with `--dry-run` of all.
+    /// The most images that the new jobs and the replaced ones can bring; with `--dry-run` those that would be, and all where
+    /// what is there could not be looked at.
     images_max: u64,
     /// What those cost.
     cost_max: Cost,
@@ -71,8 +73,8 @@ impl EnqueueView {
             given_up: None,
             busy: None,
             invalid: judged.faulty_lines,
-            images_max: judged.images_max(),
-            cost_max: Cost::new(judged.cost_max(prices), &prices.currency),
+            images_max: judged.work.images_max(),
+            cost_max: Cost::new(judged.work.cost_max(prices), &prices.currency),
             dry_run,
             there: None,
             forecast: None,
@@ -140,15 +142,32 @@ impl EnqueueView {
         text
     }
 
-    /// For people, with `--dry-run`.
-    pub(super) fn render_dry(&self, judged: &Judged, prices: &Prices) -> String {
+    /// After the jobs were looked at: what would be made of them.
+    pub(super) fn stands(&mut self, stand: Stand, to_make: &Work, prices: &Prices) {
+        self.images_max = to_make.images_max();
+        self.cost_max = Cost::new(to_make.cost_max(prices), &prices.currency);
+        self.there = Some(stand);
+    }
+
+    /// For people, with `--dry-run`: of `jobs` that the input has, those `to_make`.
+    pub(super) fn render_dry(&self, jobs: u64, to_make: &Work, prices: &Prices) -> String {
+        let of_them = match &self.there {
+            // Also some of those that are there, with --replace.
+            Some(there) if to_make.jobs() > there.new => format!(
+                ", of which {} would be enqueued and {} replaced",
+                count(there.new),
+                count(to_make.jobs() - there.new)
+            ),
+            Some(there) => format!(", of which {} would be enqueued", count(there.new)),
+            None => String::new(),
+        };
         let mut text =
-            format!("{}: {}. Nothing was enqueued.\n", counted(judged.jobs, "job"), self.at_most());
-        for (model, images) in &judged.images {
-            let cost = money(prices.per_image(*model).times(*images), &prices.currency);
-            text.push_str(&format!("  {} of {model} for {cost}\n", counted(*images, "image")));
+            format!("{}{of_them}: {}. Nothing was enqueued.\n", counted(jobs, "job"), self.at_most());
+        for (model, images) in to_make.images() {
+            let cost = money(prices.per_image(model).times(images), &prices.currency);
+            text.push_str(&format!("  {} of {model} for {cost}\n", counted(images, "image")));
         }
-        for (scenario, jobs) in &judged.scenarios {
+        for (scenario, jobs) in &to_make.scenarios {
             text.push_str(&format!("  {} of {scenario}\n", counted(*jobs, "job")));
         }
         text.push_str(&self.forecast.as_ref().map(Forecast::render).unwrap_or_default());
@@ -184,15 +203,11 @@ mod tests {
     use dashscope::Model;
 
     use super::*;
+    use crate::input::work::tests::work;
 
     fn judged() -> Judged {
-        Judged {
-            jobs: 2,
-            faulty_lines: 1,
-            images: BTreeMap::from([(Model::Wan27Image, 4), (Model::Wan27ImagePro, 1)]),
-            scenarios: BTreeMap::from([("text_to_image", 2)]),
-            ..Judged::default()
-        }
+        let work = work(Model::Wan27Image, 4).and(&work(Model::Wan27ImagePro, 1));
+        Judged { jobs: 2, faulty_lines: 1, work, ..Judged::default() }
     }
 
     #[test]
@@ -200,7 +215,7 @@ mod tests {
         let batch = BatchName::parse("spring").unwrap();
         let prices = Prices::default();
         let mut view = EnqueueView::judged(Some(&batch), &judged(), &prices, false);
-        insta::assert_snapshot!(view.render_dry(&judged(), &prices), @r"
+        insta::assert_snapshot!(view.render_dry(2, &judged().work, &prices), @r"
         2 jobs: at most 5 images for 0.195 USD. Nothing was enqueued.
           1 image of wan2.7-image-pro for 0.075 USD
           4 images of wan2.7-image for 0.12 USD
@@ -215,5 +230,44 @@ mod tests {
         view.sent(&sent, &prices, false);
         insta::assert_snapshot!(view.render(), @"Enqueued 1 job into batch spring (1 there already, 1 invalid and left out): at most 4 images for 0.12 USD.");
         insta::assert_snapshot!(serde_json::to_string(&view).unwrap(), @r#"{"batch":"spring","enqueued":1,"duplicates":1,"changed":0,"replaced":0,"under_way":0,"invalid":1,"images_max":4,"cost_max":{"amount":0.12,"micros":120000,"currency":"USD"},"dry_run":false,"faults":[]}"#);
+    }
+
+    #[test]
+    fn a_dry_run_says_and_counts_what_would_be_made_and_not_what_is_there() {
+        let batch = BatchName::parse("spring").unwrap();
+        let prices = Prices::default();
+        let stand = Stand {
+            new: 1,
+            same: 40,
+            changed_ended: 1,
+            work_new: work(Model::Wan27Image, 4),
+            work_replaced: work(Model::Wan27ImagePro, 1),
+            ..Stand::default()
+        };
+        let said = |stand: &Stand, replace| {
+            let mut view = EnqueueView::judged(Some(&batch), &judged(), &prices, true);
+            let to_make = stand.to_make(replace);
+            view.stands(stand.clone(), &to_make, &prices);
+            (view.render_dry(42, &to_make, &prices), view)
+        };
+        let all_there = Stand { same: 42, ..Stand::default() };
+        let texts = [said(&stand, false).0, said(&stand, true).0, said(&all_there, true).0];
+        insta::assert_snapshot!(texts.join("---\n"), @r"
+        42 jobs, of which 1 would be enqueued: at most 4 images for 0.12 USD. Nothing was enqueued.
+          4 images of wan2.7-image for 0.12 USD
+          1 job of text_to_image
+        In batch spring: 1 new, 40 there already, 1 there, different and ended.
+        ---
+        42 jobs, of which 1 would be enqueued and 1 replaced: at most 5 images for 0.195 USD. Nothing was enqueued.
+          1 image of wan2.7-image-pro for 0.075 USD
+          4 images of wan2.7-image for 0.12 USD
+          2 jobs of text_to_image
+        In batch spring: 1 new, 40 there already, 1 there, different and ended.
+        ---
+        42 jobs, of which 0 would be enqueued: at most 0 images for 0.00 USD. Nothing was enqueued.
+        In batch spring: 42 there already.
+        ");
+        let (_, view) = said(&stand, true);
+        assert_eq!((view.images_max, view.cost_max.micros), (5, 195_000));
     }
 }
