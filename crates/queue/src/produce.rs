@@ -84,6 +84,13 @@ pub enum EnqueueError {
     Queue(#[from] QueueError),
 }
 
+impl EnqueueError {
+    /// Whether the same call may succeed in a moment. A Redis that is nearly full takes longer than that.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Queue(error) if error.is_retryable())
+    }
+}
+
 impl Queue {
     /// A job with its id: a digest of namespace, batch and `custom_id`, so that the same line is the same job; without a
     /// `custom_id` a fresh one.
@@ -201,7 +208,7 @@ impl Queue {
         Ok(u64::try_from(reply.int()?).ok())
     }
 
-    async fn refuse_when_nearly_full(&self) -> Result<(), EnqueueError> {
+    pub(crate) async fn refuse_when_nearly_full(&self) -> Result<(), EnqueueError> {
         let facts = self.server_facts().await?;
         let Some(most) = facts.maxmemory_bytes.filter(|&most| most > 0) else { return Ok(()) };
         let share = facts.used_memory_bytes as f64 / most as f64;

@@ -3,17 +3,12 @@
 //! Owns chunks, the order, and trying again; what a chunk does in Redis is [`Queue::enqueue`]'s business. Programs in other languages
 //! write a file and call `imagemill enqueue`.
 
-use std::time::Duration;
-
-use job::{BatchName, Curve, CustomId, JobSpec, Violations};
+use job::{BatchName, CustomId, JobSpec, Violations};
 
 use crate::Queue;
 use crate::error::QueueError;
+use crate::patience::patiently;
 use crate::produce::{CHUNK_MAX, EnqueueError, Enqueued, NewJob};
-
-/// The waits between tries while Redis is away, and how long they may take together.
-const RETRY: Curve = Curve { first: Duration::from_millis(100), factor: 2.0, cap: Duration::from_secs(5) };
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How many names of changed jobs are kept. Source: ours; enough to see what they have in common.
 const CHANGED_MAX: usize = 100;
@@ -24,8 +19,9 @@ const CHANGED_MAX: usize = 100;
 /// after a crash or a month later, adds what is not there yet, and nothing is made or paid for twice. A job that is there and asks for
 /// something else stays as it is, and is counted: see [`Tally::changed`] and [`Queue::replace`].
 ///
-/// Jobs go out in chunks; a Redis that is away for less than a minute is waited for. After an error the same producer may go on, since
-/// what was not sent is kept, or another one may begin anew.
+/// Jobs go out in chunks; a Redis that is away for less than a minute is waited for. After an error of [`Producer::push`] the same producer
+/// may go on: what is taken is kept until Redis has answered for it, and [`PushError`] says whether the job of that call is. Or
+/// another one may begin anew.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -71,15 +67,31 @@ pub struct Tally {
     pub removed_before: u64,
 }
 
-/// A job was not taken.
+/// A push went wrong. Which way says whether the producer has the job.
 #[derive(Debug, thiserror::Error)]
 pub enum PushError {
+    /// The job was not taken: it would be refused again.
+    #[error(transparent)]
+    Refused(#[from] JobRefused),
+    /// The job was taken, and is kept with the others that are not sent yet. It need not be pushed again: the next push, or the end, sends
+    /// what is kept.
+    #[error("the job is kept, and was not sent yet")]
+    Kept(#[source] EnqueueError),
+}
+
+/// Why a producer does not take a job.
+#[derive(Debug, thiserror::Error)]
+pub enum JobRefused {
     /// It has no `custom_id`: pushed again it would be another job, made and paid for twice.
     #[error("a job of a batch needs a `custom_id`, so that it is the same job when it comes again")]
     Unnamed,
     /// It names another batch than the producer's.
     #[error("the job is of batch {0}, and the producer of another")]
     OtherBatch(BatchName),
+    /// It refreshes an item of a collection. Whether that is needed is known only after a look at the item's manifest and its last job, as
+    /// `imagemill enqueue --refresh` takes it.
+    #[error("job {0} refreshes an item, and a producer does not look at what the item has")]
+    Refreshes(CustomId),
     /// The service would refuse it.
     #[error("job {custom_id} asks for what the service does not do")]
     Invalid {
@@ -88,9 +100,6 @@ pub enum PushError {
         /// What is wrong.
         source: Violations,
     },
-    /// It is kept, and could not be sent.
-    #[error(transparent)]
-    Enqueue(#[from] EnqueueError),
 }
 
 impl Producer {
@@ -103,16 +112,19 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// The job is none (and was not taken), or Redis was away for too long, refuses, or is nearly full.
+    /// The job is none ([`PushError::Refused`]), or Redis was away for too long, refuses, or is nearly full ([`PushError::Kept`]).
     pub async fn push(&mut self, mut spec: JobSpec) -> Result<(), PushError> {
-        let custom_id = spec.custom_id.clone().ok_or(PushError::Unnamed)?;
+        let custom_id = spec.custom_id.clone().ok_or(JobRefused::Unnamed)?;
         match &spec.batch {
-            Some(batch) if *batch != self.batch => return Err(PushError::OtherBatch(batch.clone())),
+            Some(batch) if *batch != self.batch => return Err(JobRefused::OtherBatch(batch.clone()).into()),
             _ => spec.batch = Some(self.batch.clone()),
         }
-        spec.check().map_err(|source| PushError::Invalid { custom_id, source })?;
+        if spec.refresh.is_some() {
+            return Err(JobRefused::Refreshes(custom_id).into());
+        }
+        spec.check().map_err(|source| JobRefused::Invalid { custom_id, source })?;
         self.waiting.push(self.queue.new_job(spec));
-        if self.waiting.len() >= CHUNK_MAX { Ok(self.send().await?) } else { Ok(()) }
+        if self.waiting.len() >= CHUNK_MAX { self.send().await.map_err(PushError::Kept) } else { Ok(()) }
     }
 
     /// Sends what is left, and says that nothing more will come, so that the batch can end.
@@ -123,7 +135,7 @@ impl Producer {
     pub async fn finish(mut self) -> Result<Tally, EnqueueError> {
         self.send().await?;
         let (queue, batch) = (&self.queue, &self.batch);
-        patiently(queue, || async { queue.seal(batch).await.map_err(EnqueueError::from) }).await?;
+        patiently(queue.link().chance(), || queue.seal(batch), QueueError::is_retryable).await?;
         Ok(self.tally)
     }
 
@@ -136,7 +148,8 @@ impl Producer {
         while !self.waiting.is_empty() {
             let chunk = &self.waiting[..self.waiting.len().min(CHUNK_MAX)];
             let (queue, batch) = (&self.queue, &self.batch);
-            let answers = patiently(queue, || queue.enqueue(Some(batch), chunk)).await?;
+            let send = || queue.enqueue(Some(batch), chunk);
+            let answers = patiently(queue.link().chance(), send, EnqueueError::is_retryable).await?;
             let sent = chunk.len();
             for (job, answer) in self.waiting.drain(..sent).zip(answers) {
                 self.tally.add(job, answer);
@@ -150,7 +163,7 @@ impl Tally {
     fn add(&mut self, job: NewJob, answer: Enqueued) {
         match answer {
             Enqueued::New => self.new += 1,
-            // No job of a producer refreshes an item, so that none can be busy.
+            // No job of a producer refreshes an item: none can be busy.
             Enqueued::Same | Enqueued::Busy => self.same += 1,
             Enqueued::RemovedBefore => self.removed_before += 1,
             Enqueued::Changed => {
@@ -159,24 +172,6 @@ impl Tally {
                     self.changed_ids.extend(job.spec.custom_id);
                 }
             }
-        }
-    }
-}
-
-/// Calls until it works, as long as trying again may help and patience lasts.
-async fn patiently<T, F: Future<Output = Result<T, EnqueueError>>>(
-    queue: &Queue,
-    mut call: impl FnMut() -> F,
-) -> Result<T, EnqueueError> {
-    let (mut waited, mut step) = (Duration::ZERO, 0);
-    loop {
-        match call().await {
-            Err(EnqueueError::Queue(error)) if QueueError::is_retryable(&error) && waited < PATIENCE => {
-                let wait = RETRY.wait_with_jitter(step, queue.link().chance());
-                tokio::time::sleep(wait).await;
-                (waited, step) = (waited + wait, step + 1);
-            }
-            result => return result,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The producer that programs use.
 
 use dashscope::{ImageRequest, Model};
-use job::JobSpec;
-use queue::{Producer, PushError};
+use job::{JobSpec, Refresh};
+use queue::{EnqueueError, JobRefused, Producer, PushError};
 
 use super::{World, name, spec};
 
@@ -46,12 +46,44 @@ async fn what_could_be_paid_for_twice_or_be_refused_is_not_taken() {
     let world = World::new().await;
     let mut producer = Producer::new(&world.queue, name("b"));
     let unnamed = JobSpec { custom_id: None, ..named(1) };
-    assert!(matches!(producer.push(unnamed).await, Err(PushError::Unnamed)));
-    assert!(matches!(producer.push(spec("other", "x")).await, Err(PushError::OtherBatch(_))));
+    assert!(matches!(producer.push(unnamed).await, Err(PushError::Refused(JobRefused::Unnamed))));
+    assert!(matches!(
+        producer.push(spec("other", "x")).await,
+        Err(PushError::Refused(JobRefused::OtherBatch(_)))
+    ));
+    let refresh = Refresh { collection: name("shoes"), content: "c".repeat(16), keep: 0 };
+    let refreshing = JobSpec { refresh: Some(refresh), ..named(1) };
+    assert!(matches!(producer.push(refreshing).await, Err(PushError::Refused(JobRefused::Refreshes(_)))));
     let mut invalid = named(1);
     invalid.request.n = 9;
     let refused = producer.push(invalid).await.unwrap_err();
-    assert!(matches!(refused, PushError::Invalid { .. }), "{refused}");
+    assert!(matches!(refused, PushError::Refused(JobRefused::Invalid { .. })), "{refused}");
     assert_eq!(producer.finish().await.unwrap(), queue::Tally::default());
     assert!(world.queue.batch(Some(&name("b"))).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_job_that_could_not_be_sent_is_kept_and_goes_with_the_next_ones_once() {
+    const JOBS: usize = queue::CHUNK_MAX + 2;
+    let world = World::new().await;
+    let mut producer = Producer::new(&world.queue, name("b"));
+    for n in 1..queue::CHUNK_MAX {
+        producer.push(named(n)).await.unwrap();
+    }
+    // No answer comes in time while the clock is ours.
+    tokio::time::pause();
+    let kept = producer.push(named(queue::CHUNK_MAX)).await;
+    assert!(
+        matches!(&kept, Err(PushError::Kept(EnqueueError::Queue(error))) if error.is_retryable()),
+        "{kept:?}"
+    );
+    tokio::time::resume();
+    for n in [JOBS - 1, JOBS] {
+        producer.push(named(n)).await.unwrap();
+    }
+    let tally = producer.finish().await.unwrap();
+    assert_eq!(tally.new + tally.same, JOBS as u64, "{tally:?}");
+    let summary = world.queue.batch(Some(&name("b"))).await.unwrap().unwrap();
+    assert_eq!((summary.total, summary.sealed), (JOBS as u64, true));
+    world.check().await;
 }

@@ -16,13 +16,12 @@ use job::{
     BatchName, CustomId, FailureClass, InputImage, JobId, JobSpec, JobState, KeyTemplate, Published, Refresh,
     RefreshRule, Timestamp, content_digest,
 };
-use queue::{ItemJob, NewJob, Queue};
+use queue::{ItemJob, NewJob, Queue, patiently};
 use rand::RngExt as _;
 use tokio::sync::mpsc;
 
 pub(crate) use self::objects::Objects;
 use crate::app::{App, queue_failure};
-use crate::commands::enqueue::patience::patiently;
 use crate::commands::enqueue::send::Choose;
 use crate::exit_code;
 use crate::failure::{Failure, OrFail as _};

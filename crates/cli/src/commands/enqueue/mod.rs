@@ -9,7 +9,6 @@ mod forecast;
 pub(crate) mod judging;
 mod look;
 mod never;
-pub(crate) mod patience;
 mod refreshing;
 pub(crate) mod send;
 mod spend;
@@ -19,7 +18,7 @@ use std::sync::Arc;
 
 use dashscope::Model;
 use job::{BatchName, PinnedTo, Prices};
-use queue::Queue;
+use queue::{Queue, patiently};
 use rand::RngExt as _;
 
 use self::became::Sent;
@@ -27,7 +26,6 @@ use self::dry::{Input, dry_run};
 use self::judging::{bad_input, blocking, judge_all};
 use self::look::look;
 use self::never::{MayBeSpent, Spender};
-use self::patience::patiently;
 use self::send::{Load, Replace, send};
 use self::spend::{question, too_dear};
 use self::view::EnqueueView;

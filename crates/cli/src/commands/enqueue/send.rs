@@ -12,13 +12,12 @@ use archive::{ByteBudget, Reservation, Sha256Digest, Store};
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use job::{BatchName, JobId};
-use queue::{CHUNK_MAX, EnqueueError, Enqueued, NewJob, Queue, SourceFile};
+use queue::{CHUNK_MAX, EnqueueError, Enqueued, NewJob, Queue, SourceFile, patiently};
 use rand::RngExt as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::became::{Became, Sent, became, replaced};
-use super::patience::patiently;
 use crate::app::App;
 use crate::exit_code;
 use crate::failure::{Failure, OrFail as _};
@@ -246,12 +245,13 @@ impl Sender {
         let (chance, replace): (f64, _) = (self.rng.random(), self.replace.clone());
         self.chunks.spawn(async move {
             let (lines, jobs): (Vec<u64>, Vec<NewJob>) = chunk.into_iter().unzip();
-            let retryable =
-                |error: &EnqueueError| matches!(error, EnqueueError::Queue(error) if error.is_retryable());
-            let answers =
-                patiently(chance, || queue.enqueue_from(batch.as_ref(), source.as_deref(), &jobs), retryable)
-                    .await
-                    .map_err(refused)?;
+            let answers = patiently(
+                chance,
+                || queue.enqueue_from(batch.as_ref(), source.as_deref(), &jobs),
+                EnqueueError::is_retryable,
+            )
+            .await
+            .map_err(refused)?;
             let jobs = stream::iter(lines.into_iter().zip(jobs).zip(answers)).map(|((line, job), answer)| {
                 let (queue, replace) = (&queue, replace.as_deref());
                 async move {
@@ -294,7 +294,7 @@ fn advised(mut failure: Failure, unnamed: &[JobId]) -> Failure {
     failure.hint(hint)
 }
 
-fn refused(error: EnqueueError) -> Failure {
+pub(super) fn refused(error: EnqueueError) -> Failure {
     let failure = Failure::new(error);
     let nearly_full = failure.error.downcast_ref::<EnqueueError>();
     match nearly_full {
