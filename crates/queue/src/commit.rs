@@ -8,7 +8,9 @@ use crate::account::TaskOwner;
 use crate::claim::parse_id;
 use crate::error::QueueError;
 use crate::link::TimeAt;
+use crate::patience::patiently;
 use crate::plan::Plan;
+use crate::produce::EnqueueError;
 use crate::record::from_fields;
 use crate::reply::Reply;
 use crate::scripts::COMMIT;
@@ -27,6 +29,15 @@ pub struct Committed {
 struct Documents<'a> {
     outcome: Option<&'a Outcome>,
     spec: Option<&'a JobSpec>,
+}
+
+/// How long a write waits for a Redis that is away.
+#[derive(Clone, Copy)]
+enum Waits {
+    /// Until it is back: what is to be written has happened.
+    ForEver,
+    /// For a minute: what is to be written is only asked for.
+    AWhile,
 }
 
 /// Nothing was written.
@@ -69,6 +80,17 @@ pub enum CommitError {
     Queue(#[from] QueueError),
 }
 
+/// A job was not replaced.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplaceError {
+    /// As nothing is enqueued now, nothing is replaced.
+    #[error(transparent)]
+    Enqueue(#[from] EnqueueError),
+    /// The job cannot be replaced, or Redis is away.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
 /// A record that changed under our hands so often is not changing by chance.
 const CONFLICTS_MAX: u32 = 100;
 
@@ -89,7 +111,7 @@ impl Queue {
         outcome: Option<&Outcome>,
     ) -> Result<Committed, CommitError> {
         let documents = Documents { outcome, spec: None };
-        self.write(job.clone(), Some(job.fence), event, rules, documents).await
+        self.write(job.clone(), Some(job.fence), event, rules, documents, Waits::ForEver).await
     }
 
     /// Writes down what happened to a job that nobody here has claimed: a person's request, or a task id that came late.
@@ -122,31 +144,34 @@ impl Queue {
         event: Event,
         rules: &Rules,
     ) -> Result<Committed, CommitError> {
-        self.write(job, None, event, rules, Documents::default()).await
+        self.write(job, None, event, rules, Documents::default(), Waits::ForEver).await
     }
 
     /// Replaces what a job asks for, if it waits or is over; then it runs (again) for the new spec, under the same id and in the same
     /// place of its batch. What its earlier tasks cost stays counted. Returns the job as it was before, or `None` if it asks for that already.
     ///
-    /// Waits for as long as Redis is away.
+    /// Waits for a minute while Redis is away, as a producer does; the same call again goes on from there.
     ///
     /// # Errors
     ///
-    /// There is no such job, it is under way ([`CommitError::Illegal`]), its item has had another since ([`CommitError::Superseded`]), or Redis answers nonsense.
+    /// Redis is nearly full ([`ReplaceError::Enqueue`]): a job that runs again is as good as a new one. There is no such job, it is under
+    /// way ([`CommitError::Illegal`]), its item has had another since ([`CommitError::Superseded`]), or Redis is away or answers nonsense.
     pub async fn replace(
         &self,
         id: JobId,
         spec: &JobSpec,
         rules: &Rules,
-    ) -> Result<Option<Job>, CommitError> {
-        let job =
-            self.link().persist("reading a job", || self.job(id)).await?.ok_or(CommitError::Missing(id))?;
+    ) -> Result<Option<Job>, ReplaceError> {
+        let chance = self.link().chance();
+        let found = patiently(chance, || self.job(id), QueueError::is_retryable).await;
+        let job = found.map_err(CommitError::from)?.ok_or(CommitError::Missing(id))?;
         let asked = AskedFor::of(spec);
         if job.digest == asked.digest {
             return Ok(None);
         }
+        patiently(chance, || self.refuse_when_nearly_full(), EnqueueError::is_retryable).await?;
         let documents = Documents { outcome: None, spec: Some(spec) };
-        self.write(job.clone(), None, Event::Replaced(asked), rules, documents).await?;
+        self.write(job.clone(), None, Event::Replaced(asked), rules, documents, Waits::AWhile).await?;
         Ok(Some(job))
     }
 
@@ -157,6 +182,7 @@ impl Queue {
         event: Event,
         rules: &Rules,
         documents: Documents<'_>,
+        waits: Waits,
     ) -> Result<Committed, CommitError> {
         let chance = self.link().chance();
         let nonce = self.nonce();
@@ -182,10 +208,11 @@ impl Queue {
                     plan = plan.last_of_item(self.keys(), spec);
                 }
             }
-            let mut reply = self
-                .link()
-                .persist("a commit", || self.send_commit(&before, &transition, &plan, &nonce))
-                .await?;
+            let send = || self.send_commit(&before, &transition, &plan, &nonce);
+            let mut reply = match waits {
+                Waits::ForEver => self.link().persist("a commit", send).await?,
+                Waits::AWhile => patiently(chance, send, QueueError::is_retryable).await?,
+            };
             match reply.text()?.as_str() {
                 "ok" => {
                     reply.int()?;

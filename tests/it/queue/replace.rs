@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use job::{Event, JobId, Micros, Model, OUTCOME_FORMAT, Outcome, StateName};
-use queue::{CommitError, Enqueued, Queue, Standing};
+use queue::{CommitError, Enqueued, Queue, ReplaceError, Standing};
 use tests::eventually;
 
 use super::{World, account, fast, name, spec};
@@ -100,7 +100,7 @@ async fn a_job_under_way_is_not_replaced() {
     let id = enqueued(&world, "a").await;
     let refused = async || {
         let refused = world.queue.replace(id, &other("a"), &world.rules).await;
-        assert!(matches!(refused, Err(CommitError::Illegal(_))), "{refused:?}");
+        assert!(matches!(refused, Err(ReplaceError::Commit(CommitError::Illegal(_)))), "{refused:?}");
         assert_eq!(world.queue.spec(id).await.unwrap().unwrap(), spec("b", "a"));
     };
     let job = world.claim().await.unwrap();
@@ -132,6 +132,27 @@ async fn an_ended_job_runs_again_for_its_new_spec_and_opens_its_batch_again() {
     assert_eq!((job.state_name(), job.tasks, job.billed, job.lost_images()), (StateName::Succeeded, 2, 2, 0));
     let summary = world.queue.batch(Some(&name("b"))).await.unwrap().unwrap();
     assert_eq!((summary.left, summary.stored, summary.billed), (0, 1, 2));
+    world.check().await;
+}
+
+#[tokio::test]
+async fn replacing_waits_for_a_redis_that_is_away_as_long_as_a_producer_does_and_not_for_ever() {
+    let world = World::new().await;
+    let id = enqueued(&world, "a").await;
+    // No answer comes in time while the clock is ours.
+    tokio::time::pause();
+    let asked = other("a");
+    let replaced = world.queue.replace(id, &asked, &world.rules);
+    let replaced = tokio::time::timeout(Duration::from_secs(600), replaced).await.expect("an end");
+    let away = |error: &ReplaceError| match error {
+        ReplaceError::Commit(CommitError::Queue(error)) => error.is_retryable(),
+        ReplaceError::Enqueue(error) => error.is_retryable(),
+        ReplaceError::Commit(_) => false,
+    };
+    assert!(replaced.as_ref().is_err_and(away), "{replaced:?}");
+    tokio::time::resume();
+    world.queue.replace(id, &other("a"), &world.rules).await.unwrap();
+    assert_eq!(standing(&world, id, &other("a")).await, Standing::Same);
     world.check().await;
 }
 

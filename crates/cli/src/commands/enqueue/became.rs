@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use dashscope::Model;
 use job::JobId;
-use queue::{CommitError, Enqueued, NewJob, Queue};
+use queue::{CommitError, Enqueued, NewJob, Queue, ReplaceError};
 
+use super::send::refused;
 use crate::app::queue_failure;
 use crate::failure::Failure;
 
@@ -104,10 +105,11 @@ pub(super) async fn replaced(queue: &Queue, job: &NewJob, rules: &job::Rules) ->
     match queue.replace(job.id, &job.spec, rules).await {
         Ok(Some(_)) => Ok(Became::Replaced),
         Ok(None) => Ok(Became::Same),
-        Err(CommitError::Illegal(_)) => Ok(Became::UnderWay),
+        Err(ReplaceError::Commit(CommitError::Illegal(_))) => Ok(Became::UnderWay),
         // Retention took it away just now.
-        Err(CommitError::Missing(_)) => Ok(Became::RemovedBefore),
-        Err(CommitError::Queue(error)) => Err(queue_failure(error, "replace a job")),
+        Err(ReplaceError::Commit(CommitError::Missing(_))) => Ok(Became::RemovedBefore),
+        Err(ReplaceError::Enqueue(error)) => Err(refused(error)),
+        Err(ReplaceError::Commit(CommitError::Queue(error))) => Err(queue_failure(error, "replace a job")),
         Err(error) => Err(Failure::new(error).context("failed to replace a job")),
     }
 }
