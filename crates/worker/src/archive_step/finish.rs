@@ -5,6 +5,7 @@ use tracing::{error, warn};
 
 use super::keys::Keys;
 use super::manifest;
+use super::outlived;
 use super::publish::{Publication, Replaced, replace, shown_already};
 use crate::env::Env;
 use crate::ports::{Lease, StoreFault};
@@ -20,7 +21,8 @@ pub(crate) enum Finished {
     NotOurs,
 }
 
-/// Puts images that were written beside their keys over what stands there, publishes those of a refresh, and writes the manifest. May
+/// Puts images that were written beside their keys over what stands there, publishes those of a refresh, removes
+/// those of an earlier request that have no successor, and writes the manifest. May
 /// be repeated.
 pub(crate) async fn finish(
     env: &Env,
@@ -47,6 +49,11 @@ pub(crate) async fn finish(
     if placed.stored() == 0 {
         *outcome = placed;
         return Finished::Whole;
+    }
+    match outlived::remove(env, job, keys, &placed, lease).await {
+        Ok(true) => {}
+        Ok(false) => return Finished::Later,
+        Err(NotOurs) => return Finished::NotOurs,
     }
     let (mut shown, mut versions, mut image_0) = (None, Vec::new(), keys.home(0));
     if let Some(refresh) = keys.refresh().filter(|_| placed.lost() == 0) {
@@ -91,7 +98,7 @@ pub(crate) async fn finish(
 }
 
 /// The lease is lost.
-struct NotOurs;
+pub(super) struct NotOurs;
 
 /// The keys that are no longer needed; `None` if the store has to be tried again.
 async fn put_in_place(

@@ -12,6 +12,7 @@ mod keys;
 mod links;
 mod manifest;
 mod missing;
+mod outlived;
 mod publish;
 #[cfg(test)]
 mod tests;

@@ -51,7 +51,7 @@ impl From<NotNow> for Replaced {
 }
 
 /// Why there is nothing to go on with.
-enum NotNow {
+pub(super) enum NotNow {
     /// The store has to be tried again.
     Later,
     /// The lease is lost.
@@ -148,7 +148,7 @@ async fn try_replace(
 }
 
 /// What stands under the stable keys, by its manifest.
-async fn former(env: &Env, job: &Job, keys: &Keys<'_>) -> Result<Option<Published>, NotNow> {
+pub(super) async fn former(env: &Env, job: &Job, keys: &Keys<'_>) -> Result<Option<Published>, NotNow> {
     let key = keys.manifest(&keys.stable(0));
     match env.archive.read(None, &key, MANIFEST_BYTES_MAX).await {
         Ok(None) => Ok(None),

@@ -12,6 +12,7 @@ use crate::testing::{FakeLease, World, fresh_lease, report, start};
 
 mod missing;
 mod refresh;
+mod replaced;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
