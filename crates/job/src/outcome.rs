@@ -104,6 +104,21 @@ impl Outcome {
         self.count(|state| matches!(state, ImageState::Lost { .. }))
     }
 
+    /// What came of it, in a line of history: how many images were billed, and where those are that are stored.
+    pub fn in_words(&self) -> String {
+        let keys: Vec<&str> = self
+            .images
+            .iter()
+            .filter_map(|image| match &image.state {
+                ImageState::Stored(stored) => Some(stored.key.as_str()),
+                _ => None,
+            })
+            .collect();
+        let noun = if self.billed == 1 { "image" } else { "images" };
+        let billed = format!("{} {noun} billed, {} stored", self.billed, keys.len());
+        if keys.is_empty() { billed } else { format!("{billed}: {}", keys.join(", ")) }
+    }
+
     /// When the first of the links that are still needed dies.
     pub fn deadline(&self) -> Option<Timestamp> {
         self.images

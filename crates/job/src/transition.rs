@@ -35,7 +35,7 @@ pub struct Try {
     /// The service's code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// The service's message, cut to 300 characters.
+    /// The service's message, cut to 300 characters; or ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// The service's request id.

@@ -1,6 +1,6 @@
 //! The one way to write a record.
 
-use job::{AskedFor, Event, IllegalTransition, Job, JobId, JobSpec, Outcome, Rules, TaskId, Transition};
+use job::{AskedFor, Event, IllegalTransition, Job, JobId, JobSpec, Outcome, Rules, TaskId, Transition, Try};
 use tracing::debug;
 
 use crate::Queue;
@@ -188,10 +188,13 @@ impl Queue {
         let nonce = self.nonce();
         for _ in 0..CONFLICTS_MAX {
             let now = self.now();
-            let transition = before.apply(event.clone(), now, rules, chance)?;
+            let mut transition = before.apply(event.clone(), now, rules, chance)?;
             // An event that changes nothing and notes nothing (the same task id twice) needs no write.
             if transition.job == before && transition.note.is_none() && transition.extra_task.is_none() {
                 return Ok(Committed { job: before, extra_task: None });
+            }
+            if let (Some(_), Some(note)) = (documents.spec, &mut transition.note) {
+                self.tell_former(before.id, note, chance).await?;
             }
             let mut plan = Plan::new(self.keys(), &before, &transition, documents.outcome, now);
             if let Some(spec) = documents.spec {
@@ -251,6 +254,22 @@ impl Queue {
         }
         let problem = format!("job {} changed {CONFLICTS_MAX} times during one commit", before.id);
         Err(QueueError::Reply { call: "commit", problem }.into())
+    }
+
+    /// Tells in the line of a replacement what the old request brought: the commit drops its outcome, and the images stand in the bucket
+    /// until the new ones do. If it changes behind this look, so does the version.
+    async fn tell_former(&self, id: JobId, note: &mut Try, chance: f64) -> Result<(), QueueError> {
+        let former = match patiently(chance, || self.outcome(id), QueueError::is_retryable).await {
+            // What nobody can read holds no replacement up.
+            Err(QueueError::Record(_)) => None,
+            former => former?,
+        };
+        if let Some(former) = former {
+            note.message = Some(former.in_words());
+            note.request_id = former.request_id;
+            note.task = Some(former.task);
+        }
+        Ok(())
     }
 
     async fn send_commit(

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use job::{Event, JobId, Micros, Model, OUTCOME_FORMAT, Outcome, StateName};
+use job::{
+    Event, ImageState, JobId, Micros, Model, OUTCOME_FORMAT, Outcome, OutcomeImage, StateName, StoredImage,
+};
 use queue::{CommitError, Enqueued, Queue, ReplaceError, Standing};
 use tests::eventually;
 
@@ -55,6 +57,8 @@ async fn succeed(world: &World, task: &str) {
 }
 
 fn outcome(queue: &Queue, task: &str) -> Outcome {
+    let key = job::ObjectKey::parse("b/a/0.png").unwrap();
+    let stored = StoredImage { key, bytes: 9, sha256: "0".repeat(64), width: 3, height: 3 };
     Outcome {
         format: OUTCOME_FORMAT,
         task: task.parse().unwrap(),
@@ -66,7 +70,7 @@ fn outcome(queue: &Queue, task: &str) -> Outcome {
         billed: 1,
         size: None,
         texts: Vec::new(),
-        images: Vec::new(),
+        images: vec![OutcomeImage { index: 0, choice: 0, item: 0, state: ImageState::Stored(stored) }],
     }
 }
 
@@ -126,6 +130,10 @@ async fn an_ended_job_runs_again_for_its_new_spec_and_opens_its_batch_again() {
     let summary = world.queue.batch(Some(&name("b"))).await.unwrap().unwrap();
     assert_eq!((summary.left, summary.expected, summary.stored, summary.billed), (1, 3, 0, 1));
     assert!(world.queue.outcome(id).await.unwrap().is_none());
+    // The image stands in the bucket, and is told until the new one does, and after.
+    let told = world.queue.tries(id).await.unwrap().pop().unwrap();
+    assert_eq!((told.what.as_str(), told.task.unwrap().as_str()), ("replaced", "task-1"));
+    assert_eq!(told.message.as_deref(), Some("1 image billed, 1 stored: b/a/0.png"));
     world.check().await;
     succeed(&world, "task-2").await;
     let job = world.queue.job(id).await.unwrap().unwrap();
