@@ -1,6 +1,7 @@
 //! Catalogues that are refreshed: by schedules, by hand, and by a plain cron.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use archive::Store;
@@ -259,8 +260,7 @@ async fn three_schedulers_at_once_do_a_missed_tick_once() {
     .await;
     let runs = history(&world).await;
     assert_eq!(all_new(&runs), 300, "{runs:#?}");
-    let ticks: std::collections::BTreeSet<&str> =
-        runs.iter().map(|run| run["tick"].as_str().unwrap()).collect();
+    let ticks: BTreeSet<&str> = runs.iter().map(|run| run["tick"].as_str().unwrap()).collect();
     assert_eq!(ticks.len(), runs.len(), "a tick has one line: {runs:#?}");
     for process in &mut running {
         process.signal(rustix::process::Signal::TERM);
@@ -418,6 +418,20 @@ async fn a_batch_of_an_earlier_run_does_not_hide_what_changed_and_a_run_by_hand_
     work(&world).await;
     world.write("shoes.jsonl", &items("a blue shoe")).unwrap();
     assert_eq!(run_now(&world).await, (1, 1, 0), "on the same day");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_by_hand_that_fail_in_one_second_are_told_apart() {
+    let world = World::quick().await.unwrap();
+    schedule(&world, NEVER, "");
+    // There is no such list.
+    for _ in 0..3 {
+        let failed = world.imagemill.run(&["schedule", "run", "shoes"]).await.unwrap();
+        assert_ne!(failed.code, 0, "{}", failed.stderr);
+    }
+    let runs = history(&world).await;
+    let ticks: BTreeSet<_> = runs.iter().map(|run| run["tick"].as_str().unwrap().to_owned()).collect();
+    assert_eq!((runs.len(), ticks.len()), (3, 3), "{runs:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
