@@ -9,9 +9,9 @@
 --
 -- A job that may run elsewhere is left to the account that can start it soonest: one that has no place among those processed at once
 -- leaves it to one that has, and of two that have, to the one with the smaller share of them taken (by weight). Only an account that
--- could take the job this very moment counts: not paused, its breakers closed, with a permit, with money and images left today for this job,
--- and asking: one that has not asked for
--- 3 s has no worker any more, and nobody waits for it. So some account always takes the job, if any can.
+-- could take the job this very moment counts: not paused, its breakers closed, with a permit, with money and images
+-- left today for this job, and asking: one that has not asked for 3 s has no worker any more, and nobody waits for it. So some account
+-- always takes the job, if any can.
 --
 -- Whose turn it is goes by virtual time, in images: the lane that had fewest goes first. Three sets of lanes meet here, each with a time of
 -- its own: `any`, the region's, the account's. Where accounts differ in speed, or stood still, a set may lie far behind `any`; more

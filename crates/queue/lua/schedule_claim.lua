@@ -15,8 +15,8 @@
 -- ARGV[6]  1 if a person asked: a pause, and the wait before another try, do not count
 -- ARGV[7]  the batch of a new tick's jobs, or nothing
 --
--- Returns  {time_us, word, tick ms, fence, tries, batch, by_hand}   by_hand: 1 if a person asked for the tick that is taken. word: claimed; else paused, taken (by another, under a lease), waits (for another
---                                                   try), stale (the caller must look again)
+-- Returns  {time_us, "claimed", tick ms, fence, tries, batch, by_hand}   by_hand: 1 if a person asked for the tick that is taken
+--        | {time_us, word}   word: paused, taken (by another, under a lease), waits (for another try), stale (the caller must look again)
 local clock = redis.call('TIME')
 local now_ms = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local time_us = clock[1] .. string.format('%06d', clock[2])

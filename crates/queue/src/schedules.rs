@@ -227,7 +227,8 @@ impl Queue {
         })
     }
 
-    /// Takes the tick that is asked for, or one that was begun and has not ended. `nonce` names the call: repeated with the same one after a lost answer, it gives the same tick.
+    /// Takes the tick that is asked for, or one that was begun and has not ended. `nonce` names the call: repeated with the same one after a
+    /// lost answer, it gives the same tick.
     ///
     /// # Errors
     ///

@@ -101,6 +101,7 @@ async fn results_come_in_the_order_of_the_input_and_what_failed_can_be_mended_an
 
     run(&["batch", "results", "nowhere"]).await.expect_code(1);
     let same = run(&["batch", "results", "b", "--out", "x", "--errors", "x"]).await.expect_code(2);
+    run(&["batch", "results", "b", "--out", "x", "--errors", "./x"]).await.expect_code(2);
     assert!(same.stderr.contains("name the same file"), "{}", same.stderr);
     let long = run(&["batch", "results", "b", "--links", "8d"]).await.expect_code(2);
     assert!(long.stderr.contains("at most 7 days"), "{}", long.stderr);

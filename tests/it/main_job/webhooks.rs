@@ -282,6 +282,26 @@ async fn the_manifest_of_a_batch_has_the_lines_of_its_results() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_removed_once_its_end_was_dealt_with_and_says_so_where_nobody_does() {
+    let world = World::quick().await.unwrap();
+    let imagemill = &world.imagemill;
+    for batch in ["told", "untold"] {
+        enqueue(&world, imagemill, batch, 1).await;
+        imagemill.run(&["batch", "cancel", batch]).await.unwrap().expect_code(0);
+    }
+    let remove = ["batch", "rm", "untold", "--yes"];
+    let untold = imagemill.run(&remove).await.unwrap().expect_code(0);
+    assert!(untold.stderr.contains("the end of batch untold was not dealt with"), "{}", untold.stderr);
+
+    let _worker = imagemill.start("worker", &["worker"]).unwrap();
+    let told = imagemill.run(&["batch", "rm", "told", "--yes"]).await.unwrap().expect_code(0);
+    assert!(!told.stderr.contains("not dealt with"), "{}", told.stderr);
+    let store = world.store.store().await.unwrap();
+    let key = job::ObjectKey::parse("told/manifest.jsonl").unwrap();
+    assert!(store.head(&key).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_can_be_tried_and_says_what_is_wrong_with_it() {
     let world = World::quick().await.unwrap();
     let receiver = Receiver::start().await;

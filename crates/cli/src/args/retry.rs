@@ -36,9 +36,9 @@ Conditions: class=CLASS, code=CODE (the service's), state=STATE. All of them mus
   Classes: moderation, invalid_request, input_download, service, service_timeout, transport, by_person, local
   States: failed, canceled, expired; with --missing: succeeded, expired
 
---missing leaves the old jobs as they are: they, and the batch, count as partial or expired also when the new ones bring it all. For each that succeeded with fewer images than it asked for, or whose links died before
-all images were copied, it enqueues a new job in the same batch that asks for as many as are missing, by the same prompt and
-parameters. Its custom_id is the old one with `~missing` (the second time `~missing2`; without a custom_id the old job's id), and
+--missing leaves the old jobs as they are: they, and the batch, count as partial or expired also when the new ones bring it all.
+For each that succeeded with fewer images than it asked for, or whose links died before all images were copied, it enqueues a new
+job in the same batch that asks for as many as are missing, by the same prompt and parameters. Its custom_id is the old one with `~missing` (the second time `~missing2`; without a custom_id the old job's id), and
 its images stand under keys of its own. A set may bring fewer images than were asked for: of it only those count that were made
 and lost.
 

@@ -47,7 +47,7 @@ impl Objects {
     ///
     /// # Errors
     ///
-    /// The bucket is away, or refuses, or more stands there than is ever written (69): what cannot be read never counts as nothing.
+    /// The bucket is away, or refuses, or more stands there than is ever written (69). What is no JSON counts as nothing.
     pub(crate) async fn json(&self, key: &ObjectKey) -> Result<Option<Value>, Failure> {
         let found = patiently(|| self.store.get(key, MANIFEST_BYTES_MAX)).await;
         let found = found.map_err(|error| failure(error, "failed to read what stands in the bucket"))?;

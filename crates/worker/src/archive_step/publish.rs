@@ -2,7 +2,8 @@
 //!
 //! Every version of an item's images has a folder of its own, `versions/<job id>/`, beside the stable keys. A refresh is written there
 //! first, and copied over the stable keys when it is whole; the manifest under these says which version they show, and which others are
-//! kept. The job's own record names its version, where that is kept: the stable keys show another job's images some day. May be repeated after a crash at any point: until the manifest is written, everything is done again, to the same end.
+//! kept. The job's own record names its version, where that is kept: the stable keys show another job's images some day. May be repeated
+//! after a crash at any point: until the manifest is written, everything is done again, to the same end.
 
 use job::{ImageState, Job, JobId, ObjectKey, Outcome, Published, Refresh, Timestamp, Version};
 use tracing::{error, warn};
@@ -58,8 +59,8 @@ pub(super) enum NotNow {
     NotOurs,
 }
 
-/// What the task brought, for the job's record, if the stable keys show it already: after a crash behind the manifest. What is needed no more is
-/// deleted once again, since nothing else knows of it by then.
+/// What the task brought, for the job's record, if the stable keys show it already: after a crash behind the manifest. What is needed no
+/// more is deleted once again, since nothing else knows of it by then.
 pub(crate) async fn shown_already(
     env: &Env,
     job: &Job,

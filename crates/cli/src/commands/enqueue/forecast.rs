@@ -183,12 +183,9 @@ mod tests {
     fn work() -> Work {
         let on = |name: &str| Some(PinnedTo::Account(name.parse().unwrap()));
         let shares = BTreeMap::from([
-            ((Model::Wan27Image, None), Share { jobs: 90, images: 90, several: 0, ..Share::default() }),
+            ((Model::Wan27Image, None), Share { jobs: 90, images: 90, ..Share::default() }),
             ((Model::Wan27ImagePro, None), Share { jobs: 10, images: 40, several: 10, ..Share::default() }),
-            (
-                (Model::Wan27Image, on("default")),
-                Share { jobs: 10, images: 10, several: 0, ..Share::default() },
-            ),
+            ((Model::Wan27Image, on("default")), Share { jobs: 10, images: 10, ..Share::default() }),
         ]);
         Work { shares, ..Work::default() }
     }
@@ -216,8 +213,7 @@ mod tests {
         assert_eq!(forecast(&accounts(20), None).seconds, Some(120));
         let mut work = work();
         let gone = Some(PinnedTo::Account("gone".parse().unwrap()));
-        work.shares
-            .insert((Model::Wan27Image, gone), Share { jobs: 1, images: 1, several: 0, ..Share::default() });
+        work.shares.insert((Model::Wan27Image, gone), Share { jobs: 1, images: 1, ..Share::default() });
         let settings = accounts(10);
         let forecast = Forecast::new(&work, &Prices::default(), settings.accounts(), |_| None);
         assert_eq!(forecast.seconds, None);

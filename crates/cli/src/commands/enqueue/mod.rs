@@ -35,11 +35,11 @@ use crate::app::{App, queue_failure};
 use crate::args::{BatchArg, EnqueueArgs};
 use crate::exit_code;
 use crate::failure::{Failure, OrFail as _};
-use crate::input::judge::Judged;
 use crate::input::line::Defaults;
 use crate::input::marks::Marks;
 use crate::input::prepare::Rules;
 use crate::input::source::{PromptFlags, Source};
+use crate::input::work::Work;
 use crate::output::progress::ReadProgress;
 use crate::output::words::{count, counted};
 use crate::settings::{Account, Settings};
@@ -71,7 +71,7 @@ pub(super) async fn run(app: &App, args: EnqueueArgs) -> Result<u8, Failure> {
         let single = args.file.is_none().then_some(args.prompt.len() == 1);
         return Err(bad_input(&source, &judged, single));
     }
-    for warning in never_made(&args, &settings, &judged, &prices) {
+    for warning in never_made(&args, &settings, &judged.work, &prices) {
         app.out.note(&warning);
     }
     let judged = Arc::new(judged);
@@ -117,7 +117,7 @@ pub(super) async fn run(app: &App, args: EnqueueArgs) -> Result<u8, Failure> {
 }
 
 /// What is to be said of jobs that cost more than a whole budget.
-fn never_made(args: &EnqueueArgs, settings: &Settings, judged: &Judged, prices: &Prices) -> Vec<String> {
+fn never_made(args: &EnqueueArgs, settings: &Settings, work: &Work, prices: &Prices) -> Vec<String> {
     let spender = |account: &Account| Spender {
         name: account.name().clone(),
         region: account.region(),
@@ -126,7 +126,7 @@ fn never_made(args: &EnqueueArgs, settings: &Settings, judged: &Judged, prices: 
     };
     let accounts: Vec<_> = settings.accounts().iter().map(spender).collect();
     let (batch, budget, budgets) = (args.batch(), args.budget, settings.budgets());
-    never::warnings(judged, prices, &MayBeSpent { batch, budget, settings: budgets, accounts: &accounts })
+    never::warnings(work, prices, &MayBeSpent { batch, budget, settings: budgets, accounts: &accounts })
 }
 
 async fn finish(

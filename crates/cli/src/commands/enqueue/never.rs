@@ -5,8 +5,7 @@ use dashscope::Model;
 use job::{AccountName, BatchName, Micros, PinnedTo, Prices, RegionName};
 use queue::BatchBudget;
 
-use crate::input::judge::Judged;
-use crate::input::work::Share;
+use crate::input::work::{Share, Work};
 use crate::output::words::{counted, money};
 
 /// An account as budgets see it: whether it takes jobs for a place, and what may be spent there in a day.
@@ -23,18 +22,18 @@ pub(super) struct Spender {
 pub(super) struct MayBeSpent<'a> {
     /// The batch, where there is one.
     pub(super) batch: Option<&'a BatchName>,
-    /// What was said of it.
+    /// What this command says of it. What was said of it before is not looked at: Redis need not be there.
     pub(super) budget: Option<BatchBudget>,
     /// What holds where nothing was said.
     pub(super) settings: queue::Budgets,
-    /// The accounts, for one model.
+    /// The accounts.
     pub(super) accounts: &'a [Spender],
 }
 
 /// A warning for each kind of job of which the largest costs more than a whole budget.
-pub(super) fn warnings(judged: &Judged, prices: &Prices, may: &MayBeSpent<'_>) -> Vec<String> {
+pub(super) fn warnings(work: &Work, prices: &Prices, may: &MayBeSpent<'_>) -> Vec<String> {
     let mut all = Vec::new();
-    for ((model, pinned_to), share) in &judged.work.shares {
+    for ((model, pinned_to), share) in &work.shares {
         let cost = prices.per_image(*model).times(share.largest.into());
         let of_batch = || {
             let (batch, amount) = (may.batch?, may.budget.unwrap_or_default().under(may.settings.per_batch)?);
@@ -85,21 +84,19 @@ fn warning(model: Model, share: &Share, cost: Micros, currency: &str, why: &str,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::input::work::Work;
 
     #[test]
     fn a_job_that_costs_more_than_a_whole_budget_is_named_with_its_line_and_both_figures() {
         let share = Share { jobs: 3, images: 14, several: 1, largest: 12, largest_line: 7 };
         let shares = [((Model::Wan27Image, None), share)].into();
         let work = Work { shares, ..Work::default() };
-        let judged = Judged { work, ..Judged::default() };
         let batch: BatchName = "spring".parse().unwrap();
         let spender = |name: &str, per_day| Spender { name: name.parse().unwrap(), region: None, per_day };
         let accounts = |second| [spender("a", Some(Micros(100_000))), spender("b", second)];
         let said = |budget, per_batch, per_day, accounts: &[Spender]| {
             let settings = queue::Budgets { per_batch, per_day };
             let may = MayBeSpent { batch: Some(&batch), budget, settings, accounts };
-            warnings(&judged, &Prices::default(), &may)
+            warnings(&work, &Prices::default(), &may)
         };
         let (less, enough) = (Some(Micros(359_999)), Some(Micros(360_000)));
         insta::assert_snapshot!(said(Some(BatchBudget::Own(Micros(300_000))), None, less, &accounts(less)).join("\n"), @r"
