@@ -14,17 +14,21 @@
 -- KEYS[9]  keys::events()
 -- KEYS[10] keys::lanes(batch)
 -- KEYS[11] keys::items(collection) of jobs that refresh items
+-- KEYS[12] keys::schedule(name), where the jobs are those of a tick
 -- ARGV[1]  key prefix
 -- ARGV[2]  batch, or -
 -- ARGV[3]  digest of the source that jobs come from, or nothing
 -- ARGV[4]  lines of that source: with its first new job the batch keeps a range of places for all of them (`base:<digest>`), and the
 --          same range when it comes again, so that the order is that of the lines whatever comes when
--- ARGV[5..] for each job: id, spec, digest, model, place (an account, @ and a region, or any), images, priority, due ms or 0,
+-- ARGV[5]  the fence of that tick, or nothing
+-- ARGV[6..] for each job: id, spec, digest, model, place (an account, @ and a region, or any), images, priority, due ms or 0,
 --          shape, line in the source or 0, item of the collection or nothing, the item's last job as the caller saw it or nothing
 --
 -- Returns  {time_us, answers}   answers: a letter for each job: n new, s same, c changed (another spec under the same id),
 --                               t the same id was there before and retention removed it
 --                               b its item is busy: another job is the last one by now, or that one is not over
+--                               or "tick lost": nothing was enqueued. The tick has ended, and its batch with it, or is another
+--                               scheduler's: who slept meanwhile must not put jobs behind what was said of it
 local clock = redis.call('TIME')
 local now_ms = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local function int(number) return string.format('%.0f', number) end
@@ -44,10 +48,14 @@ local function is_busy(item, saw)
 end
 
 -- Every read comes before the first write.
+local tick = ARGV[5] ~= '' and redis.call('HMGET', KEYS[12], 'tick', 'fence')
+local is_lost = tick and (not tick[1] or tick[2] ~= ARGV[5])
 local paused = redis.call('HGET', KEYS[1], 'paused') == '1'
 local base = source ~= '' and redis.call('HGET', KEYS[1], 'base:' .. source)
+local time_us = clock[1] .. string.format('%06d', clock[2])
+if is_lost then return {time_us, 'tick lost'} end
 local answers, fresh, seen, lanes = {}, {}, {}, {}
-for i = 5, #ARGV, 12 do
+for i = 6, #ARGV, 12 do
   local id, digest = ARGV[i], ARGV[i + 2]
   local known = seen[id] or redis.call('HGET', prefix .. 'job:' .. id, 'd')
   if known then
@@ -70,7 +78,6 @@ for i = 5, #ARGV, 12 do
     end
   end
 end
-local time_us = clock[1] .. string.format('%06d', clock[2])
 if #fresh == 0 then return {time_us, table.concat(answers)} end
 
 local unplaced = 0

@@ -5,6 +5,8 @@
 -- time it is taken over at once, then after longer and longer waits, since it may be what brings schedulers down. A new tick is taken only
 -- if nobody has ended one since the caller looked.
 --
+-- A pause holds no tick back that a person began and left: it is taken to be ended, and brings nothing more.
+--
 -- KEYS[1]  keys::schedule(name)
 -- KEYS[2]  keys::reply(nonce)
 -- ARGV[1]  nonce
@@ -14,6 +16,9 @@
 -- ARGV[5]  lease in ms
 -- ARGV[6]  1 if a person asked: a pause, and the wait before another try, do not count
 -- ARGV[7]  the batch of a new tick's jobs, or nothing
+-- ARGV[8]  the wait before the second takeover of a tick, ms
+-- ARGV[9]  how many times longer each further wait is
+-- ARGV[10] the longest wait, ms
 --
 -- Returns  {time_us, "claimed", tick ms, fence, tries, batch, by_hand}   by_hand: 1 if a person asked for the tick that is taken
 --        | {time_us, word}   word: paused, taken (by another, under a lease), waits (for another try), stale (the caller must look again)
@@ -30,14 +35,13 @@ if answered then
 end
 local row = redis.call('HMGET', KEYS[1], 'tick', 'lease', 'retry', 'last', 'fence', 'tries', 'paused', 'owner', 'batch', 'hand')
 local tick, lease, retry, last = row[1], tonumber(row[2] or 0), tonumber(row[3] or 0), row[4] or ''
-if row[7] and not by_hand then return {time_us, 'paused'} end
+if row[7] and not by_hand and not (tick and row[10] == '1') then return {time_us, 'paused'} end
 if tick and lease > now_ms then return {time_us, 'taken'} end
 if tick and retry > now_ms and not by_hand then return {time_us, 'waits'} end
 if not tick and last ~= ARGV[3] then return {time_us, 'stale'} end
 local tries = tonumber(row[6] or 0)
 local is_left = tick and row[8]
--- As long as before other tries: 15 s, twice as long each time, 15 min at most.
-local wait_ms = is_left and tries > 0 and math.min(15000 * 2 ^ (tries - 1), 900000) or 0
+local wait_ms = is_left and tries > 0 and math.min(tonumber(ARGV[8]) * tonumber(ARGV[9]) ^ (tries - 1), tonumber(ARGV[10])) or 0
 if lease + wait_ms > now_ms and not by_hand then return {time_us, 'waits'} end
 if is_left then tries = tries + 1 end
 local batch, hand = row[9] or '', row[10] or ''

@@ -87,7 +87,7 @@ pub use outbox::{Entry, EntryDocument, EntryEnd, EntryOf, NotAnEntry, TakenEntri
 pub use pacer::{CREATE_LATE_MAX, Pacer};
 pub use patience::patiently;
 pub use pauses::{HandPause, PauseChange, PauseOf};
-pub use produce::{CHUNK_MAX, EnqueueError, Enqueued, NewJob, SourceFile};
+pub use produce::{CHUNK_MAX, EnqueueError, Enqueued, NewJob, Origin, SourceFile};
 pub use producer::{JobRefused, Producer, PushError, Tally};
 pub use promote::Promoted;
 pub use quotas::{FigureSource, FigureSources, Quota, Quotas, SetFigures};
@@ -105,7 +105,7 @@ pub use retention::Retention;
 pub use room::Room;
 pub use safety::ServerFacts;
 pub use schedules::{
-    BegunTick, ClaimedTick, ItemJob, RunNote, SchedulePause, ScheduleState, TickAsk, TickClaim,
+    BegunTick, ClaimedTick, ItemJob, RunNote, SchedulePause, ScheduleState, TICK_AGAIN, TickAsk, TickClaim,
 };
 pub use standing::Standing;
 pub use strays::StrayCreate;

@@ -5,7 +5,7 @@ use job::{BatchName, JobId, JobSpec, Shape};
 use crate::error::QueueError;
 use crate::link::TimeAt;
 use crate::scripts::{ENQUEUE, SEAL};
-use crate::{Queue, keys};
+use crate::{ClaimedTick, Queue, keys};
 
 /// The most jobs in one call: a longer one would hold Redis up for everybody else.
 ///
@@ -49,6 +49,15 @@ pub struct SourceFile {
     pub lines: u64,
 }
 
+/// What jobs come from, beside their caller.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Origin<'a> {
+    /// The source whose lines they are, where their order counts.
+    pub source: Option<&'a SourceFile>,
+    /// The tick that they are the jobs of.
+    pub tick: Option<&'a ClaimedTick>,
+}
+
 /// What became of a job that was to be enqueued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Enqueued {
@@ -76,6 +85,9 @@ pub enum EnqueueError {
     /// More than [`CHUNK_MAX`] jobs.
     #[error("{0} jobs in one call are more than {CHUNK_MAX}")]
     TooMany(usize),
+    /// The jobs are those of a tick that has ended meanwhile, or is another scheduler's.
+    #[error("the tick has ended meanwhile, or another scheduler does it")]
+    TickLost,
     /// Jobs that refresh items of different collections.
     #[error("the jobs of one call refresh items of different collections")]
     Collections,
@@ -115,18 +127,19 @@ impl Queue {
         batch: Option<&BatchName>,
         jobs: &[NewJob],
     ) -> Result<Vec<Enqueued>, EnqueueError> {
-        self.enqueue_from(batch, None, jobs).await
+        self.enqueue_from(batch, Origin::default(), jobs).await
     }
 
-    /// The same, but jobs that have a line of `source` get the place of that line.
+    /// The same, but jobs that have a line of the source get the place of that line; and those of a tick are enqueued only as long as it
+    /// is the caller's.
     ///
     /// # Errors
     ///
-    /// Redis is away, refuses, or is nearly full. The call is not retried here: repeat it as it is.
+    /// Redis is away, refuses, or is nearly full; the call is not retried here: repeat it as it is. Or the tick is lost.
     pub async fn enqueue_from(
         &self,
         batch: Option<&BatchName>,
-        source: Option<&SourceFile>,
+        Origin { source, tick }: Origin<'_>,
         jobs: &[NewJob],
     ) -> Result<Vec<Enqueued>, EnqueueError> {
         if jobs.len() > CHUNK_MAX {
@@ -138,7 +151,7 @@ impl Queue {
         let collection = collection(jobs)?;
         self.refuse_when_nearly_full().await?;
         let keys = self.keys();
-        let key_names = [
+        let mut key_names = vec![
             keys.batch(batch),
             keys.members(batch),
             keys.batches(),
@@ -151,10 +164,13 @@ impl Queue {
             keys.lanes(batch),
             keys.items(collection),
         ];
+        key_names.extend(tick.map(|tick| keys.schedule(&tick.schedule)));
         let batch_name = batch.map_or("-", BatchName::as_str);
         let (digest, lines) =
             source.map_or((String::new(), 0), |source| (source.digest.clone(), source.lines));
-        let mut args = vec![keys.prefix().to_owned(), batch_name.to_owned(), digest, lines.to_string()];
+        let fence = tick.map_or_else(String::new, |tick| tick.fence.clone());
+        let mut args =
+            vec![keys.prefix().to_owned(), batch_name.to_owned(), digest, lines.to_string(), fence];
         for new in jobs {
             let spec = &new.spec;
             args.push(new.id.to_string());
@@ -176,6 +192,9 @@ impl Queue {
         let mut reply = self.link().call("enqueue", &ENQUEUE, &key_names, &args, TimeAt::First).await?;
         reply.int()?;
         let answers = reply.text()?;
+        if answers == "tick lost" {
+            return Err(EnqueueError::TickLost);
+        }
         let enqueued: Vec<Enqueued> = answers
             .chars()
             .filter_map(|letter| match letter {

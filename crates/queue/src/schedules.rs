@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use job::{BatchName, CustomId, JobId, ScheduleName, StateName, Timestamp};
+use job::{BatchName, Curve, CustomId, JobId, ScheduleName, StateName, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::Queue;
@@ -16,6 +16,12 @@ use crate::error::QueueError;
 use crate::link::TimeAt;
 use crate::pauses::Note;
 use crate::scripts::{SCHEDULE_CLAIM, SCHEDULE_END, SCHEDULE_LOOK, SCHEDULE_RENEW};
+
+/// The waits before a tick that failed is tried again, and before one is taken over whose schedulers went away one after the other.
+///
+/// Source: ours; a store that is back is found within a quarter of an hour.
+pub const TICK_AGAIN: Curve =
+    Curve { first: Duration::from_secs(15), factor: 2.0, cap: Duration::from_secs(900) };
 
 /// Lines of a schedule's history that are kept. Source: ours; a quarter of a year of nights.
 const RUNS_KEPT: usize = 100;
@@ -55,6 +61,8 @@ pub struct BegunTick {
     pub retry_at: Option<Timestamp>,
     /// Tries that failed.
     pub tries: u32,
+    /// Whether a person asked for it: nobody else does it, and what is left of it is only ended.
+    pub by_hand: bool,
 }
 
 /// A pause by a person.
@@ -219,6 +227,7 @@ impl Queue {
                 lease_until: time("lease"),
                 retry_at: time("retry"),
                 tries: fields.get("tries").and_then(|text| text.parse().ok()).unwrap_or(0),
+                by_hand: fields.get("hand").is_some_and(|hand| hand == "1"),
             }),
             paused: fields.get("paused").and_then(|json| {
                 let (by, why, since) = Note::read(json)?;
@@ -244,6 +253,9 @@ impl Queue {
             self.lease_ms(),
             u8::from(by_hand).to_string(),
             batch.map(ToString::to_string).unwrap_or_default(),
+            TICK_AGAIN.first.as_millis().to_string(),
+            TICK_AGAIN.factor.to_string(),
+            TICK_AGAIN.cap.as_millis().to_string(),
         ];
         let mut reply =
             self.script("schedule_claim", &SCHEDULE_CLAIM, &key_names, &args, TimeAt::First).await?;

@@ -10,6 +10,7 @@ mod crashes;
 mod demo;
 mod expiry;
 mod failures;
+mod left_runs;
 mod namespaces;
 mod poison;
 mod programs;

@@ -22,7 +22,7 @@ const ITEMS_VARIABLE: &str = "CATALOGUE_ITEMS";
 /// A tick that never comes while a test runs.
 pub(super) const NEVER: &str = "0 0 1 1 *";
 
-const SOON: Duration = Duration::from_secs(120);
+pub(super) const SOON: Duration = Duration::from_secs(120);
 
 fn line(item: usize, prompt: &str) -> String {
     format!("{{\"custom_id\": \"sku-{item}\", \"prompt\": \"{prompt} {item}\", \"size\": \"1K\"}}\n")
@@ -32,7 +32,7 @@ pub(super) fn catalogue(items: usize, prompt: impl Fn(usize) -> &'static str) ->
     (0..items).map(|item| line(item, prompt(item))).collect()
 }
 
-fn schedule(world: &World, cron: &str, more: &str) {
+pub(super) fn schedule(world: &World, cron: &str, more: &str) {
     let text = format!(
         "[redis]\nlease = \"2s\"\n[worker]\nrenew_every = \"500ms\"\nrenewal_age_max = \"1s\"\n\
          [[schedules]]\nname = \"shoes\"\ncron = \"{cron}\"\nsource = \"shoes.jsonl\"\n{more}\n"
@@ -40,7 +40,7 @@ fn schedule(world: &World, cron: &str, more: &str) {
     world.write("imagemill.toml", &text).unwrap();
 }
 
-async fn json(world: &World, arguments: &[&str]) -> Value {
+pub(super) async fn json(world: &World, arguments: &[&str]) -> Value {
     world.imagemill.run(arguments).await.unwrap().expect_code(0).json()
 }
 
@@ -432,51 +432,4 @@ async fn runs_by_hand_that_fail_in_one_second_are_told_apart() {
     let runs = history(&world).await;
     let ticks: BTreeSet<_> = runs.iter().map(|run| run["tick"].as_str().unwrap().to_owned()).collect();
     assert_eq!((runs.len(), ticks.len()), (3, 3), "{runs:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_run_by_hand_that_is_broken_off_is_finished_by_nobody_and_its_batch_ends() {
-    let world = World::quick().await.unwrap();
-    schedule(&world, NEVER, "refresh = \"always\"");
-    world.write("shoes.jsonl", &catalogue(5_000, |_| "a shoe")).unwrap();
-    let mut redis = world.redis.connection().await.unwrap();
-    let mut there = async || -> usize {
-        redis::cmd("HLEN").arg("{imagemill}:items:shoes").query_async(&mut redis).await.unwrap()
-    };
-    let mut before = 0;
-    for (name, kill) in [("interrupted", false), ("killed", true)] {
-        let mut run = world.imagemill.start(name, &["schedule", "run", "shoes"]).unwrap();
-        let started = Instant::now();
-        while there().await <= before {
-            assert!(started.elapsed() < SOON, "{}", run.log());
-        }
-        if kill {
-            run.kill();
-        } else {
-            run.signal(rustix::process::Signal::INT);
-            assert_eq!(run.wait(Duration::from_secs(20)).unwrap().code(), Some(130), "{}", run.log());
-            assert_eq!(history(&world).await.len(), 1);
-        }
-        before = there().await;
-        assert!(before < 5_000, "{before} were there");
-    }
-    // Nobody asked for the rest: a scheduler only ends it.
-    let mut scheduler = world.imagemill.start("scheduler", &["scheduler"]).unwrap();
-    let runs = eventually("the end of the killed run", SOON, || async {
-        let runs = history(&world).await;
-        if runs.len() == 2 { Ok(runs) } else { Err(scheduler.log()) }
-    })
-    .await;
-    scheduler.signal(rustix::process::Signal::TERM);
-    assert!(scheduler.wait(Duration::from_secs(20)).unwrap().success(), "{}", scheduler.log());
-    for run in &runs {
-        assert_eq!(run["by_hand"], true, "{run}");
-        assert!(run["error"].as_str().unwrap().contains("was broken off"), "{run}");
-    }
-    assert_eq!(there().await, before);
-    let listed = json(&world, &["batch", "ls", "--json"]).await;
-    let batches = listed["batches"].as_array().unwrap();
-    assert!(batches.len() == 2 && batches.iter().all(|batch| batch["sealed"] == true), "{listed}");
-    let state = json(&world, &["schedule", "ls", "--json"]).await;
-    assert!(state[0]["begun"].is_null(), "{state}");
 }

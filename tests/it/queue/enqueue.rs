@@ -1,5 +1,5 @@
 use job::StateName;
-use queue::{EnqueueError, Enqueued, ReplaceError, SourceFile};
+use queue::{EnqueueError, Enqueued, Origin, ReplaceError, SourceFile};
 use tests::{Fsync, RedisServer};
 
 use super::{World, name, spec};
@@ -101,7 +101,11 @@ async fn jobs_of_one_source_stand_in_the_order_of_its_lines_whatever_comes_when(
     let line = |line: u64| world.queue.new_job(spec("b", &format!("f{line}"))).at(line);
     let send = async |file: &SourceFile, lines: &[u64]| {
         let jobs: Vec<_> = lines.iter().map(|at| line(*at)).collect();
-        world.queue.enqueue_from(Some(&batch), Some(file), &jobs).await.unwrap()
+        world
+            .queue
+            .enqueue_from(Some(&batch), Origin { source: Some(file), tick: None }, &jobs)
+            .await
+            .unwrap()
     };
     send(&file, &[5, 6]).await;
     let single = world.queue.new_job(spec("b", "single"));
@@ -109,7 +113,8 @@ async fn jobs_of_one_source_stand_in_the_order_of_its_lines_whatever_comes_when(
     // Another source comes behind, and the first one is run again to its end.
     let other = SourceFile { digest: "d2".to_owned(), lines: 1 };
     let of_other = world.queue.new_job(spec("b", "other")).at(1);
-    world.queue.enqueue_from(Some(&batch), Some(&other), &[of_other]).await.unwrap();
+    let origin = Origin { source: Some(&other), tick: None };
+    world.queue.enqueue_from(Some(&batch), origin, &[of_other]).await.unwrap();
     send(&file, &[3, 4]).await;
     let answers = send(&file, &[1, 2, 3]).await;
     assert_eq!(answers, [Enqueued::New, Enqueued::New, Enqueued::Same]);

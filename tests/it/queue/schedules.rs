@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use job::{BatchName, Event, JobId, Refresh, ScheduleName, StateName, Timestamp};
-use queue::{ClaimedTick, CommitError, Enqueued, NewJob, ReplaceError, RunNote, TickAsk, TickClaim};
+use queue::{
+    ClaimedTick, CommitError, EnqueueError, Enqueued, NewJob, Origin, ReplaceError, RunNote, TickAsk,
+    TickClaim,
+};
 use tests::eventually;
 
 use super::{World, name, spec};
@@ -37,6 +40,17 @@ fn claimed(claim: TickClaim) -> ClaimedTick {
         TickClaim::Claimed(tick) => tick,
         other => panic!("{other:?}"),
     }
+}
+
+/// Takes the tick that another one holds, once its lease has run out.
+async fn take_over(world: &World, hour: i64, by: &str) -> ClaimedTick {
+    eventually("the lease of the dead one to run out", Duration::from_secs(10), async || {
+        match claim(world, hour, None, by).await {
+            TickClaim::Claimed(tick) => Ok(tick),
+            other => Err(other),
+        }
+    })
+    .await
 }
 
 async fn end(world: &World, tick: &ClaimedTick, again_in: Option<Duration>) -> bool {
@@ -84,13 +98,7 @@ async fn the_tick_of_a_scheduler_that_died_is_done_by_the_next_under_its_own_nam
     let world = World::with_lease(Duration::from_millis(300)).await;
     let dead = claimed(claim(&world, 3, None, "a").await);
     assert_eq!(claim(&world, 4, None, "b").await, TickClaim::Taken);
-    let next = eventually("the lease of the dead one to run out", Duration::from_secs(10), async || {
-        match claim(&world, 4, None, "b").await {
-            TickClaim::Claimed(tick) => Ok(tick),
-            other => Err(other),
-        }
-    })
-    .await;
+    let next = take_over(&world, 4, "b").await;
     assert_eq!(next.tick, tick(3), "and not the one that came meanwhile");
     assert_ne!(next.fence, dead.fence);
     assert!(!world.queue.renew_tick(&dead).await.unwrap(), "it only slept");
@@ -168,6 +176,43 @@ async fn a_paused_schedule_begins_no_tick_but_that_of_a_person() {
     assert!(world.queue.resume_schedule(&nightly()).await.unwrap());
     assert!(!world.queue.resume_schedule(&nightly()).await.unwrap());
     assert_eq!(claimed(claim(&world, 3, Some(2), "a").await).tick, tick(3));
+}
+
+#[tokio::test]
+async fn a_pause_holds_no_tick_back_that_a_person_began_and_left() {
+    let world = World::with_lease(Duration::from_millis(300)).await;
+    let left = claimed(claim_by_hand(&world, 2).await);
+    assert!(world.queue.schedule(&nightly(), None).await.unwrap().begun.unwrap().by_hand);
+    world.queue.pause_schedule(&nightly(), "me", "").await.unwrap();
+    assert_eq!(claim(&world, 3, None, "a").await, TickClaim::Taken);
+    let taken = take_over(&world, 3, "a").await;
+    assert_eq!((taken.tick, taken.by_hand), (left.tick, true));
+    assert!(end(&world, &taken, None).await);
+    assert_eq!(claim(&world, 3, None, "a").await, TickClaim::Paused);
+}
+
+#[tokio::test]
+async fn jobs_of_a_tick_are_enqueued_only_by_whoever_does_it_and_only_until_it_ends() {
+    let world = World::with_lease(Duration::from_millis(300)).await;
+    let batch = name("b");
+    let send = async |tick: &ClaimedTick, id: &str| {
+        let job = world.queue.new_job(spec("b", id));
+        let origin = Origin { source: None, tick: Some(tick) };
+        world.queue.enqueue_from(Some(&batch), origin, &[job]).await
+    };
+    let slept = claimed(claim(&world, 3, None, "a").await);
+    assert_eq!(send(&slept, "one").await.unwrap(), [Enqueued::New]);
+    let taken = take_over(&world, 3, "b").await;
+    assert!(matches!(send(&slept, "two").await, Err(EnqueueError::TickLost)));
+    assert_eq!(send(&taken, "one").await.unwrap(), [Enqueued::Same]);
+    world.queue.seal(&batch).await.unwrap();
+    assert!(end(&world, &taken, None).await);
+    assert!(matches!(send(&taken, "two").await, Err(EnqueueError::TickLost)));
+    assert_eq!(world.queue.batch(Some(&batch)).await.unwrap().unwrap().total, 1);
+    // Of no tick, such as a file's.
+    let job = world.queue.new_job(spec("b", "two"));
+    assert_eq!(world.queue.enqueue(Some(&batch), &[job]).await.unwrap(), [Enqueued::New]);
+    world.check().await;
 }
 
 #[tokio::test]
@@ -320,5 +365,5 @@ async fn one_call_refreshes_items_of_one_collection() {
     }
     let jobs = [refresh(&world, "monday", "sku-1", None), other];
     let refused = world.queue.enqueue(Some(&name("monday")), &jobs).await.unwrap_err();
-    assert!(matches!(refused, queue::EnqueueError::Collections), "{refused}");
+    assert!(matches!(refused, EnqueueError::Collections), "{refused}");
 }

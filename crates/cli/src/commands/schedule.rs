@@ -75,7 +75,7 @@ async fn list(app: &App, settings: &Settings) -> Result<u8, Failure> {
 async fn run_now(app: &App, settings: &Settings, name: &ScheduleName) -> Result<u8, Failure> {
     let schedule = known(settings, name)?;
     let queue = app.queue(settings).await?;
-    let claimed = claim(app, &queue, schedule).await?;
+    let claimed = claim(app, settings, &queue, schedule).await?;
     let by = who(app);
     let by = if by.is_empty() { "somebody" } else { by };
     let stop = stop_on_signals(app.out, "stopping: what is enqueued by now goes on")?;
@@ -107,8 +107,13 @@ async fn run_now(app: &App, settings: &Settings, name: &ScheduleName) -> Result<
 /// How often a run by hand looks again when another tick has ended in between.
 const LOOKS: u32 = 3;
 
-/// Takes the tick of this second; or one that was begun.
-async fn claim(app: &App, queue: &Queue, schedule: &Schedule) -> Result<ClaimedTick, Failure> {
+/// Takes the tick of this second; or one that a scheduler began. One that another run by hand has left is ended before.
+async fn claim(
+    app: &App,
+    settings: &Settings,
+    queue: &Queue,
+    schedule: &Schedule,
+) -> Result<ClaimedTick, Failure> {
     let failed = |error| queue_failure(error, "take the schedule's tick");
     let mut by = String::new();
     for _ in 0..LOOKS {
@@ -134,6 +139,11 @@ async fn claim(app: &App, queue: &Queue, schedule: &Schedule) -> Result<ClaimedT
             claim => claim,
         };
         match claim.map_err(failed)? {
+            TickClaim::Claimed(left) if left.by_hand && left.tick != tick => {
+                let who = Who { by: who(app), by_hand: false };
+                let ended = tick::run(app, settings, queue, schedule, &left, who, std::future::pending());
+                ended.await.map_err(|error| queue_failure(error, "end the run that was left"))?;
+            }
             TickClaim::Claimed(claimed) => return Ok(claimed),
             TickClaim::Stale => {}
             TickClaim::Paused | TickClaim::Taken | TickClaim::Waits => {

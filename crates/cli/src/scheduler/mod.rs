@@ -38,8 +38,8 @@ pub(crate) async fn follow(
     stop: &CancellationToken,
 ) {
     let room = Semaphore::new(TICKS_AT_ONCE);
-    let enabled = settings.schedules().iter().filter(|schedule| schedule.row.enabled.value);
-    let all = join_all(enabled.map(|schedule| follow_one(app, settings, queue, schedule, name, &room)));
+    let each = settings.schedules().iter();
+    let all = join_all(each.map(|schedule| follow_one(app, settings, queue, schedule, name, &room)));
     tokio::select! {
         () = stop.cancelled() => {}
         _ = async { all.await; std::future::pending::<()>().await } => {}
@@ -54,7 +54,9 @@ async fn follow_one(
     name: &str,
     room: &Semaphore,
 ) {
-    info!(schedule.name = %schedule.name, cron = schedule.ticks.cron.as_str(), zone = schedule.zone(), "Schedule {} is followed", schedule.name);
+    if is_enabled(schedule) {
+        info!(schedule.name = %schedule.name, cron = schedule.ticks.cron.as_str(), zone = schedule.zone(), "Schedule {} is followed", schedule.name);
+    }
     let mut away = false;
     loop {
         let wait = match step(app, settings, queue, schedule, name, room).await {
@@ -85,7 +87,9 @@ async fn step(
     room: &Semaphore,
 ) -> Result<Duration, QueueError> {
     let look = || async {
-        let state = queue.schedule(&schedule.name, Some(&schedule.expression())).await?;
+        // One that is off is not followed, and misses nothing.
+        let expression = is_enabled(schedule).then(|| schedule.expression());
+        let state = queue.schedule(&schedule.name, expression.as_deref()).await?;
         let now = queue.now();
         Ok::<_, QueueError>((what_is_due(schedule, &state, now), state, now))
     };
@@ -124,9 +128,15 @@ async fn step(
     Ok(LOOK_AGAIN)
 }
 
-/// Which tick is to be claimed now, as far as a look at the schedule tells. Pure.
+fn is_enabled(schedule: &Schedule) -> bool {
+    schedule.row.enabled.value
+}
+
+/// Which tick is to be claimed now, as far as a look at the schedule tells. Of a schedule that is paused or off only one that a person
+/// began and left: it is ended. Pure.
 pub(crate) fn what_is_due(schedule: &Schedule, state: &ScheduleState, now: Timestamp) -> Due {
-    if state.paused.is_some() {
+    let is_left_by_hand = state.begun.as_ref().is_some_and(|begun| begun.by_hand);
+    if (state.paused.is_some() || !is_enabled(schedule)) && !is_left_by_hand {
         return Due::Wait(None);
     }
     if let Some(begun) = &state.begun {

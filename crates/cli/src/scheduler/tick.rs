@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dashscope::Model;
-use job::{BatchName, Curve, PinnedTo, Prices, Timestamp};
-use queue::{ClaimedTick, Queue, RunNote};
+use job::{BatchName, PinnedTo, Prices, Timestamp};
+use queue::{ClaimedTick, EnqueueError, Queue, RunNote, TICK_AGAIN};
 use rand::RngExt as _;
 use tracing::{info, warn};
 
@@ -27,9 +27,6 @@ use crate::output::progress::ReadProgress;
 use crate::output::words::counted;
 use crate::refresh::{Judgement, Objects, Refreshing, plan};
 use crate::settings::{Account, Schedule, Settings};
-
-/// The waits before a tick is tried again. Source: ours; a store that is back is found within a quarter of an hour.
-const AGAIN: Curve = Curve { first: Duration::from_secs(15), factor: 2.0, cap: Duration::from_secs(900) };
 
 /// What is said of a run by hand that was broken off, there or by its process going away.
 const STOPPED: &str = "the run was broken off; what it had enqueued goes on";
@@ -65,13 +62,18 @@ enum Trouble {
     List(Failure),
     /// It was told to stop.
     Stopped,
+    /// The tick has ended meanwhile, or another does it.
+    Lost,
     /// What another try may overcome.
     Other(Failure),
 }
 
 impl From<Failure> for Trouble {
     fn from(failure: Failure) -> Self {
-        Self::Other(failure)
+        match failure.error.downcast_ref::<EnqueueError>() {
+            Some(EnqueueError::TickLost) => Self::Lost,
+            _ => Self::Other(failure),
+        }
     }
 }
 
@@ -125,10 +127,7 @@ pub(crate) async fn run(
     let done = tokio::select! {
         done = done => done,
         () = stop => Err(Trouble::Stopped),
-        () = lease_lost(queue, claimed) => {
-            warn!(schedule.name = %schedule.name, tick = %claimed.tick, "Tick {} of schedule {} is another scheduler's by now", claimed.tick, schedule.name);
-            return Ok(Ended { note, again_in: None, lost: true, exit_code: exit_code::FAILED });
-        }
+        () = lease_lost(queue, claimed) => Err(Trouble::Lost),
     };
     let (mut again_in, mut code) = (None, exit_code::DONE);
     if let Err(trouble) = done {
@@ -137,11 +136,16 @@ pub(crate) async fn run(
             Trouble::List(failure) => (failure, exit_code::BAD_INPUT),
             Trouble::Other(failure) => (failure, exit_code::FAILED),
             Trouble::Stopped => (Failure::message(STOPPED), exit_code::INTERRUPTED),
+            // Its batch is the other's to seal: nothing more comes from here, since the queue refuses it.
+            Trouble::Lost => {
+                warn!(schedule.name = %schedule.name, tick = %claimed.tick, "Tick {} of schedule {} has ended, or is another scheduler's by now", claimed.tick, schedule.name);
+                return Ok(Ended { note, again_in: None, lost: true, exit_code: exit_code::FAILED });
+            }
         };
         code = exit_code;
         // What a person asked for is not asked for by anybody else; a tick that was begun before is still due.
-        again_in =
-            (passes && !claimed.by_hand).then(|| AGAIN.wait_with_jitter(claimed.tries, app.rng().random()));
+        again_in = (passes && !claimed.by_hand)
+            .then(|| TICK_AGAIN.wait_with_jitter(claimed.tries, app.rng().random()));
         note.error = Some(failure.chain());
         if let (None, Ok(batch)) = (again_in, &batch)
             && let Err(failure) = seal(app, queue, batch).await
@@ -225,7 +229,15 @@ async fn enqueue(
         note.batch = Some(batch.clone());
     }
     let Judgement { source, rules, images, judged } = judgement;
-    let load = Load { source, rules, images, judged, choose: plan.choose(&refreshing), replace: None };
+    let load = Load {
+        source,
+        rules,
+        images,
+        judged,
+        choose: plan.choose(&refreshing),
+        replace: None,
+        tick: Some(Arc::new(claimed.clone())),
+    };
     let store = has_uploads.then(|| objects.store().clone());
     let sent = send(app, queue, store, load, &ReadProgress::hidden()).await?;
     // Another try of this tick that still lived may have sent some meanwhile.

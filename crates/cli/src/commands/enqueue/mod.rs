@@ -99,7 +99,8 @@ pub(super) async fn run(app: &App, args: EnqueueArgs) -> Result<u8, Failure> {
     super::budget::before_enqueue(&queue, args.batch(), args.budget).await?;
     let progress = ReadProgress::new(app.out, "enqueueing", judged.jobs);
     let replace = args.replace.then(|| Arc::new(Replace { rules: settings.rules(), lines: replaceable }));
-    let load = Load { source, rules, images, judged, choose: Box::new(|_, job| Some(job)), replace };
+    let load =
+        Load { source, rules, images, judged, choose: Box::new(|_, job| Some(job)), replace, tick: None };
     let sent = send(app, &queue, store, load, &progress).await;
     progress.clear();
     let sent = sent?;

@@ -101,7 +101,8 @@ async fn enqueue(
 ) -> Result<Sent, Failure> {
     let progress = ReadProgress::new(app.out, "enqueueing", plan.jobs());
     let Judgement { source, rules, images, judged } = judgement;
-    let load = Load { source, rules, images, judged, choose: plan.choose(refreshing), replace: None };
+    let load =
+        Load { source, rules, images, judged, choose: plan.choose(refreshing), replace: None, tick: None };
     let store = has_uploads.then(|| objects.store().clone());
     let sent = send(app, queue, store, load, &progress).await;
     progress.clear();

@@ -12,7 +12,7 @@ use archive::{ByteBudget, Reservation, Sha256Digest, Store};
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use job::{BatchName, JobId};
-use queue::{CHUNK_MAX, EnqueueError, Enqueued, NewJob, Queue, SourceFile, patiently};
+use queue::{CHUNK_MAX, ClaimedTick, EnqueueError, Enqueued, NewJob, Origin, Queue, SourceFile, patiently};
 use rand::RngExt as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -72,6 +72,8 @@ pub(crate) struct Load {
     pub(crate) choose: Choose,
     /// Which jobs that are there and ask for something else are replaced.
     pub(crate) replace: Option<Arc<Replace>>,
+    /// The tick that the jobs are those of: once it is lost, none is enqueued any more.
+    pub(crate) tick: Option<Arc<ClaimedTick>>,
 }
 
 /// What may be replaced.
@@ -102,7 +104,8 @@ pub(crate) async fn send(
     load: Load,
     progress: &ReadProgress,
 ) -> Result<Sent, Failure> {
-    let (batch, judged, replace) = (load.rules.batch.clone(), load.judged.clone(), load.replace.clone());
+    let (batch, judged) = (load.rules.batch.clone(), load.judged.clone());
+    let (replace, tick) = (load.replace.clone(), load.tick.clone());
     // One chunk is one step, in the order of its lines. Several must know their places beforehand.
     let source = (judged.jobs > CHUNK_MAX as u64)
         .then(|| Arc::new(SourceFile { digest: judged.digest.clone(), lines: judged.lines }));
@@ -115,6 +118,7 @@ pub(crate) async fn send(
         batch,
         source,
         replace,
+        tick,
         rng: app.rng(),
         uploads: JoinSet::new(),
         chunks: JoinSet::new(),
@@ -179,6 +183,7 @@ struct Sender {
     batch: Option<BatchName>,
     source: Option<Arc<SourceFile>>,
     replace: Option<Arc<Replace>>,
+    tick: Option<Arc<ClaimedTick>>,
     rng: Box<rand::rngs::StdRng>,
     uploads: JoinSet<Result<(), Failure>>,
     chunks: JoinSet<Result<Vec<Answered>, Failure>>,
@@ -242,12 +247,14 @@ impl Sender {
         let unnamed = chunk.iter().filter(|(_, job)| job.spec.custom_id.is_none()).map(|(_, job)| job.id);
         self.unnamed.extend(unnamed.take(IDS_MAX - self.unnamed.len()));
         let (queue, batch, source) = (self.queue.clone(), self.batch.clone(), self.source.clone());
-        let (chance, replace): (f64, _) = (self.rng.random(), self.replace.clone());
+        let (chance, replace, tick): (f64, _, _) =
+            (self.rng.random(), self.replace.clone(), self.tick.clone());
         self.chunks.spawn(async move {
             let (lines, jobs): (Vec<u64>, Vec<NewJob>) = chunk.into_iter().unzip();
+            let origin = Origin { source: source.as_deref(), tick: tick.as_deref() };
             let answers = patiently(
                 chance,
-                || queue.enqueue_from(batch.as_ref(), source.as_deref(), &jobs),
+                || queue.enqueue_from(batch.as_ref(), origin, &jobs),
                 EnqueueError::is_retryable,
             )
             .await
