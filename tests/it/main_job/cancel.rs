@@ -118,6 +118,27 @@ async fn a_batch_is_canceled_in_every_state_and_nothing_of_it_is_created_any_mor
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_create_is_on_the_wire_is_canceled_once_nothing_of_it_can_be_created_any_more() {
+    let world = world().await;
+    world.write("one.jsonl", "{\"custom_id\": \"x\", \"prompt\": \"wire\"}\n").unwrap();
+    world.imagemill.run(&["enqueue", "one.jsonl", "--batch", "b"]).await.unwrap().expect_code(0);
+    let mut worker = world.imagemill.start("worker", &["worker"]).unwrap();
+    eventually("the create to be on the wire", Duration::from_secs(30), async || {
+        let totals = world.simulator.totals();
+        if totals.requests.creates == 1 && totals.totals.tasks_created == 0 { Ok(()) } else { Err(totals) }
+    })
+    .await;
+    let canceled = world.imagemill.run(&["job", "cancel", "--batch", "b", "x", "--json"]).await.unwrap();
+    let created = world.simulator.totals().totals.tasks_created;
+    assert_eq!(canceled.expect_code(0).json()["requested"], 1);
+    world.imagemill.run(&["watch", "b"]).await.unwrap();
+    worker.signal(Signal::TERM);
+    worker.wait(Duration::from_secs(10)).unwrap();
+    assert_eq!(world.simulator.totals().totals.tasks_created, created);
+    world.check_all_over().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_canceled_batch_that_was_paused_stays_paused_and_goes_on_when_it_is_retried() {
     let world = World::quick().await.unwrap();
     world.write("two.jsonl", "{\"prompt\": \"a\"}\n{\"prompt\": \"b\"}\n").unwrap();

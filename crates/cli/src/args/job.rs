@@ -90,7 +90,8 @@ pub(crate) struct ShowJob {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A queued job is canceled at once; one that waits at the provider is canceled there. What is being made already is finished
-and stored, since it is paid for.
+and stored, since it is paid for. When the command returns, nothing of these jobs is created any more: it waits for creates
+that are on their way.
 
 Examples:
   imagemill job cancel 01KBXW0Z7T3Q9V5C2M8N4R6P1D

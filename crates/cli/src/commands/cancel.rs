@@ -52,6 +52,15 @@ enum Became {
     NotFound,
 }
 
+impl Became {
+    fn sent_by(&self) -> Option<Timestamp> {
+        match self {
+            Self::Requested(sent_by) => *sent_by,
+            Self::Canceled | Self::TooLate(_) | Self::NotFound => None,
+        }
+    }
+}
+
 /// What `job cancel --json` and `batch cancel --json` print. The shape is stable: fields are added, never changed.
 #[derive(Debug, Default, Serialize)]
 struct CancelView {
@@ -96,7 +105,7 @@ impl CancelView {
     }
 }
 
-/// Cancels jobs.
+/// Cancels jobs. When this returns, no create of theirs goes out any more.
 pub(super) async fn jobs(app: &App, args: CancelJobs) -> Result<u8, Failure> {
     if let (true, Some(name)) = (args.all, args.batch.clone()) {
         return batch(app, CancelBatch { name }).await;
@@ -107,7 +116,11 @@ pub(super) async fn jobs(app: &App, args: CancelJobs) -> Result<u8, Failure> {
     let queue = app.queue(&settings).await?;
     let rules = settings.rules();
     let mut view = CancelView::default();
-    for (name, became) in args.ids.iter().zip(each(&queue, ids.into_iter().map(Of::Id), &rules).await?) {
+    let all = each(&queue, ids.iter().copied().map(Of::Id), &rules).await?;
+    let out: Vec<(JobId, Timestamp)> =
+        ids.iter().zip(&all).filter_map(|(id, became)| Some((*id, became.sent_by()?))).collect();
+    until_none_is_out(&queue, out, &rules).await?;
+    for (name, became) in args.ids.iter().zip(all) {
         view.count(&became);
         match became {
             Became::NotFound => app.out.note(&format!("warning: there is no job `{name}`")),
@@ -132,7 +145,7 @@ pub(super) async fn batch(app: &App, args: CancelBatch) -> Result<u8, Failure> {
     let mut view = CancelView { batch: Some(name.to_string()), ..CancelView::default() };
     let sent_by =
         each_of_batch(&queue, name, &rules, &mut view).await.map_err(|failure| failure.hint(AGAIN))?;
-    let answered_by = sent_by.and_then(|by| by.checked_add(rules.create_timeout + ANSWERED).ok());
+    let answered_by = sent_by.and_then(|by| answered_by(by, &rules));
     let summary = until_answered(&queue, name, answered_by).await.map_err(|failure| failure.hint(AGAIN))?;
     queue.let_go_batch(name).await.map_err(failed)?;
     let paused = queue.hand_pause(PauseOf::Batch(name.clone())).await.map_err(failed)?.is_some();
@@ -169,15 +182,36 @@ async fn each_of_batch(
         let page = page.map_err(|error| queue_failure(error, "list the jobs"))?;
         for became in each(queue, page.items.into_iter().map(|job| Of::Read(Box::new(job))), rules).await? {
             view.count(&became);
-            if let Became::Requested(by) = became {
-                sent_by = sent_by.max(by);
-            }
+            sent_by = sent_by.max(became.sent_by());
         }
         cursor = page.next;
         if cursor.is_none() {
             return Ok(sent_by);
         }
     }
+}
+
+/// By when a create that goes out by `sent_by` is answered, or is never answered.
+fn answered_by(sent_by: Timestamp, rules: &Rules) -> Option<Timestamp> {
+    sent_by.checked_add(rules.create_timeout + ANSWERED).ok()
+}
+
+/// The same as [`until_answered`], for single jobs, each with the time by which its create goes out.
+async fn until_none_is_out(
+    queue: &Queue,
+    mut out: Vec<(JobId, Timestamp)>,
+    rules: &Rules,
+) -> Result<(), Failure> {
+    while let Some((id, sent_by)) = out.last() {
+        let job = queue.job(*id).await.map_err(|error| queue_failure(error, "look at a job"))?;
+        let is_out = job.is_some_and(|job| job.state_name() == StateName::Submitting);
+        if is_out && answered_by(*sent_by, rules).is_some_and(|last| queue.now() <= last) {
+            tokio::time::sleep(LOOK_EVERY).await;
+        } else {
+            out.pop();
+        }
+    }
+    Ok(())
 }
 
 /// Waits until every create that was claimed before is answered or given back, or no answer can come any more (its worker is gone).
