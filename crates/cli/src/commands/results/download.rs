@@ -26,6 +26,11 @@ const FAILURES_SHOWN_MAX: usize = 10;
 /// How often an image is asked for before it is given up. Source: ours; the store's client tries each time several times by itself.
 const TRIES: u32 = 2;
 
+/// How many images in a row may fail for what would fail the next one too, before no more are tried.
+///
+/// Source: ours; three rounds of [`AT_ONCE`]. A store that is away takes seconds for each of some ten thousand images.
+const IN_VAIN_MAX: u64 = 24;
+
 /// The images of a batch on their way into a folder.
 pub(super) struct Download {
     out: Output,
@@ -37,6 +42,8 @@ pub(super) struct Download {
     bar: ProgressBar,
     done: Done,
     shown: usize,
+    /// Images in a row that failed for what would fail the next one too.
+    in_vain: u64,
 }
 
 /// What became of the images; what `--download --json` prints.
@@ -67,6 +74,17 @@ enum NotFetched {
     Store(#[from] StoreError),
     #[error(transparent)]
     Place(#[from] PlaceError),
+}
+
+impl NotFetched {
+    /// Whether another image would most likely fail for the same: the store is away or refuses us, or the disk is full.
+    fn is_of_all(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_retryable() || error.needs_operator(),
+            Self::Place(PlaceError::Io { .. }) => true,
+            Self::Gone | Self::Replaced | Self::Refreshed | Self::Place(_) => false,
+        }
+    }
 }
 
 impl Download {
@@ -107,17 +125,28 @@ impl Download {
             bar,
             done: Done::default(),
             shown: 0,
+            in_vain: 0,
         })
     }
 
     /// Fetches the images of some jobs.
-    pub(super) async fn page(&mut self, jobs: &[Known]) {
+    ///
+    /// # Errors
+    ///
+    /// So many in a row could not be had that the store, or the folder, is to blame (69).
+    pub(super) async fn page(&mut self, jobs: &[Known]) -> Result<(), Failure> {
         let wanted: Vec<Wanted> = jobs.iter().flat_map(|known| self.wanted(known)).collect();
+        self.fetch(wanted).await
+    }
+
+    async fn fetch(&mut self, wanted: Vec<Wanted>) -> Result<(), Failure> {
         let (store, budget) = (self.store.clone(), self.budget.clone());
         let fetches = wanted.into_iter().map(|wanted| fetch(store.clone(), budget.clone(), wanted));
         let mut fetches = stream::iter(fetches).buffer_unordered(AT_ONCE);
         while let Some((wanted, became)) = fetches.next().await {
             self.bar.inc(1);
+            let is_in_vain = became.as_ref().is_err_and(NotFetched::is_of_all);
+            self.in_vain = if is_in_vain { self.in_vain + 1 } else { 0 };
             match became {
                 Ok(true) => {
                     self.done.fetched += 1;
@@ -133,7 +162,19 @@ impl Download {
                     self.say(&wanted.image, why);
                 }
             }
+            if self.in_vain == IN_VAIN_MAX {
+                self.bar.finish_and_clear();
+                let Done { fetched, there, .. } = self.done;
+                let had = counted(fetched + there, "image");
+                let text = format!("{IN_VAIN_MAX} images in a row could not be had; no more are tried");
+                let failure = Failure::message(text).exit(exit_code::UNAVAILABLE);
+                return Err(failure.hint(format!(
+                    "run the same command again when what is said above is mended: {had} are in {}, and not fetched again",
+                    self.folder.display()
+                )));
+            }
         }
+        Ok(())
     }
 
     fn wanted(&self, known: &Known) -> Vec<Wanted> {
@@ -254,4 +295,41 @@ async fn fetch(store: Store, budget: ByteBudget, wanted: Wanted) -> (Wanted, Res
         Err(_) => Err(NotFetched::Gone),
     };
     (wanted, became)
+}
+
+#[cfg(test)]
+mod tests {
+    use archive::{Credentials, SecretText, StoreSettings};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_store_that_is_away_is_not_asked_for_each_image_of_a_large_batch() {
+        let credentials = Credentials::Static {
+            access_key_id: "id".to_owned(),
+            secret_access_key: SecretText::new("secret".to_owned()),
+            session_token: None,
+        };
+        // Nothing listens there: the port of a listener that is gone.
+        let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let endpoint = Some(format!("http://{gone}").parse().unwrap());
+        let settings =
+            StoreSettings { credentials, endpoint, path_style: true, ..StoreSettings::new("jobs") };
+        let store = Store::connect(&settings).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let out = Output { json: false, stdout_is_terminal: false, stderr_is_terminal: false };
+        let mut download = Download::begin(out, folder.path(), store, 1 << 20).unwrap();
+        let image = StoredImage {
+            key: job::ObjectKey::parse("a/0.png").unwrap(),
+            bytes: 9,
+            sha256: "0".repeat(64),
+            width: 1,
+            height: 1,
+        };
+        let wanted =
+            Wanted { folder: folder.path().join("a"), name: "0.png".to_owned(), image, is_refresh: false };
+        let failure = download.fetch(vec![wanted; 1_000]).await.unwrap_err();
+        assert_eq!(failure.exit_code, exit_code::UNAVAILABLE);
+        assert_eq!((download.done.failed, download.done.fetched), (IN_VAIN_MAX, 0));
+    }
 }

@@ -170,7 +170,7 @@ impl Sinks {
                 }
             }
             if let Some(download) = &mut self.download {
-                download.page(&page.jobs).await;
+                download.page(&page.jobs).await?;
             }
             after = page.next;
             if after.is_none() {

@@ -32,6 +32,9 @@ const AT_ONCE: usize = 4;
 /// How often an object is asked for where the store does not answer.
 const TRIES: u32 = 3;
 
+/// How many images in a row the store may fail to hand out, before no more are tried. Source: ours, as for downloads.
+const IN_VAIN_MAX: u32 = 24;
+
 /// Makes the pages.
 pub(super) async fn run(app: &App, args: BatchSheet) -> Result<u8, Failure> {
     let settings = app.settings()?;
@@ -54,14 +57,25 @@ pub(super) async fn run(app: &App, args: BatchSheet) -> Result<u8, Failure> {
     let maker = Maker { store, budget: ByteBudget::new(settings.image_memory()), side: args.thumb };
     let place = settings.store().ok().map(|store| BucketPlace::new(store.bucket, &store.prefix));
     let progress = ReadProgress::new(app.out, "thumbnails", view.images.stored);
-    let (mut after, mut images, mut unreadable) = (None, 0_u64, 0_u64);
+    let (mut after, mut images, mut unreadable, mut in_vain) = (None, 0_u64, 0_u64, 0_u32);
     loop {
         let results = queue.results(&args.name, after, &[], RESULTS_PAGE_MAX).await;
         let results = results.map_err(|error| queue_failure(error, "read the results"))?;
         let wanted: Vec<Wanted> =
             results.jobs.iter().flat_map(|known| wanted(known, place.as_ref(), &currency)).collect();
         let mut tiles = stream::iter(wanted.into_iter().map(|wanted| maker.tile(wanted))).buffered(AT_ONCE);
-        while let Some(tile) = tiles.next().await {
+        while let Some((tile, is_in_vain)) = tiles.next().await {
+            in_vain = match &tile {
+                Tile::Image { .. } => 0,
+                Tile::Missing { .. } => in_vain + u32::from(is_in_vain),
+            };
+            if let (Tile::Missing { reason, .. }, IN_VAIN_MAX) = (&tile, in_vain) {
+                progress.clear();
+                let text =
+                    format!("{IN_VAIN_MAX} images in a row could not be had, the last of them: {reason}");
+                let failure = Failure::message(text).exit(exit_code::UNAVAILABLE);
+                return Err(failure.hint("run the same command again when the store answers"));
+            }
             match &tile {
                 Tile::Image { .. } => images += 1,
                 Tile::Missing { word, .. } if word == UNREADABLE => unreadable += 1,
@@ -147,13 +161,15 @@ struct Maker {
 }
 
 impl Maker {
-    async fn tile(&self, wanted: Wanted) -> Tile {
+    /// A tile; and whether it lacks its image for what the next ones would lack theirs for as well: the store is away, or refuses us.
+    async fn tile(&self, wanted: Wanted) -> (Tile, bool) {
         let (name, place, key, bytes, sha256) = match wanted {
-            Wanted::Ready(tile) => return tile,
+            Wanted::Ready(tile) => return (tile, false),
             Wanted::Image { name, place, key, bytes, sha256 } => (name, place, key, bytes, sha256),
         };
-        let missing =
+        let unreadable =
             |name: String, reason: String| Tile::Missing { name, word: UNREADABLE.to_owned(), reason };
+        let missing = |name: String, reason: String| (unreadable(name, reason), false);
         let room = self.budget.reserve(bytes).await;
         let mut tries = 0;
         let body = loop {
@@ -162,7 +178,10 @@ impl Maker {
                 Ok(Some(body)) => break body,
                 Ok(None) => return missing(name, format!("{place} is not there any more")),
                 Err(error) if error.is_retryable() && tries < TRIES => {}
-                Err(error) => return missing(name, format!("{place}: {error}")),
+                Err(error) => {
+                    let is_in_vain = error.is_retryable() || error.needs_operator();
+                    return (unreadable(name, format!("{place}: {error}")), is_in_vain);
+                }
             }
         };
         if Sha256Digest::of(&body).to_string() != sha256 {
@@ -175,7 +194,7 @@ impl Maker {
             made
         });
         match made.await {
-            Ok(Ok(thumbnail)) => Tile::Image { name, place, thumbnail },
+            Ok(Ok(thumbnail)) => (Tile::Image { name, place, thumbnail }, false),
             Ok(Err(error)) => missing(name, format!("{place}: {error}")),
             Err(_) => missing(name, format!("{place} brought its decoder down")),
         }
