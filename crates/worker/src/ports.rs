@@ -496,4 +496,7 @@ pub struct StoreFault {
     pub reason: String,
     /// Whether trying again later, by itself or after a person has put the store right, can help.
     pub later: bool,
+    /// Whether it lies in the object that was to be read, and not in the way to it: until somebody brings that object back, or puts
+    /// another one there, every try ends so, while others can be read.
+    pub of_object: bool,
 }

@@ -101,11 +101,17 @@ impl StoreError {
         self.kind().is_retryable()
     }
 
-    /// Whether the store as a whole is out of order until a person acts: no single object is to blame, and all work that
-    /// needs the store should wait.
+    /// Whether a person has to act before the same call can succeed. Unless it [lies in the object](Self::lies_in_object), the store
+    /// as a whole is out of order: no single object is to blame, and all work that needs the store should wait.
     #[must_use]
     pub fn needs_operator(&self) -> bool {
         self.kind().needs_operator()
+    }
+
+    /// Whether it lies in the object that was to be read, and not in the way to it.
+    #[must_use]
+    pub fn lies_in_object(&self) -> bool {
+        self.kind().lies_in_object()
     }
 
     /// Whether the call may have taken effect all the same.

@@ -65,6 +65,10 @@ pub enum StoreErrorKind {
         /// The size asked for.
         bytes_max: u64,
     },
+    /// The object lies in an archive class and has to be brought back before it can be read.
+    Archived,
+    /// The object is encrypted with a key that only its writer has.
+    Sealed,
     /// A condition of the request did not hold (412). Uploads never end with it: they look at what stands there.
     Precondition,
     /// The store does not know how to do this.
@@ -82,11 +86,18 @@ impl StoreErrorKind {
         matches!(self.consequence(), Consequence::TryAgain | Consequence::LookAndTryAgain)
     }
 
-    /// Whether the store as a whole is out of order until a person acts: no single object is to blame, and all work that
-    /// needs the store should wait.
+    /// Whether a person has to act before the same call can succeed. Unless it [lies in the object](Self::lies_in_object), the store
+    /// as a whole is out of order: no single object is to blame, and all work that needs the store should wait.
     #[must_use]
     pub fn needs_operator(self) -> bool {
         self.consequence() == Consequence::CallAPerson
+    }
+
+    /// Whether it lies in the object that was to be read, and not in the way to it: others can be read, and this one cannot, until
+    /// somebody brings it back or puts another one there.
+    #[must_use]
+    pub fn lies_in_object(self) -> bool {
+        matches!(self, Self::TooLarge { .. } | Self::Archived | Self::Sealed)
     }
 
     /// Whether the call may have taken effect all the same.
@@ -101,12 +112,13 @@ impl StoreErrorKind {
         match self {
             Throttled | Conflict | Damaged => Consequence::TryAgain,
             ServerFault | Timeout | Connection | LostUpload => Consequence::LookAndTryAgain,
-            NoSuchBucket | AccessDenied | Credentials | WrongRegion | ClockSkew | Full => {
+            NoSuchBucket | AccessDenied | Credentials | WrongRegion | ClockSkew | Full | Archived => {
                 Consequence::CallAPerson
             }
             Occupied
             | NoSuchObject
             | TooLarge { .. }
+            | Sealed
             | Precondition
             | NotImplemented
             | Refused
@@ -135,6 +147,8 @@ impl StoreErrorKind {
             Occupied => "store_occupied",
             NoSuchObject => "store_no_object",
             TooLarge { .. } => "store_too_large",
+            Archived => "store_archived",
+            Sealed => "store_sealed",
             Precondition => "store_precondition",
             NotImplemented => "store_not_implemented",
             Refused => "store_refused",
@@ -189,6 +203,8 @@ impl fmt::Display for StoreErrorKind {
             Self::Damaged => "what arrived is not what was sent",
             Self::Occupied => "a different object stands at this key",
             Self::NoSuchObject => "the object is not there",
+            Self::Archived => "the object lies in an archive class and has to be brought back first",
+            Self::Sealed => "the object is encrypted with a key that only its writer has",
             Self::Precondition => "a condition did not hold",
             Self::NotImplemented => "it does not know how",
             Self::Refused => "it refused",
@@ -205,6 +221,10 @@ pub(super) fn classify(operation: Operation, status: u16, code: Option<&str>) ->
     match code.unwrap_or_default() {
         "NoSuchBucket" => NoSuchBucket,
         "NoSuchKey" => NoSuchObject,
+        // Source: Amazon S3 API reference, GetObject.
+        "InvalidObjectState" if operation == Operation::Get => Archived,
+        // Source: Amazon S3, by its own message; nothing else can be wrong with a plain GET that is signed.
+        "InvalidRequest" if operation == Operation::Get => Sealed,
         "InvalidAccessKeyId"
         | "SignatureDoesNotMatch"
         | "ExpiredToken"
@@ -300,5 +320,26 @@ mod tests {
             );
         }
         assert_eq!(classify(Operation::CheckBucket, 404, None), StoreErrorKind::NoSuchBucket);
+    }
+
+    #[test]
+    fn what_lies_in_one_object_is_told_from_what_lies_in_the_way_to_it() {
+        let of_get = |status, code| classify(Operation::Get, status, code);
+        for (status, code) in [(403, "InvalidObjectState"), (400, "InvalidRequest")] {
+            assert!(of_get(status, Some(code)).lies_in_object(), "{code}");
+            assert!(!classify(Operation::Copy, status, Some(code)).lies_in_object(), "{code}");
+        }
+        assert!(StoreErrorKind::TooLarge { bytes: 2, bytes_max: 1 }.lies_in_object());
+        for (status, code) in [
+            (403, Some("AccessDenied")),
+            (403, None),
+            (400, Some("ExpiredToken")),
+            (400, Some("KMS.DisabledException")),
+            (400, None),
+            (404, Some("NoSuchBucket")),
+            (500, None),
+        ] {
+            assert!(!of_get(status, code).lies_in_object(), "{status} {code:?}");
+        }
     }
 }

@@ -39,13 +39,14 @@ impl BucketArchive {
         }
         let Some(settings) = &self.inputs else {
             let reason = format!("this worker was not told how to read the bucket `{bucket}`");
-            return Err(StoreFault { code: "store_unknown_bucket", reason, later: false });
+            return Err(StoreFault { code: "store_unknown_bucket", reason, later: false, of_object: false });
         };
         let settings = StoreSettings { bucket: bucket.to_owned(), prefix: String::new(), ..settings.clone() };
         let store = Store::connect(&settings).await.map_err(|error| StoreFault {
             code: "store_connect",
             reason: chain(&error),
             later: true,
+            of_object: false,
         })?;
         others.insert(bucket.to_owned(), store.clone());
         Ok(store)
@@ -73,6 +74,7 @@ impl ImageArchive for BucketArchive {
             code: "bad_record",
             reason: format!("the sum recorded for `{from}` is none"),
             later: false,
+            of_object: false,
         })?;
         let store = self.archiver.store();
         let Err(error) = store.copy_within(from, to, expected).await else { return Ok(()) };
@@ -82,7 +84,7 @@ impl ImageArchive for BucketArchive {
         {
             // Somebody else has written there: it will be no other object by waiting.
             let reason = format!("another object than the one that was stored stands at `{from}`");
-            return Err(StoreFault { code: "store_other_object", reason, later: false });
+            return Err(StoreFault { code: "store_other_object", reason, later: false, of_object: false });
         }
         Err(store_fault(&error))
     }
@@ -141,5 +143,6 @@ pub(super) fn store_fault(error: &StoreError) -> StoreFault {
         code: error.code(),
         reason: chain(error),
         later: error.is_retryable() || error.needs_operator(),
+        of_object: error.lies_in_object(),
     }
 }

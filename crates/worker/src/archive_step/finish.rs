@@ -121,7 +121,7 @@ async fn put_in_place(
         }
         match env.archive.put_over(&stored.key, &home, &stored.sha256).await {
             Ok(()) => places.push((image.index, home)),
-            Err(StoreFault { code, reason, later: true }) => {
+            Err(StoreFault { code, reason, later: true, .. }) => {
                 warn!(job.id = %job.id, object.key = %home, code, "`{home}` is not in its place yet: {reason}");
                 return Ok(None);
             }

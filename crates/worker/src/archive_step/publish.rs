@@ -178,7 +178,7 @@ async fn all_there(env: &Env, job: &Job, outcome: &mut Outcome) -> Result<bool, 
         // A copy onto itself is a look: the store is asked whether this is the image, and nothing is written.
         match env.archive.put_over(&key, &key, &stored.sha256).await {
             Ok(()) => {}
-            Err(StoreFault { code, reason, later: true }) => {
+            Err(StoreFault { code, reason, later: true, .. }) => {
                 warn!(job.id = %job.id, object.key = %key, code, "`{key}` cannot be looked at yet: {reason}");
                 return Err(NotNow::Later);
             }

@@ -137,6 +137,7 @@ impl Courier {
             code: "no_key",
             reason: error.to_string(),
             later: false,
+            of_object: false,
         })?;
         let mut upload = self.manifests.begin(&key).await;
         let mut after = None;

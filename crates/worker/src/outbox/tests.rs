@@ -254,7 +254,7 @@ async fn an_event_is_given_up_after_its_time_or_at_once_by_410() {
 #[tokio::test(start_paused = true)]
 async fn the_manifest_comes_before_the_event_and_a_bucket_that_refuses_for_good_holds_no_event_up() {
     let twins = Twins::new();
-    let fault = |later| StoreFault { code: "store", reason: "out of order".into(), later };
+    let fault = |later| StoreFault { code: "store", reason: "out of order".into(), later, of_object: false };
     twins.manifests.faults.lock().unwrap().extend([fault(true), fault(true), fault(false)]);
     twins.outbox.end(ended());
     let running = start(&twins.courier(Arc::new(OpenPlaces)));

@@ -66,6 +66,7 @@ impl TwinArchive {
                 code: "store_away",
                 reason: "the store is away".to_owned(),
                 later: true,
+                of_object: false,
             });
         }
         Ok(())
@@ -134,7 +135,12 @@ impl ImageArchive for TwinArchive {
                 Ok(())
             }
             None if objects.get(to.as_str()).is_some_and(|picture| digest(picture) == sha256) => Ok(()),
-            _ => Err(StoreFault { code: "gone", reason: format!("`{from}` is gone"), later: false }),
+            _ => Err(StoreFault {
+                code: "gone",
+                reason: format!("`{from}` is gone"),
+                later: false,
+                of_object: false,
+            }),
         }
     }
 
@@ -163,6 +169,7 @@ impl ImageArchive for TwinArchive {
             code: "link",
             reason: fault.to_string(),
             later: false,
+            of_object: false,
         })
     }
 
@@ -176,7 +183,8 @@ impl ImageArchive for TwinArchive {
         let found = self.bucket.objects().get(key.as_str()).cloned();
         match found {
             Some(body) if body.len() as u64 > bytes_max => {
-                Err(StoreFault { code: "too_big", reason: format!("`{key}` is too big"), later: false })
+                let reason = format!("`{key}` is too big");
+                Err(StoreFault { code: "too_big", reason, later: false, of_object: true })
             }
             found => Ok(found.map(Bytes::from)),
         }

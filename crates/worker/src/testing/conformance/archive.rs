@@ -28,6 +28,7 @@ pub const ARCHIVE: &[Statement<dyn ArchiveBench>] = statements![
     a_picture_that_is_gone_is_put_over_nothing,
     a_picture_that_is_another_is_put_over_nothing_now_or_later,
     what_is_not_there_can_be_deleted_and_not_be_read,
+    what_is_larger_than_asked_for_is_not_read_and_lies_in_the_object,
     json_is_written_over_json,
     a_dead_link_wants_another_one,
 ];
@@ -95,6 +96,12 @@ async fn a_picture_that_is_another_is_put_over_nothing_now_or_later(bench: &dyn 
 async fn what_is_not_there_can_be_deleted_and_not_be_read(bench: &dyn ArchiveBench) {
     bench.archive().delete(&key("b/none/0.png")).await.unwrap();
     assert_eq!(size_of(bench, "b/none/0.png").await, None);
+}
+
+async fn what_is_larger_than_asked_for_is_not_read_and_lies_in_the_object(bench: &dyn ArchiveBench) {
+    let stored = copy(bench, 1, "b/x/0.png").await.unwrap();
+    let refused = bench.archive().read(None, &stored.key, stored.bytes - 1).await.unwrap_err();
+    assert!(refused.of_object && !refused.later, "{refused:?}");
 }
 
 async fn json_is_written_over_json(bench: &dyn ArchiveBench) {

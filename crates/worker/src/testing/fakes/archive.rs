@@ -1,6 +1,6 @@
 //! The bucket's twin: objects are texts, and links are what stands behind them.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ pub(crate) struct FakeArchive {
     faults: Mutex<HashMap<String, VecDeque<CopyCure>>>,
     store_faults: Mutex<VecDeque<Option<StoreFault>>>,
     inputs: Mutex<HashMap<String, Bytes>>,
+    archived: Mutex<HashSet<String>>,
     /// Whether copies take for ever.
     pub(crate) hangs: Mutex<bool>,
 }
@@ -29,7 +30,8 @@ impl FakeArchive {
 
     /// The next call that writes to the store, but for copies, fails so.
     pub(crate) fn fail_store(&self, later: bool) {
-        let fault = StoreFault { code: "store_fault", reason: "out of order".to_owned(), later };
+        let fault =
+            StoreFault { code: "store_fault", reason: "out of order".to_owned(), later, of_object: false };
         self.store_faults.lock().unwrap().push_back(Some(fault));
     }
 
@@ -45,8 +47,17 @@ impl FakeArchive {
         self.fail_store(false);
     }
 
+    /// The object at this key lies in an archive class: it is there, and is not read until it is written anew.
+    pub(crate) fn archive(&self, key: &str) {
+        self.archived.lock().unwrap().insert(key.to_owned());
+    }
+
     pub(crate) fn put(&self, key: &str, body: &str) {
         self.objects.lock().unwrap().insert(key.to_owned(), body.to_owned());
+    }
+
+    pub(crate) fn take_away(&self, key: &str) {
+        self.objects.lock().unwrap().remove(key);
     }
 
     pub(crate) fn put_input(&self, key: &str, body: &[u8]) {
@@ -100,12 +111,13 @@ impl ImageArchive for FakeArchive {
         match objects.get(from.as_str()).cloned() {
             Some(body) if body != sha256 => {
                 let reason = format!("`{from}` is another image");
-                return Err(StoreFault { code: "damaged", reason, later: false });
+                return Err(StoreFault { code: "damaged", reason, later: false, of_object: false });
             }
             Some(body) => objects.insert(to.to_string(), body),
             None if objects.get(to.as_str()).is_some_and(|body| body == sha256) => None,
             None => {
-                return Err(StoreFault { code: "gone", reason: format!("`{from}` is gone"), later: false });
+                let reason = format!("`{from}` is gone");
+                return Err(StoreFault { code: "gone", reason, later: false, of_object: false });
             }
         };
         Ok(())
@@ -113,12 +125,14 @@ impl ImageArchive for FakeArchive {
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), StoreFault> {
         self.next_store_fault()?;
+        self.archived.lock().unwrap().remove(key.as_str());
         self.objects.lock().unwrap().remove(key.as_str());
         Ok(())
     }
 
     async fn put_json(&self, key: &ObjectKey, value: &serde_json::Value) -> Result<(), StoreFault> {
         self.next_store_fault()?;
+        self.archived.lock().unwrap().remove(key.as_str());
         self.objects.lock().unwrap().insert(key.to_string(), value.to_string());
         Ok(())
     }
@@ -134,9 +148,25 @@ impl ImageArchive for FakeArchive {
         Ok(ImageUrl::new(link).unwrap())
     }
 
-    async fn read(&self, _: Option<&str>, key: &ObjectKey, _: u64) -> Result<Option<Bytes>, StoreFault> {
+    async fn read(
+        &self,
+        _: Option<&str>,
+        key: &ObjectKey,
+        bytes_max: u64,
+    ) -> Result<Option<Bytes>, StoreFault> {
         self.next_store_fault()?;
+        if self.archived.lock().unwrap().contains(key.as_str()) {
+            let reason = format!("`{key}` is archived");
+            return Err(StoreFault { code: "archived", reason, later: true, of_object: true });
+        }
         let input = self.inputs.lock().unwrap().get(key.as_str()).cloned();
-        Ok(input.or_else(|| self.object(key.as_str()).map(Bytes::from)))
+        let found = input.or_else(|| self.object(key.as_str()).map(Bytes::from));
+        match found {
+            Some(body) if body.len() as u64 > bytes_max => {
+                let reason = format!("`{key}` is too large");
+                Err(StoreFault { code: "too_large", reason, later: false, of_object: true })
+            }
+            found => Ok(found),
+        }
     }
 }
