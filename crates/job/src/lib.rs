@@ -50,7 +50,8 @@ pub use outcome::{ImageState, OUTCOME_FORMAT, Outcome, OutcomeImage, StoredImage
 pub use poll_schedule::{Asked, PollSchedule};
 pub use price::{InvalidAmount, Micros, Prices};
 pub use refresh::{
-    KEEP_MAX, Published, PublishedImage, Refresh, RefreshRule, UnknownRule, Version, content_digest,
+    KEEP_MAX, MANIFEST_BYTES_MAX, NoManifest, Published, PublishedImage, Refresh, RefreshRule, UnknownRule,
+    Version, content_digest,
 };
 pub use result_line::{
     BucketPlace, CostLine, ErrorLine, ErrorsLine, ImageLine, Known, Mend, ResultLine, TimesLine,

@@ -14,6 +14,9 @@ use crate::{BatchName, InputImage, JobSpec, Timestamp};
 /// The most old versions of an item's images that are kept. Source: ours; each is named in the manifest.
 pub const KEEP_MAX: u8 = 100;
 
+/// The longest manifest of an item that is read, in bytes. Source: ours; a hundred versions of twelve images are some 200 KiB.
+pub const MANIFEST_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
 /// How much sooner than its age an image may count as old: a twentieth of the age, and no more than this.
 ///
 /// Source: ours; a tick's jobs are enqueued a while after its time, and a daily tick with an age of a day must not skip every second day.
@@ -141,7 +144,20 @@ pub struct Version {
     pub keys: Vec<String>,
 }
 
+/// What stands where an item's manifest is looked for is none, and is so until a person acts.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("it is no JSON object")]
+pub struct NoManifest;
+
 impl Published {
+    /// Reads the bytes that stand there. What is no manifest at all is told from one that says nothing: it may have named versions.
+    pub fn parse(bytes: &[u8]) -> Result<Self, NoManifest> {
+        match serde_json::from_slice(bytes) {
+            Ok(manifest @ Value::Object(_)) => Ok(Self::read(&manifest)),
+            _ => Err(NoManifest),
+        }
+    }
+
     /// Reads a manifest. What it does not say, or says otherwise than we write it, is not known: it never makes anything fail.
     pub fn read(manifest: &Value) -> Self {
         let time = |name: &str| manifest["times"][name].as_str().and_then(|text| text.parse().ok());
@@ -301,5 +317,15 @@ mod tests {
         for text in ["{}", "[]", "7", r#"{"times": 3, "versions": [1, {}], "images": {"a": 1}}"#] {
             assert_eq!(Published::read(&serde_json::from_str(text).unwrap()), Published::default());
         }
+    }
+
+    #[test]
+    fn what_is_no_manifest_at_all_is_told_from_one_that_says_nothing() {
+        let deep = "[".repeat(100_000);
+        for text in ["", "<html>", "{\"job_id\": \"x\"", "7", "[]", "null", &deep] {
+            assert_eq!(Published::parse(text.as_bytes()), Err(NoManifest), "{text:.20}");
+        }
+        assert_eq!(Published::parse(b"{}"), Ok(Published::default()));
+        assert_eq!(Published::parse(&[0xff, 0xfe]), Err(NoManifest));
     }
 }

@@ -3,6 +3,7 @@
 use job::{ImageState, Job, JobSpec, ObjectKey, Outcome};
 use tracing::{error, warn};
 
+use super::former::NotNow;
 use super::keys::Keys;
 use super::manifest;
 use super::outlived;
@@ -51,9 +52,9 @@ pub(crate) async fn finish(
         return Finished::Whole;
     }
     match outlived::remove(env, job, keys, &placed, lease).await {
-        Ok(true) => {}
-        Ok(false) => return Finished::Later,
-        Err(NotOurs) => return Finished::NotOurs,
+        Ok(()) => {}
+        Err(NotNow::Later) => return Finished::Later,
+        Err(NotNow::NotOurs) => return Finished::NotOurs,
     }
     let (mut shown, mut versions, mut image_0) = (None, Vec::new(), keys.home(0));
     if let Some(refresh) = keys.refresh().filter(|_| placed.lost() == 0) {
@@ -66,7 +67,7 @@ pub(crate) async fn finish(
                 needless.extend(obsolete);
             }
             // What it brought stays where it is, for whoever looks for it.
-            Replaced::ByLater | Replaced::Lost => {}
+            Replaced::ByLater | Replaced::Unreadable | Replaced::Lost => {}
             Replaced::Later => return Finished::Later,
             Replaced::NotOurs => return Finished::NotOurs,
         }
@@ -98,7 +99,7 @@ pub(crate) async fn finish(
 }
 
 /// The lease is lost.
-pub(super) struct NotOurs;
+struct NotOurs;
 
 /// The keys that are no longer needed; `None` if the store has to be tried again.
 async fn put_in_place(

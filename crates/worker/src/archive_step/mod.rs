@@ -8,6 +8,7 @@ mod at_once;
 mod copy;
 mod copy_time;
 mod finish;
+mod former;
 mod keys;
 mod links;
 mod manifest;

@@ -7,38 +7,47 @@
 use job::{Job, ObjectKey, Outcome, Published};
 use tracing::warn;
 
-use super::finish::NotOurs;
+use super::former::{self, Former, NotNow, former};
 use super::keys::Keys;
-use super::publish::former;
 use crate::env::Env;
 use crate::ports::Lease;
 
-/// Deletes the objects of former tasks that have no successor. `false`: the store has to be tried again.
+/// Deletes the objects of former tasks that have no successor.
 pub(super) async fn remove(
     env: &Env,
     job: &Job,
     keys: &Keys<'_>,
     outcome: &Outcome,
     lease: &dyn Lease,
-) -> Result<bool, NotOurs> {
+) -> Result<(), NotNow> {
     if job.replaced_after == 0 || keys.refresh().is_some() {
-        return Ok(true);
+        return Ok(());
     }
-    let Ok(former) = former(env, job, keys).await else { return Ok(false) };
-    for key in outlived(job, keys, &former.unwrap_or_default(), outcome) {
+    let former = match former(env, job, keys).await? {
+        Former::Known(former) => former,
+        // The job's own manifest is about to be written over it.
+        Former::Unreadable { key, code, reason } => {
+            warn!(job.id = %job.id, object.key = %key, code, "`{key}` cannot be read, and what job {} had before is left as it is: {reason}", job.id);
+            return Ok(());
+        }
+    };
+    for (key, sha256) in outlived(job, keys, &former, outcome) {
         // What is old to a worker that slept may be new by now.
         if lease.age_of_renewal().is_none() {
-            return Err(NotOurs);
+            return Err(NotNow::NotOurs);
         }
-        if let Err(fault) = env.archive.delete(&key).await {
-            warn!(job.id = %job.id, object.key = %key, code = fault.code, "`{key}` is of the job's former request and was not deleted: {fault}");
-        }
+        former::remove(env, job, &key, sha256).await?;
     }
-    Ok(true)
+    Ok(())
 }
 
-/// The keys that the job's former task has filled and this one has no image for.
-fn outlived(job: &Job, keys: &Keys<'_>, former: &Published, outcome: &Outcome) -> Vec<ObjectKey> {
+/// The keys that the job's former task has filled and this one has no image for, each with the sum of what it put there.
+fn outlived<'a>(
+    job: &Job,
+    keys: &Keys<'_>,
+    former: &'a Published,
+    outcome: &Outcome,
+) -> Vec<(ObjectKey, &'a str)> {
     // A manifest is only a text in a bucket: nothing but the job's own keys is deleted for what it says.
     if former.job.as_deref() != Some(job.id.to_string().as_str()) {
         return Vec::new();
@@ -50,6 +59,6 @@ fn outlived(job: &Job, keys: &Keys<'_>, former: &Published, outcome: &Outcome) -
         .filter(|image| !has_successor(image.index))
         .map(|image| (keys.home(image.index), image))
         .filter(|(home, image)| home.as_str() == image.key)
-        .map(|(home, _)| home)
+        .map(|(home, image)| (home, image.sha256.as_str()))
         .collect()
 }

@@ -8,13 +8,11 @@
 use job::{ImageState, Job, JobId, ObjectKey, Outcome, Published, Refresh, Timestamp, Version};
 use tracing::{error, warn};
 
+use super::former::{self, Former, NotNow, former};
 use super::keys::Keys;
 use crate::env::Env;
 use crate::place::Place;
 use crate::ports::{Lease, StoreFault};
-
-/// The longest manifest that is read, in bytes. Source: ours; a hundred versions of twelve images are some 200 KiB.
-const MANIFEST_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// How it went.
 pub(crate) enum Replaced {
@@ -22,6 +20,8 @@ pub(crate) enum Replaced {
     Whole(Box<Publication>),
     /// They show those of a later job, and go on to.
     ByLater,
+    /// What they show is not known, and will not be until a person acts: nothing was replaced.
+    Unreadable,
     /// An image of the job turned out to be lost: nothing was replaced.
     Lost,
     /// The store has to be tried again.
@@ -51,14 +51,6 @@ impl From<NotNow> for Replaced {
     }
 }
 
-/// Why there is nothing to go on with.
-pub(super) enum NotNow {
-    /// The store has to be tried again.
-    Later,
-    /// The lease is lost.
-    NotOurs,
-}
-
 /// What the task brought, for the job's record, if the stable keys show it already: after a crash behind the manifest. What is needed no
 /// more is deleted once again, since nothing else knows of it by then.
 pub(crate) async fn shown_already(
@@ -71,7 +63,8 @@ pub(crate) async fn shown_already(
     if outcome.lost() > 0 || stored(outcome).next().is_none() {
         return Ok(None);
     }
-    let former = former(env, job, keys).await?.unwrap_or_default();
+    // [`replace`] says what follows from one that cannot be read.
+    let Former::Known(former) = former(env, job, keys).await? else { return Ok(None) };
     let ours = former.job.as_deref() == Some(job.id.to_string().as_str());
     if !ours || former.task.as_deref() != Some(outcome.task.as_str()) {
         return Ok(None);
@@ -111,7 +104,18 @@ async fn try_replace(
     outcome: &mut Outcome,
     lease: &dyn Lease,
 ) -> Result<Replaced, NotNow> {
-    let former = former(env, job, keys).await?.unwrap_or_default();
+    let former = match former(env, job, keys).await? {
+        Former::Known(former) => *former,
+        Former::Unreadable { key, code, reason } => {
+            error!(
+                job.id = %job.id, object.key = %key, code,
+                "The images of job {} replace none: what stands there now is not known, since `{key}` cannot be read: {reason}. Look at \
+                 that object, and delete it to have the item made anew; the job's own images are kept as they are",
+                job.id
+            );
+            return Ok(Replaced::Unreadable);
+        }
+    };
     let ours = job.id.to_string();
     if former.job.as_deref() != Some(&ours) && former.enqueued_at > Some(job.enqueued_at) {
         warn!(job.id = %job.id, "Job {} is older than the job whose images stand there already", job.id);
@@ -134,32 +138,16 @@ async fn try_replace(
     });
     let obsolete = if own.is_none() { homes } else { Vec::new() };
     // What the former manifest names goes before it is replaced: after a crash it is known by nothing else.
-    for key in beyond(keys, &former, &shown) {
+    for (key, sha256) in beyond(keys, &former, &shown) {
         if lease.age_of_renewal().is_none() {
             return Err(NotNow::NotOurs);
         }
-        if let Err(fault) = env.archive.delete(&key).await {
-            warn!(job.id = %job.id, object.key = %key, code = fault.code, "`{key}` has no successor and was not deleted: {fault}");
-        }
+        former::remove(env, job, &key, sha256).await?;
     }
     let old = kept.into_iter().chain(former.versions).collect();
     let versions = prune(env, job, keys, own, old, refresh.keep, lease).await?;
     let recorded = recorded(refresh, keys, outcome);
     Ok(Replaced::Whole(Box::new(Publication { shown, recorded, versions, obsolete })))
-}
-
-/// What stands under the stable keys, by its manifest.
-pub(super) async fn former(env: &Env, job: &Job, keys: &Keys<'_>) -> Result<Option<Published>, NotNow> {
-    let key = keys.manifest(&keys.stable(0));
-    match env.archive.read(None, &key, MANIFEST_BYTES_MAX).await {
-        Ok(None) => Ok(None),
-        Ok(Some(bytes)) => Ok(serde_json::from_slice(&bytes).ok().as_ref().map(Published::read)),
-        // What stands there and cannot be read, for now or for good, may be a newer job's, and names versions that nothing else knows.
-        Err(fault) => {
-            warn!(job.id = %job.id, object.key = %key, code = fault.code, "`{key}` cannot be read yet: {fault}");
-            Err(NotNow::Later)
-        }
-    }
 }
 
 pub(super) fn stored(outcome: &Outcome) -> impl Iterator<Item = (u8, &ObjectKey, &str)> {
@@ -285,12 +273,12 @@ fn under(outcome: &Outcome, key: impl Fn(u8) -> ObjectKey) -> Outcome {
     moved
 }
 
-/// Stable keys of the former images that have no successor: it had more of them.
-fn beyond(keys: &Keys<'_>, former: &Published, images: &Outcome) -> Vec<ObjectKey> {
+/// Stable keys of the former images that have no successor, each with the sum of that image: it had more of them.
+fn beyond<'a>(keys: &'a Keys<'_>, former: &'a Published, images: &Outcome) -> Vec<(ObjectKey, &'a str)> {
     let indices: Vec<u8> = stored(images).map(|(index, ..)| index).collect();
     images_in_place(keys, former)
         .filter(|(index, _)| !indices.contains(index))
-        .map(|(index, _)| keys.stable(index))
+        .map(|(index, image)| (keys.stable(index), image.sha256.as_str()))
         .collect()
 }
 

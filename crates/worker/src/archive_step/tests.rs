@@ -10,6 +10,7 @@ use super::{ArchiveClaim, run};
 use crate::ports::CopyCure;
 use crate::testing::{FakeLease, World, fresh_lease, report, start};
 
+mod former;
 mod missing;
 mod refresh;
 mod replaced;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 
 /// A job of item `sku` of the collection `shoes`, enqueued `minutes` after the beginning.
-fn refresh(world: &World, number: u128, images: u8, keep: u8, minutes: u64) -> Job {
+pub(super) fn refresh(world: &World, number: u128, images: u8, keep: u8, minutes: u64) -> Job {
     let job = archiving(world, images, 1);
     let (_, spec) = world.submitting(images);
     let mut spec = (*spec).clone();
@@ -19,15 +19,15 @@ fn refresh(world: &World, number: u128, images: u8, keep: u8, minutes: u64) -> J
     job
 }
 
-fn of(job: &Job, file: &str) -> String {
+pub(super) fn of(job: &Job, file: &str) -> String {
     format!("shoes/sku/versions/{}/{file}", job.id)
 }
 
-fn manifest(world: &World) -> Value {
+pub(super) fn manifest(world: &World) -> Value {
     serde_json::from_str(&world.archive.object("shoes/sku/manifest.json").unwrap()).unwrap()
 }
 
-fn kept(world: &World) -> Vec<String> {
+pub(super) fn kept(world: &World) -> Vec<String> {
     let versions = manifest(world)["versions"].clone();
     versions
         .as_array()
@@ -38,7 +38,7 @@ fn kept(world: &World) -> Vec<String> {
 }
 
 /// Runs a refresh of one image to its end.
-async fn made(world: &World, number: u128, keep: u8, name: &str) -> Job {
+pub(super) async fn made(world: &World, number: u128, keep: u8, name: &str) -> Job {
     let job = refresh(world, number, 1, keep, u64::try_from(number).unwrap());
     let after = round(world, &job, Some(outcome(vec![waiting(name)]))).await;
     assert_eq!(after.state_name(), StateName::Succeeded);

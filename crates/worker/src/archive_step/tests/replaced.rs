@@ -3,7 +3,7 @@
 use super::*;
 
 /// A job that brought `before` images, and is about to end for a spec that asks for another number.
-async fn run_again(world: &World, before: u8, now: u8) -> Job {
+pub(super) async fn run_again(world: &World, before: u8, now: u8) -> Job {
     let names: Vec<String> = (0..before).map(|index| format!("old-{index}")).collect();
     let job = archiving(world, before, 1);
     round(world, &job, Some(outcome(names.iter().map(|name| waiting(name)).collect()))).await;
@@ -18,7 +18,7 @@ async fn run_again(world: &World, before: u8, now: u8) -> Job {
     world.jobs.job(again.id)
 }
 
-fn of_task_2(states: Vec<ImageState>) -> Outcome {
+pub(super) fn of_task_2(states: Vec<ImageState>) -> Outcome {
     Outcome { task: "t2".parse().unwrap(), ..outcome(states) }
 }
 
