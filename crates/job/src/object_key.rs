@@ -275,6 +275,9 @@ impl KeyTemplate {
     pub fn stable_key(version: &ObjectKey, job: JobId) -> Option<ObjectKey> {
         let (folder, file) = version.as_str().rsplit_once('/')?;
         let folder = folder.strip_suffix(&format!("versions/{job}"))?;
+        if !(folder.is_empty() || folder.ends_with('/')) {
+            return None;
+        }
         ObjectKey::parse(&format!("{folder}{file}")).ok()
     }
 
@@ -421,6 +424,8 @@ mod tests {
         assert_eq!(KeyTemplate::stable_key(&version, JobId::fresh(0, 7)), Some(stable.clone()));
         assert_eq!(KeyTemplate::stable_key(&version, JobId::fresh(0, 8)), None);
         assert_eq!(KeyTemplate::stable_key(&stable, JobId::fresh(0, 7)), None);
+        let neighbour = ObjectKey::parse(&version.as_str().replace("/versions/", "versions/")).unwrap();
+        assert_eq!(KeyTemplate::stable_key(&neighbour, JobId::fresh(0, 7)), None, "{neighbour}");
         assert_eq!(KeyTemplate::manifest_key(&stable).unwrap().as_str(), "b/sku/manifest.json");
     }
 

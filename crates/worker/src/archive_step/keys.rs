@@ -53,8 +53,19 @@ impl<'a> Keys<'a> {
     }
 
     /// The keys that the images of an item can have in the version of a job.
-    pub(crate) fn versions(&self, job: JobId) -> impl Iterator<Item = ObjectKey> {
+    fn versions(&self, job: JobId) -> impl Iterator<Item = ObjectKey> {
         (0..=u8::MAX).map(move |index| self.version(&self.stable(index), job))
+    }
+
+    /// The key that `text` is, if it is one of this item in the version of a job. Also one with the name that an earlier template gave to its
+    /// file: the folder tells whose it is.
+    pub(crate) fn in_version(&self, text: &str, job: JobId) -> Option<ObjectKey> {
+        let key = ObjectKey::parse(text).ok()?;
+        let folder = |key: &ObjectKey| key.as_str().rsplit_once('/').map(|(folder, _)| folder.to_owned());
+        let stable = KeyTemplate::stable_key(&key, job);
+        let by_form = stable.is_some_and(|stable| folder(&stable) == folder(&self.stable(0)));
+        // Long keys have another form.
+        (by_form || self.versions(job).any(|own| own == key)).then_some(key)
     }
 
     /// The key beside it, for an image that may not replace what stands there before the job ends.

@@ -282,7 +282,8 @@ fn beyond<'a>(keys: &'a Keys<'_>, former: &'a Published, images: &Outcome) -> Ve
         .collect()
 }
 
-/// Deletes the versions beyond the newest `keep`. What cannot be deleted stays in the list, for the next time.
+/// Deletes the versions beyond the newest `keep`. What cannot be deleted stays in the list, for the next time, and what names other objects
+/// than its own for a person.
 async fn prune(
     env: &Env,
     job: &Job,
@@ -292,15 +293,17 @@ async fn prune(
     keep: u8,
     lease: &dyn Lease,
 ) -> Result<Vec<Version>, NotNow> {
-    old.retain(|version| version.job_id != job.id.to_string());
+    old.retain(|version| version.job_id.parse().ok() != Some(job.id));
     let doomed = old.split_off(old.len().min(keep.into()));
     let mut versions: Vec<Version> = own.into_iter().chain(old).collect();
     for version in doomed {
+        let Some(own) = keys_of(keys, &version) else {
+            warn!(job.id = %job.id, "The old version {} names an object that is not of it: nothing of it is deleted, and it stays in the list", version.job_id);
+            versions.push(version);
+            continue;
+        };
         let mut gone = true;
-        // A manifest is only a text in a bucket: nothing but keys of this version is deleted for what it says.
-        let id: Option<JobId> = version.job_id.parse().ok();
-        let own: Vec<ObjectKey> = id.map(|id| keys.versions(id).collect()).unwrap_or_default();
-        for key in own.into_iter().filter(|own| version.keys.iter().any(|key| key == own.as_str())) {
+        for key in own {
             // What is old to a worker that slept may be the version that is shown by now.
             if lease.age_of_renewal().is_none() {
                 return Err(NotNow::NotOurs);
@@ -315,4 +318,12 @@ async fn prune(
         }
     }
     Ok(versions)
+}
+
+/// The objects of a version, if all that it names are.
+///
+/// A manifest is only a text in a bucket: nothing but keys of this version is deleted for what it says.
+fn keys_of(keys: &Keys<'_>, version: &Version) -> Option<Vec<ObjectKey>> {
+    let id: JobId = version.job_id.parse().ok()?;
+    version.keys.iter().map(|key| keys.in_version(key, id)).collect()
 }

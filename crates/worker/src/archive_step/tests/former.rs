@@ -1,9 +1,10 @@
-//! What stood there before: manifests that cannot be read, former images without a successor.
+//! What stood there before: manifests that cannot be read, former images without a successor, versions under other names.
 
-use super::refresh::{made, manifest, of, refresh};
+use super::refresh::{kept, made, manifest, of, refresh};
 use super::replaced::{of_task_2, run_again};
 use super::*;
-use job::MANIFEST_BYTES_MAX;
+use job::{JobId, MANIFEST_BYTES_MAX};
+use serde_json::json;
 
 const ITEM: &str = "shoes/sku/manifest.json";
 const PLAIN: &str = "b/sku/manifest.json";
@@ -122,4 +123,46 @@ async fn what_somebody_else_has_put_in_a_former_images_place_is_not_deleted() {
     made(&world, 9, 1, "new").await;
     assert_eq!(world.archive.object("shoes/sku/1.png"), Some("a plain job's".into()));
     assert_eq!(world.archive.object("shoes/sku/2.png"), None);
+}
+
+/// An entry of a version, and whether it is there, once an item without versions was refreshed.
+async fn old_version_with(keys: &[String]) -> World {
+    let world = World::new();
+    for key in keys {
+        world.archive.put(key, "old");
+    }
+    let version = json!({ "job_id": old().to_string(), "stored_at": start(), "keys": keys });
+    world.archive.put(ITEM, &json!({ "versions": [version] }).to_string());
+    made(&world, 8, 0, "x").await;
+    world
+}
+
+fn old() -> JobId {
+    JobId::fresh(1, 3)
+}
+
+#[tokio::test]
+async fn old_versions_whose_files_an_earlier_template_has_named_are_deleted() {
+    let keys = ["img-0.jpg", "img-1.jpg"].map(|file| format!("shoes/sku/versions/{}/{file}", old()));
+    let world = old_version_with(&keys).await;
+    assert!(keys.iter().all(|key| world.archive.object(key).is_none()), "{:?}", world.archive.objects());
+    assert!(kept(&world).is_empty());
+}
+
+#[tokio::test]
+async fn a_version_that_names_another_object_stays_listed_and_nothing_of_it_is_deleted() {
+    let own = format!("shoes/sku/versions/{}/0.png", old());
+    for other in [
+        "shoes/sku/notes.png".to_owned(),
+        format!("shoes/sku/versions/{}/0.png", JobId::fresh(1, 4)),
+        format!("shoes/boot/versions/{}/0.png", old()),
+        format!("shoes/skuversions/{}/0.png", old()),
+        format!("shoes/sku/versions/{}/deeper/0.png", old()),
+    ] {
+        let world = old_version_with(&[own.clone(), other.clone()]).await;
+        assert_eq!(world.archive.object(&other), Some("old".into()));
+        assert_eq!(world.archive.object(&own), Some("old".into()), "beside {other}");
+        assert_eq!(kept(&world), [old().to_string()], "beside {other}");
+        assert_eq!(manifest(&world)["versions"][0]["keys"], json!([own, other]));
+    }
 }
