@@ -106,6 +106,7 @@ mod tests {
             billed: lost,
             size: None,
             texts: Vec::new(),
+            unpublished: false,
             images: (0..lost).map(image).collect(),
         }
     }

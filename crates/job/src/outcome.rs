@@ -37,6 +37,9 @@ pub struct Outcome {
     pub texts: Vec<String>,
     /// The images, in the order of the answer.
     pub images: Vec<OutcomeImage>,
+    /// Of a refresh that is over: its images never were under the item's stable keys. Records from before this was written down do not say it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unpublished: bool,
 }
 
 /// The current [`Outcome::format`].

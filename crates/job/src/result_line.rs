@@ -109,7 +109,7 @@ pub enum ImageLine {
         #[serde(skip_serializing_if = "Option::is_none")]
         uri: Option<String>,
         /// Of a refresh whose versions are kept: the key that shows the item's newest image, from now on perhaps a later job's. The image of
-        /// this job is at `key`, for as long as its version is kept.
+        /// this job is at `key`, for as long as its version is kept. Not there where the job's images never were under it.
         #[serde(skip_serializing_if = "Option::is_none")]
         stable_key: Option<ObjectKey>,
         /// Its size in bytes.
@@ -260,8 +260,9 @@ impl ResultLine {
 
 fn images(known: &Known, outcome: &Outcome, place: Option<&BucketPlace>) -> Vec<ImageLine> {
     let is_refresh = known.spec.as_ref().is_some_and(|spec| spec.refresh.is_some());
-    // One with images missing replaced none.
-    let was_shown = is_refresh && outcome.lost() == 0;
+    // One that is not over, or lacks images, has replaced none.
+    let is_over = matches!(known.job.state, JobState::Succeeded { .. });
+    let was_shown = is_refresh && is_over && outcome.lost() == 0 && !outcome.unpublished;
     let stable_key = |key: &ObjectKey| KeyTemplate::stable_key(key, known.job.id).filter(|_| was_shown);
     let line = |image: &crate::OutcomeImage| match &image.state {
         ImageState::Stored(stored) => ImageLine::Stored {

@@ -163,6 +163,7 @@ async fn how_long_tasks_run_is_learned_by_their_commits_and_old_ends_count_less(
             billed: 1,
             size: None,
             texts: Vec::new(),
+            unpublished: false,
             images: Vec::new(),
         };
         let event = Event::TaskSucceeded {

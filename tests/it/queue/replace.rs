@@ -70,6 +70,7 @@ fn outcome(queue: &Queue, task: &str) -> Outcome {
         billed: 1,
         size: None,
         texts: Vec::new(),
+        unpublished: false,
         images: vec![OutcomeImage { index: 0, choice: 0, item: 0, state: ImageState::Stored(stored) }],
     }
 }

@@ -97,6 +97,7 @@ fn a_job_with_an_image_missing_says_where_the_others_are_and_why_it_is_not_there
         billed: 2,
         size: None,
         texts: Vec::new(),
+        unpublished: false,
         images: vec![image(0, ImageState::Stored(stored)), image(1, lost)],
     });
     let line = json(&known);
@@ -205,4 +206,39 @@ fn what_is_paid_for_or_may_be_is_no_line_to_enqueue_again() {
     assert_eq!(mend(&lost), Mend::Missing);
     let gone = Known { spec: None, ..known(JobState::Expired { at: at(1), task }) };
     assert_eq!(mend(&gone), Mend::Unreadable);
+}
+
+#[test]
+fn a_stable_key_is_named_only_where_the_jobs_images_were_put_under_it() {
+    let task: crate::TaskId = "t1".parse().unwrap();
+    let over = |partial| JobState::Succeeded { task: task.clone(), at: at(9), partial };
+    let under_way = JobState::Queued { due: at(0), cause: None };
+    let stable_key = |state, unpublished, lost: bool| {
+        let mut known = known(state);
+        let version = format!("shoes/sku/versions/{}/0.png", known.job.id);
+        let stored = StoredImage {
+            key: ObjectKey::parse(&version).unwrap(),
+            bytes: 5,
+            sha256: "ab".repeat(32),
+            width: 4,
+            height: 3,
+        };
+        let lost =
+            lost.then(|| ImageState::Lost { code: "link_dead".into(), reason: "its link died".into() });
+        let states = [Some(ImageState::Stored(stored)), lost].into_iter().flatten().zip(0..);
+        let images = states.map(|(state, index)| OutcomeImage { index, choice: 0, item: index, state });
+        // As an older record, which does not say whether it was published.
+        let outcome = serde_json::json!({
+            "v": OUTCOME_FORMAT, "task": "t1", "noticed_at": at(5), "billed": 1, "images": images.collect::<Vec<_>>(),
+        });
+        let outcome: Outcome = serde_json::from_value(outcome).unwrap();
+        known.outcome = Some(Outcome { unpublished, ..outcome });
+        known.spec.as_mut().unwrap().refresh =
+            Some(crate::Refresh { collection: "shoes".parse().unwrap(), keep: 3, content: "c".into() });
+        json(&known)["images"][0]["stable_key"].as_str().map(str::to_owned)
+    };
+    assert_eq!(stable_key(over(false), false, false).as_deref(), Some("shoes/sku/0.png"));
+    assert_eq!(stable_key(over(false), true, false), None);
+    assert_eq!(stable_key(over(true), false, true), None);
+    assert_eq!(stable_key(under_way, false, false), None);
 }

@@ -75,6 +75,7 @@ pub(crate) async fn finish(
     if lease.age_of_renewal().is_none() {
         return Finished::NotOurs;
     }
+    placed.unpublished = keys.refresh().is_some() && shown.is_none();
     let images = shown.as_ref().unwrap_or(&placed);
     let manifest = manifest::build(job, spec, images, &versions, &env.config.prices, env.jobs.now());
     match env.archive.put_json(&keys.manifest(&image_0), &manifest).await {

@@ -41,6 +41,7 @@ fn outcome(states: Vec<ImageState>) -> Outcome {
         billed: u8::try_from(images.len()).unwrap(),
         size: None,
         texts: Vec::new(),
+        unpublished: false,
         images: images.collect(),
     }
 }

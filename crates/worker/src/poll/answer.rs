@@ -134,6 +134,7 @@ pub(crate) fn outcome(report: TaskReport, reading: Reading<'_>) -> Outcome {
         billed,
         size: report.usage.and_then(|usage| usage.size).map(|(width, height)| format!("{width}*{height}")),
         texts: report.output.texts.into_iter().map(|text| text.text).collect(),
+        unpublished: false,
         images: images
             .into_iter()
             .take(u8::MAX.into())

@@ -65,6 +65,7 @@ fn known() -> Known {
         billed: 2,
         size: None,
         texts: Vec::new(),
+        unpublished: false,
         images: vec![
             image(0, ImageState::Stored(stored)),
             image(1, ImageState::Waiting { link: link(), deadline: at(86_411) }),

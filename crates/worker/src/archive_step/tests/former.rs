@@ -45,6 +45,7 @@ async fn a_refresh_ends_beside_a_manifest_that_can_never_be_read_and_replaces_no
                 serde_json::from_str(&world.archive.object(&of(&job, "manifest.json")).unwrap()).unwrap();
             assert_eq!(beside["images"][0]["key"], of(&job, "0.png"), "way {way}");
             let recorded = world.jobs.outcome(job.id).unwrap();
+            assert!(recorded.unpublished, "way {way}");
             assert!(
                 matches!(&recorded.images[0].state, ImageState::Stored(stored) if stored.key.as_str() == of(&job, "0.png"))
             );
@@ -53,8 +54,18 @@ async fn a_refresh_ends_beside_a_manifest_that_can_never_be_read_and_replaces_no
             world.archive.take_away(ITEM);
             round(&world, &next, Some(outcome(vec![waiting("newer")]))).await;
             assert_eq!(manifest(&world)["job_id"], next.id.to_string());
+            assert!(!world.jobs.outcome(next.id).unwrap().unpublished);
         }
     }
+}
+
+#[tokio::test]
+async fn what_an_older_job_brought_is_recorded_as_never_shown() {
+    let world = World::new();
+    let newer = made(&world, 20, 3, "new").await;
+    let older = made(&world, 10, 3, "old").await;
+    let unpublished = |job: &Job| world.jobs.outcome(job.id).unwrap().unpublished;
+    assert_eq!((unpublished(&newer), unpublished(&older)), (false, true));
 }
 
 #[tokio::test]
@@ -68,6 +79,7 @@ async fn a_replaced_job_ends_over_a_manifest_that_can_never_be_read_and_removes_
         assert_eq!(world.archive.object("b/sku/0.png"), Some(link("new")), "way {way}");
         assert_eq!(world.archive.object("b/sku/1.png"), Some(link("old-1")), "way {way}");
         assert!(world.archive.object(PLAIN).unwrap().contains("\"t2\""), "way {way}");
+        assert!(!world.jobs.outcome(job.id).unwrap().unpublished, "way {way}");
     }
 }
 

@@ -382,6 +382,7 @@ async fn what_a_task_brought_comes_with_the_claim_for_copying(bench: &dyn JobsBe
         billed: 1,
         size: None,
         texts: Vec::new(),
+        unpublished: false,
         images: Vec::new(),
     };
     bench.jobs().commit(&job, succeeded(bench), Some(&outcome)).await.unwrap();
