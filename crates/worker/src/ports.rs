@@ -1,8 +1,7 @@
 //! All that a step may touch: the jobs, the provider, the bucket.
 //!
-//! Three object-safe traits, so that a test can run a step, or a whole worker, on twins in virtual time. What stands behind
-//! them in production is in [`crate::adapters`]. No port decides anything; what failed is told as plain data, so that the
-//! tables that turn it into events need no socket to be tested.
+//! Three object-safe traits, so that a test can run a step, or a whole worker, on twins in virtual time. What stands behind them in production
+//! is in [`crate::adapters`]. No port decides anything; what failed is plain data, so that the tables that turn it into events need no socket.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -496,7 +495,6 @@ pub struct StoreFault {
     pub reason: String,
     /// Whether trying again later, by itself or after a person has put the store right, can help.
     pub later: bool,
-    /// Whether it lies in the object that was to be read, and not in the way to it: until somebody brings that object back, or puts
-    /// another one there, every try ends so, while others can be read.
+    /// Whether it lies in the object that was to be read, and not in the way to it: every try ends so, while others can be read.
     pub of_object: bool,
 }
