@@ -151,6 +151,9 @@ pub struct RunNote {
     /// Items whose last job asked for the same, and was refused or brought less than it was paid for.
     #[serde(default)]
     pub given_up: u64,
+    /// Items whose manifest cannot be read until somebody looks at it.
+    #[serde(default)]
+    pub unreadable: u64,
     /// Items that an earlier job is still at work on.
     #[serde(default)]
     pub busy: u64,
@@ -175,6 +178,9 @@ pub struct RunNote {
     /// What is wrong with the first of the faulty lines.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<String>,
+    /// The first of the manifests that cannot be read, each with its key and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable_manifests: Vec<String>,
 }
 
 /// The last job of an item, as the items of a collection know it.

@@ -26,5 +26,6 @@ mod shutdown;
 mod sources;
 mod throttling;
 mod trials;
+mod unreadable;
 mod webhooks;
 mod whole;

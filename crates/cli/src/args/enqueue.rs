@@ -43,7 +43,8 @@ pub(crate) struct EnqueueArgs {
     #[arg(long, short, value_name = "NAME")]
     pub(crate) batch: Option<BatchArg>,
 
-    /// Replace images of a catalogue: `always`, those of items that changed (`if_changed`), or those that are old too (`max_age=30d`)
+    /// Replace images of a catalogue: `always`, those of items that changed (`if_changed`), or those that are old too (`max_age=30d`). Items
+    /// whose manifest in the bucket cannot be read are named and left out
     #[arg(long, value_name = "RULE", requires = "file", conflicts_with_all = ["not_before", "replace"])]
     pub(crate) refresh: Option<RefreshRule>,
 

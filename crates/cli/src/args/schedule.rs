@@ -37,7 +37,7 @@ pub(crate) enum ScheduleCommand {
     /// Do what a schedule does now, without waiting for its time
     #[command(after_help = "\
 The batch is named by this moment. A tick that was begun and did not end, or failed and waits for another try, is done instead.
-Items that an earlier job is at work on are left to that job.
+Items that an earlier job is at work on are left to that job. Those whose manifest in the bucket cannot be read are named and left out.
 
 Example:
   imagemill schedule run catalogue --json | jq .new")]

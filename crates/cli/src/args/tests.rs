@@ -117,7 +117,7 @@ fn help_of_enqueue_shows_a_line_and_examples() {
               The batch that the jobs go to; required for a file
 
           --refresh <RULE>
-              Replace images of a catalogue: `always`, those of items that changed (`if_changed`), or those that are old too (`max_age=30d`)
+              Replace images of a catalogue: `always`, those of items that changed (`if_changed`), or those that are old too (`max_age=30d`). Items whose manifest in the bucket cannot be read are named and left out
 
           --into <COLLECTION>
               With --refresh: the folder of the images' stable keys [default: the name of the file]

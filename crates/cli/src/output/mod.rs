@@ -17,6 +17,7 @@ pub(crate) mod schedule;
 pub(crate) mod since;
 pub(crate) mod status;
 pub(crate) mod table;
+pub(crate) mod unreadable;
 pub(crate) mod waiting;
 pub(crate) mod webhooks;
 pub(crate) mod words;

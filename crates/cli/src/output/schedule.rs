@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::status::at_most;
 use super::table::{Column, table};
+use super::unreadable;
 use super::words::{count, counted};
 use crate::scheduler::what_is_due;
 use crate::settings::Schedule;
@@ -169,6 +170,11 @@ pub(crate) fn history(runs: &[RunNote]) -> String {
             text.push_str("  …\n");
         }
     }
+    for run in runs {
+        if let Some(said) = unreadable::said(run.unreadable, &run.unreadable_manifests) {
+            text.push_str(&format!("\nIn tick {:.0}, {said}", run.tick));
+        }
+    }
     text
 }
 
@@ -181,7 +187,8 @@ pub(crate) fn run(name: &ScheduleName, run: &RunNote, currency: &str) -> String 
     if run.images_max > 0 {
         text.push_str(&format!(": {}", at_most(run.images_max, Micros(run.cost_max_micros), currency)));
     }
-    text + ".\n"
+    text.push_str(".\n");
+    text + &unreadable::said(run.unreadable, &run.unreadable_manifests).unwrap_or_default()
 }
 
 /// What came of a tick, in a few words.
@@ -192,6 +199,7 @@ fn outcome(run: &RunNote) -> String {
     let mut said = vec![format!("{} new", count(run.new)), format!("{} unchanged", count(run.unchanged))];
     for (number, what) in [
         (run.given_up, "failed before as they are"),
+        (run.unreadable, "with a manifest that cannot be read"),
         (run.busy, "busy"),
         (run.changed, "changed since this run's first try"),
         (run.faulty, "faulty and left out"),

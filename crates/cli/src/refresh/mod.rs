@@ -13,13 +13,14 @@ use std::sync::Arc;
 use dashscope::Model;
 use futures::StreamExt as _;
 use job::{
-    BatchName, CustomId, FailureClass, InputImage, JobId, JobSpec, JobState, KeyTemplate, Published, Refresh,
+    BatchName, CustomId, FailureClass, InputImage, JobId, JobSpec, JobState, KeyTemplate, ObjectKey, Refresh,
     RefreshRule, Timestamp, content_digest,
 };
 use queue::{ItemJob, NewJob, Queue, patiently};
 use rand::RngExt as _;
 use tokio::sync::mpsc;
 
+use self::objects::Manifest;
 pub(crate) use self::objects::Objects;
 use crate::app::{App, queue_failure};
 use crate::commands::enqueue::send::Choose;
@@ -34,8 +35,8 @@ use crate::input::source::Source;
 /// Items that are looked at together. Source: ours; one question to Redis for all of them.
 const CHUNK: usize = 500;
 
-/// Lines that are named where a job differs from the one that is there. Source: ours, as for other lines.
-const LINES_SHOWN_MAX: usize = 10;
+/// Lines that are named where a job differs from the one that is there, and manifests that cannot be read. Source: ours, as for other lines.
+const SHOWN_MAX: usize = 10;
 
 /// Objects that are asked for at once. Source: ours; 2,000 manifests at 30 ms each take two seconds.
 const AT_ONCE: usize = 32;
@@ -75,6 +76,10 @@ pub(crate) struct Plan {
     pub(crate) busy: u64,
     /// Items whose last job asked for the same and cannot do better: it lacks images that were billed, or was refused for what it asks.
     pub(crate) given_up: u64,
+    /// Items whose manifest cannot be read: what would be made for them could not be put in its place.
+    pub(crate) unreadable: u64,
+    /// The first of those manifests, each with its key and why.
+    pub(crate) unreadable_manifests: Vec<String>,
     /// Items whose job is in this very batch already, for what is asked now: an earlier run of the same one was interrupted.
     pub(crate) there: u64,
     /// The most images that those can bring, by model.
@@ -99,6 +104,7 @@ enum Verdict {
     Goes(Planned),
     Unchanged,
     GivenUp,
+    Unreadable { manifest: ObjectKey, why: String },
     Busy,
     There,
     Changed,
@@ -131,6 +137,12 @@ impl Plan {
             }
             Verdict::Unchanged => self.unchanged += 1,
             Verdict::GivenUp => self.given_up += 1,
+            Verdict::Unreadable { manifest, why } => {
+                self.unreadable += 1;
+                if self.unreadable_manifests.len() < SHOWN_MAX {
+                    self.unreadable_manifests.push(format!("`{manifest}`: {why}"));
+                }
+            }
             Verdict::Busy => self.busy += 1,
             Verdict::There => {
                 self.there += 1;
@@ -139,7 +151,7 @@ impl Plan {
             }
             Verdict::Changed => {
                 self.changed += 1;
-                if self.changed_lines.len() < LINES_SHOWN_MAX {
+                if self.changed_lines.len() < SHOWN_MAX {
                     self.changed_lines.push(line);
                 }
             }
@@ -236,10 +248,15 @@ async fn judge(
     }
     let before = last.as_ref().filter(|last| last.state.is_some()).map(|last| last.id);
     let goes = Planned { follows: last.map(|last| last.id), content };
+    let manifest = manifest_key(refreshing, template, &job.spec)?;
+    let published = match objects.manifest(&manifest).await? {
+        Manifest::Known(published) => published,
+        // By no rule: a worker replaces nothing that it cannot read of, and what it made would be paid for again at each tick.
+        Manifest::Unreadable(why) => return Ok(Verdict::Unreadable { manifest, why }),
+    };
     if refreshing.rule == RefreshRule::Always {
         return Ok(Verdict::Goes(goes));
     }
-    let published = published(objects, refreshing, template, &job.spec).await?;
     let asked = refreshing.rule.asks_for(&goes.content, published.as_ref(), refreshing.tick);
     if !asked {
         return Ok(Verdict::Unchanged);
@@ -290,16 +307,14 @@ async fn tags(objects: &Objects, spec: &JobSpec) -> Result<Vec<String>, Failure>
     Ok(tags)
 }
 
-/// What stands under an item's stable keys, by its manifest.
-async fn published(
-    objects: &Objects,
+/// Where the manifest stands that says what an item's stable keys show.
+fn manifest_key(
     refreshing: &Refreshing,
     template: &KeyTemplate,
     spec: &JobSpec,
-) -> Result<Option<Published>, Failure> {
+) -> Result<ObjectKey, Failure> {
     let nobody = JobId::fresh(0, 0);
     let image_0 = template.key(Some(&refreshing.collection), spec.custom_id.as_ref(), nobody, 0);
     let key = image_0.and_then(|image_0| KeyTemplate::manifest_key(&image_0));
-    let key = key.or_fail("the key of a manifest cannot be made")?;
-    Ok(objects.json(&key).await?.as_ref().map(Published::read))
+    key.or_fail("the key of a manifest cannot be made")
 }

@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use archive::{Store, StoreError, StoreSettings};
-use job::ObjectKey;
-use serde_json::Value;
+use job::{MANIFEST_BYTES_MAX, ObjectKey, Published};
 use tokio::sync::Mutex;
 
 use crate::app::App;
@@ -13,11 +12,16 @@ use crate::exit_code;
 use crate::failure::{Failure, OrFail as _};
 use crate::settings::Settings;
 
-/// The longest manifest that is read, in bytes. Source: ours; a hundred versions of twelve images are some 200 KiB.
-const MANIFEST_BYTES_MAX: u64 = 4 * 1024 * 1024;
-
 /// The waits between tries of one question. Source: ours; a blip passes, an outage fails the run, which is tried again.
 const WAITS: [Duration; 3] = [Duration::from_millis(300), Duration::from_secs(1), Duration::from_secs(3)];
+
+/// What stands where an item's manifest is looked for.
+pub(crate) enum Manifest {
+    /// This; nothing where there is none.
+    Known(Option<Published>),
+    /// Something that cannot be read until a person acts, and why. Others can be.
+    Unreadable(String),
+}
 
 /// The bucket, and others that inputs are in.
 pub(crate) struct Objects {
@@ -43,15 +47,21 @@ impl Objects {
         &self.store
     }
 
-    /// The JSON at a key of our bucket; `None` where there is nothing that can be read as JSON.
+    /// The manifest at a key of our bucket.
     ///
     /// # Errors
     ///
-    /// The bucket is away, or refuses, or more stands there than is ever written (69). What is no JSON counts as nothing.
-    pub(crate) async fn json(&self, key: &ObjectKey) -> Result<Option<Value>, Failure> {
-        let found = patiently(|| self.store.get(key, MANIFEST_BYTES_MAX)).await;
-        let found = found.map_err(|error| failure(error, "failed to read what stands in the bucket"))?;
-        Ok(found.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    /// The bucket is away, or refuses (69). What lies in the object itself is no error: a whole catalogue must not wait for one item.
+    pub(crate) async fn manifest(&self, key: &ObjectKey) -> Result<Manifest, Failure> {
+        match patiently(|| self.store.get(key, MANIFEST_BYTES_MAX)).await {
+            Ok(None) => Ok(Manifest::Known(None)),
+            Ok(Some(bytes)) => Ok(match Published::parse(&bytes) {
+                Ok(published) => Manifest::Known(Some(published)),
+                Err(none) => Manifest::Unreadable(none.to_string()),
+            }),
+            Err(error) if error.lies_in_object() => Ok(Manifest::Unreadable(error.kind().to_string())),
+            Err(error) => Err(failure(error, "failed to read what stands in the bucket")),
+        }
     }
 
     /// The entity tag of an object that a user named; `None` if there is none.

@@ -170,7 +170,7 @@ pub(crate) async fn run(
     };
     if note.error.is_none() {
         info!(
-            schedule.name = %schedule.name, tick = %claimed.tick, jobs.new = note.new, items.unchanged = note.unchanged, items.given_up = note.given_up, items.busy = note.busy,
+            schedule.name = %schedule.name, tick = %claimed.tick, jobs.new = note.new, items.unchanged = note.unchanged, items.given_up = note.given_up, items.unreadable = note.unreadable, items.busy = note.busy,
             "Tick {} of schedule {} enqueued {}", claimed.tick, schedule.name, counted(note.new, "job")
         );
     }
@@ -224,6 +224,11 @@ async fn enqueue(
     let (mut plan, judgement) = plan(app, queue, &objects, &refreshing, judgement).await?;
     (note.unchanged, note.busy, note.new) = (plan.unchanged, plan.busy, plan.there);
     (note.given_up, note.changed) = (plan.given_up, plan.changed);
+    (note.unreadable, note.unreadable_manifests) = (plan.unreadable, plan.unreadable_manifests.clone());
+    if note.unreadable > 0 {
+        let named = note.unreadable_manifests.join("; ");
+        warn!(schedule.name = %schedule.name, tick = %claimed.tick, items.unreadable = note.unreadable, "{} of schedule {} get no new images, since their manifests cannot be read: look at these objects, and delete one to have its item made anew: {named}", counted(note.unreadable, "item"), schedule.name);
+    }
     cost(note, &plan.there_images, &prices);
     if plan.jobs() + plan.there > 0 {
         note.batch = Some(batch.clone());

@@ -43,7 +43,7 @@ section! {
         /// The folder of the items' stable keys: it stands for {batch} in `results.template`. Not set: the schedule's name.
         collection: Option<Collection> = None, example "catalogue";
         /// Which items get new images: `always` all; `if_changed` those for which something else is asked than what the stored images
-        /// were made from; `max_age` those too whose images are older than `max_age`.
+        /// were made from; `max_age` those too whose images are older than `max_age`. An item whose manifest cannot be read gets none.
         refresh: Rule = Rule::IfChanged;
         /// With `refresh = "max_age"`: how old images may be, from when they were enqueued; a twentieth of it less counts too, up to an hour.
         max_age: Option<Span<1_000>> = None, example "30days";

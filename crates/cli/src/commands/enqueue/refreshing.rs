@@ -20,6 +20,7 @@ use crate::args::{BatchArg, EnqueueArgs};
 use crate::exit_code;
 use crate::failure::{Failure, OrFail as _};
 use crate::output::progress::ReadProgress;
+use crate::output::unreadable;
 use crate::refresh::{Judgement, Objects, Plan, Refreshing, plan};
 
 /// Puts those items of the file into the queue that need new images.
@@ -57,7 +58,10 @@ pub(super) async fn run(app: &App, mut args: EnqueueArgs, rule: RefreshRule) -> 
     let has_uploads = judged.has_uploads;
     let judgement = Judgement { source, rules, images, judged: Arc::new(judged) };
     let (mut plan, judgement) = plan(app, &queue, &objects, &refreshing, judgement).await?;
-    view.refreshed(plan.unchanged, plan.given_up, plan.busy);
+    view.refreshed(&plan, plan.busy);
+    if let Some(said) = unreadable::said(plan.unreadable, &plan.unreadable_manifests) {
+        app.out.note(&format!("warning: {}", said.trim_end()));
+    }
     let changed = |plan: &mut Plan| Sent {
         changed: plan.changed,
         changed_lines: std::mem::take(&mut plan.changed_lines),
@@ -80,7 +84,7 @@ pub(super) async fn run(app: &App, mut args: EnqueueArgs, rule: RefreshRule) -> 
     sent.changed += of_another_run.changed;
     sent.changed_lines.extend(of_another_run.changed_lines);
     view.sent(&sent, &settings.prices(), false);
-    view.refreshed(plan.unchanged, plan.given_up, plan.busy + sent.busy);
+    view.refreshed(&plan, plan.busy + sent.busy);
     say(app, &view)?;
     warn_of_changes(app, &sent);
     if sent.enqueued + sent.duplicates == 0 {

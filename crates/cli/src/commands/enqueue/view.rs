@@ -12,6 +12,7 @@ use crate::input::work::Work;
 use crate::output::batch::Cost;
 use crate::output::status::at_most;
 use crate::output::words::{count, counted, money};
+use crate::refresh::Plan;
 
 /// What `enqueue --json` prints. The shape is stable: fields are added, never changed.
 #[derive(Debug, Serialize)]
@@ -34,6 +35,9 @@ pub(super) struct EnqueueView {
     /// With --refresh: items whose last job asked for the same, and was refused or brought less than it was paid for.
     #[serde(skip_serializing_if = "Option::is_none")]
     given_up: Option<u64>,
+    /// With `--refresh`: items whose manifest cannot be read until somebody looks at it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreadable: Option<u64>,
     /// With `--refresh`: items that an earlier job is at work on.
     #[serde(skip_serializing_if = "Option::is_none")]
     busy: Option<u64>,
@@ -57,6 +61,9 @@ pub(super) struct EnqueueView {
     jobs: Option<Vec<String>>,
     /// What is wrong with the lines that are no jobs: the first hundred faults.
     faults: Vec<Fault>,
+    /// With `--refresh`: the first of the manifests that cannot be read, each with its key and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unreadable_manifests: Vec<String>,
 }
 
 impl EnqueueView {
@@ -71,6 +78,7 @@ impl EnqueueView {
             under_way: 0,
             unchanged: None,
             given_up: None,
+            unreadable: None,
             busy: None,
             invalid: judged.faulty_lines,
             images_max: judged.work.images_max(),
@@ -80,6 +88,7 @@ impl EnqueueView {
             forecast: None,
             jobs: None,
             faults: judged.shown.clone(),
+            unreadable_manifests: Vec::new(),
         }
     }
 
@@ -96,8 +105,10 @@ impl EnqueueView {
     }
 
     /// After the items were looked at.
-    pub(super) fn refreshed(&mut self, unchanged: u64, given_up: u64, busy: u64) {
-        (self.unchanged, self.given_up, self.busy) = (Some(unchanged), Some(given_up), Some(busy));
+    pub(super) fn refreshed(&mut self, plan: &Plan, busy: u64) {
+        (self.unchanged, self.given_up, self.busy) = (Some(plan.unchanged), Some(plan.given_up), Some(busy));
+        self.unreadable = Some(plan.unreadable);
+        self.unreadable_manifests.clone_from(&plan.unreadable_manifests);
     }
 
     /// What would be enqueued.
@@ -121,6 +132,7 @@ impl EnqueueView {
         let also: Vec<String> = [
             (self.unchanged.unwrap_or(0), "unchanged"),
             (self.given_up.unwrap_or(0), "failed before as they are"),
+            (self.unreadable.unwrap_or(0), "with a manifest that cannot be read"),
             (self.busy.unwrap_or(0), "busy with an earlier job"),
             (self.duplicates, "there already"),
             (self.changed, "there already and different"),
