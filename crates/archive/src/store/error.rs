@@ -114,6 +114,12 @@ impl StoreError {
         self.kind().lies_in_object()
     }
 
+    /// Whether it would most likely meet a call for any other object as well: the store is away, or refuses us.
+    #[must_use]
+    pub fn lies_in_store(&self) -> bool {
+        (self.is_retryable() || self.needs_operator()) && !self.lies_in_object()
+    }
+
     /// Whether the call may have taken effect all the same.
     #[must_use]
     pub fn may_have_happened(&self) -> bool {

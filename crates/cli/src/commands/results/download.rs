@@ -80,7 +80,7 @@ impl NotFetched {
     /// Whether another image would most likely fail for the same: the store is away or refuses us, or the disk is full.
     fn is_of_all(&self) -> bool {
         match self {
-            Self::Store(error) => error.is_retryable() || error.needs_operator(),
+            Self::Store(error) => error.lies_in_store(),
             Self::Place(PlaceError::Io { .. }) => true,
             Self::Gone | Self::Replaced | Self::Refreshed | Self::Place(_) => false,
         }

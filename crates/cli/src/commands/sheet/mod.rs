@@ -179,7 +179,7 @@ impl Maker {
                 Ok(None) => return missing(name, format!("{place} is not there any more")),
                 Err(error) if error.is_retryable() && tries < TRIES => {}
                 Err(error) => {
-                    let is_in_vain = error.is_retryable() || error.needs_operator();
+                    let is_in_vain = error.lies_in_store();
                     return (unreadable(name, format!("{place}: {error}")), is_in_vain);
                 }
             }
