@@ -1,5 +1,7 @@
 //! The names of the batches that ticks make: from the tick's own time, never from the time at which somebody got to it. Pure.
 
+use sha2::{Digest as _, Sha256};
+
 use crate::{BatchName, InvalidName, Ticks, Timestamp};
 
 /// The template of a schedule that has none of its own.
@@ -11,8 +13,14 @@ const TICKS_LOOKED_AT: usize = 400;
 /// From when on ticks are looked at for a batch that two schedules share: 2026-01-01. Source: ours; any day does, and people read this one.
 const SHARED_FROM_SECOND: i64 = 1_767_225_600;
 
+/// Some day: all are written equally long.
+const SOME_DATE: &str = "2026-11-26";
+
 /// The longest that `{time}` becomes: the second of two equal times, with seconds.
 const LONGEST_TIME: &str = "235959-again";
+
+/// What is left of a text that is cut, in characters. Source: [`BatchName`] may have 64; the rest are for a digest, date and time.
+const CUT_CHARS: usize = 64 - "-0123ab-".len() - SOME_DATE.len() - "T".len() - LONGEST_TIME.len();
 
 /// A template for names of batches, such as `shoes-{date}`.
 ///
@@ -63,7 +71,7 @@ impl BatchTemplate {
             return Err(InvalidBatchTemplate::NoDate);
         }
         let template = Self { text: text.to_owned() };
-        template.fill(name, "2026-11-26", LONGEST_TIME)?;
+        template.fill(name, SOME_DATE, LONGEST_TIME)?;
         Ok(template)
     }
 
@@ -128,16 +136,41 @@ impl BatchTemplate {
         self.fill(name, &date, &time)
     }
 
-    /// The batch of a run that a person asks for: also where ticks need no time in their names, one of its own.
+    /// The batch of a run that a person asks for: also where ticks need no time in their names, one of its own. Any name that the template
+    /// was checked with has one.
     ///
     /// # Errors
     ///
-    /// With the time it makes no batch's name.
+    /// As [`Self::batch`].
     pub fn batch_by_hand(&self, name: &str, ticks: &Ticks, at: Timestamp) -> Result<BatchName, InvalidName> {
         if self.text.contains("{time}") {
             return self.batch(name, ticks, at);
         }
-        Self { text: format!("{}T{{time}}", self.text) }.batch(name, ticks, at)
+        let timed = Self { text: format!("{}T{{time}}", self.text) };
+        // By the longest time, so that all runs of a schedule have names of one kind.
+        let fits = timed.fill(name, SOME_DATE, LONGEST_TIME).is_ok();
+        (if fits { timed } else { self.cut(name) }).batch(name, ticks, at)
+    }
+
+    /// What is left of a template that is too long for the time: its beginning, and a digest that keeps it apart from others which begin
+    /// the same.
+    fn cut(&self, name: &str) -> Self {
+        let text = self.text.replace("{name}", name);
+        let is_mark = |c| matches!(c, '.' | '_' | '-');
+        let parts: Vec<&str> = text
+            .split("{date}")
+            .map(|part| part.trim_matches(is_mark))
+            .filter(|part| !part.is_empty())
+            .collect();
+        let whole = parts.join("-");
+        let head: String = whole.chars().take(CUT_CHARS).collect();
+        let digest = Sha256::digest(text.as_bytes());
+        let digest: String = digest.iter().take(3).map(|byte| format!("{byte:02x}")).collect();
+        let head = match head.trim_end_matches(is_mark) {
+            "" => digest,
+            head => format!("{head}-{digest}"),
+        };
+        Self { text: format!("{head}-{{date}}T{{time}}") }
     }
 
     fn fill(&self, name: &str, date: &str, time: &str) -> Result<BatchName, InvalidName> {
@@ -154,9 +187,10 @@ impl BatchTemplate {
 #[cfg(test)]
 mod tests {
     use jiff::tz::TimeZone;
+    use proptest::prelude::*;
 
     use super::*;
-    use crate::Cron;
+    use crate::{Cron, ScheduleName};
 
     #[test]
     fn a_tick_has_one_batch_whenever_it_is_done() {
@@ -231,5 +265,58 @@ mod tests {
         assert!(refused("shoes/{date}").contains("is not a batch name"));
         assert!(refused(&format!("{}{{date}}{{time}}", "x".repeat(43))).contains("is not a batch name"));
         assert!(BatchTemplate::parse(&format!("{}{{date}}{{time}}", "x".repeat(42)), "shoes").is_ok());
+    }
+
+    #[test]
+    fn a_run_by_hand_has_a_name_also_where_the_template_leaves_no_room_for_its_time() {
+        let ticks = Ticks { cron: Cron::parse("0 3 * * *").unwrap(), zone: TimeZone::UTC };
+        let at = "2026-11-27T03:00:15Z".parse().unwrap();
+        let by_hand = |text: &str| {
+            BatchTemplate::parse(text, "autumn")
+                .unwrap()
+                .batch_by_hand("autumn", &ticks, at)
+                .unwrap()
+                .to_string()
+        };
+        let text = "the-catalogue-of-all-shoes-that-we-sell-in-{name}-{date}";
+        assert_eq!(by_hand(text), "the-catalogue-of-all-shoes-that-w-a692e2-2026-11-27T030015");
+        let other = by_hand(&text.replace("{name}", "winter"));
+        assert!(other.starts_with("the-catalogue-of-all-shoes-that-w-") && other != by_hand(text), "{other}");
+        // As long as it may be, and one letter longer.
+        let fits = "x".repeat(64 - "2026-11-27T235959-again".len());
+        assert_eq!(by_hand(&format!("{fits}{{date}}")), format!("{fits}2026-11-27T030015"));
+        assert!(by_hand(&format!("{fits}x{{date}}")).ends_with("-2026-11-27T030015"));
+    }
+
+    proptest! {
+        /// Whatever a schedule is called, and its batches: what is accepted can be run by hand, and twice.
+        #[test]
+        fn every_schedule_that_is_accepted_can_be_run_by_hand_in_a_batch_for_each_second(
+            name in "[a-zA-Z0-9][a-zA-Z0-9._-]{0,31}",
+            pieces in prop::collection::vec(
+                prop_oneof![Just("{name}".to_owned()), Just("{date}".to_owned()), "[a-zA-Z0-9._-]{1,50}"], 1..6,
+            ),
+            // An hour that is there twice is among them.
+            first in 1_792_886_000_i64..1_792_896_000, second in 1_792_886_000_i64..1_792_896_000,
+        ) {
+            prop_assume!(ScheduleName::parse(&name).is_ok() && first != second);
+            // With the date, and no longer than names are: most would be neither.
+            let mut text = pieces.concat();
+            let fill = |text: &str| text.replace("{name}", &name).replace("{date}", SOME_DATE);
+            while fill(&text).len() > 64 - SOME_DATE.len() {
+                text.pop();
+            }
+            let cut = text.rfind('{').filter(|open| !text[*open..].contains('}')).unwrap_or(text.len());
+            text.truncate(cut);
+            text.push_str("{date}");
+            let Ok(template) = BatchTemplate::parse(&text, &name) else { return Err(TestCaseError::reject("no template")) };
+            let ticks =
+                Ticks { cron: Cron::parse("0 3 * * *").unwrap(), zone: TimeZone::get("Europe/Berlin").unwrap() };
+            let batches = [first, second].map(|at| {
+                template.batch_by_hand(&name, &ticks, Timestamp::from_second(at).unwrap())
+            });
+            prop_assert!(batches.iter().all(Result::is_ok), "{batches:?}");
+            prop_assert_ne!(&batches[0], &batches[1]);
+        }
     }
 }
