@@ -107,19 +107,20 @@ impl Outcome {
         self.count(|state| matches!(state, ImageState::Lost { .. }))
     }
 
-    /// What came of it, in a line of history: how many images were billed, and where those are that are stored.
+    /// What came of it, in a line of history: how many images were billed, and where the first of those is that are stored; the others stand
+    /// beside it.
     pub fn in_words(&self) -> String {
-        let keys: Vec<&str> = self
-            .images
-            .iter()
-            .filter_map(|image| match &image.state {
-                ImageState::Stored(stored) => Some(stored.key.as_str()),
-                _ => None,
-            })
-            .collect();
+        let mut keys = self.images.iter().filter_map(|image| match &image.state {
+            ImageState::Stored(stored) => Some(stored.key.as_str()),
+            _ => None,
+        });
         let noun = if self.billed == 1 { "image" } else { "images" };
-        let billed = format!("{} {noun} billed, {} stored", self.billed, keys.len());
-        if keys.is_empty() { billed } else { format!("{billed}: {}", keys.join(", ")) }
+        let billed = format!("{} {noun} billed, {} stored", self.billed, self.stored());
+        match (keys.next(), keys.next()) {
+            (None, _) => billed,
+            (Some(only), None) => format!("{billed}: {only}"),
+            (Some(first), Some(_)) => format!("{billed}, the first {first}"),
+        }
     }
 
     /// When the first of the links that are still needed dies.
@@ -135,5 +136,49 @@ impl Outcome {
 
     fn count(&self, is: impl Fn(&ImageState) -> bool) -> u8 {
         u8::try_from(self.images.iter().filter(|image| is(&image.state)).count()).unwrap_or(u8::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn twelve_images_are_no_longer_a_line_of_history_than_one() {
+        let images = |stored: u8| {
+            let image = |index: u8| {
+                let key = ObjectKey::parse(&format!("b/a/{index}.png")).unwrap();
+                let lost = ImageState::Lost { code: "gone".into(), reason: "the link died".into() };
+                let state = match index < stored {
+                    true => ImageState::Stored(StoredImage {
+                        key,
+                        bytes: 9,
+                        sha256: "0".repeat(64),
+                        width: 3,
+                        height: 3,
+                    }),
+                    false => lost,
+                };
+                OutcomeImage { index, choice: 0, item: index, state }
+            };
+            let outcome = Outcome {
+                format: OUTCOME_FORMAT,
+                task: "task-1".parse().unwrap(),
+                request_id: None,
+                submitted_at: None,
+                started_at: None,
+                ended_at: None,
+                noticed_at: Timestamp::UNIX_EPOCH,
+                billed: 12,
+                size: None,
+                texts: Vec::new(),
+                images: (0..12).map(image).collect(),
+                unpublished: false,
+            };
+            outcome.in_words()
+        };
+        assert_eq!(images(12), "12 images billed, 12 stored, the first b/a/0.png");
+        assert_eq!(images(1), "12 images billed, 1 stored: b/a/0.png");
+        assert_eq!(images(0), "12 images billed, 0 stored");
     }
 }

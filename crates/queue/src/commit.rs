@@ -10,7 +10,6 @@ use crate::error::QueueError;
 use crate::link::TimeAt;
 use crate::patience::patiently;
 use crate::plan::Plan;
-use crate::produce::EnqueueError;
 use crate::record::from_fields;
 use crate::reply::Reply;
 use crate::scripts::COMMIT;
@@ -80,17 +79,6 @@ pub enum CommitError {
     Queue(#[from] QueueError),
 }
 
-/// A job was not replaced.
-#[derive(Debug, thiserror::Error)]
-pub enum ReplaceError {
-    /// As nothing is enqueued now, nothing is replaced.
-    #[error(transparent)]
-    Enqueue(#[from] EnqueueError),
-    /// The job cannot be replaced, or Redis is away.
-    #[error(transparent)]
-    Commit(#[from] CommitError),
-}
-
 /// A record that changed under our hands so often is not changing by chance.
 const CONFLICTS_MAX: u32 = 100;
 
@@ -150,26 +138,28 @@ impl Queue {
     /// Replaces what a job asks for, if it waits or is over; then it runs (again) for the new spec, under the same id and in the same
     /// place of its batch. What its earlier tasks cost stays counted. Returns the job as it was before, or `None` if it asks for that already.
     ///
+    /// For a job that [`Self::enqueue_from`] has just answered [`crate::Enqueued::Changed`] for: that call refuses a whole chunk while Redis is nearly
+    /// full, so that it is not asked again for each of its jobs.
+    ///
     /// Waits for a minute while Redis is away, as a producer does; the same call again goes on from there.
     ///
     /// # Errors
     ///
-    /// Redis is nearly full ([`ReplaceError::Enqueue`]): a job that runs again is as good as a new one. There is no such job, it is under
-    /// way ([`CommitError::Illegal`]), its item has had another since ([`CommitError::Superseded`]), or Redis is away or answers nonsense.
+    /// There is no such job, it is under way ([`CommitError::Illegal`]), its item has had another since ([`CommitError::Superseded`]), or Redis
+    /// is away or answers nonsense.
     pub async fn replace(
         &self,
         id: JobId,
         spec: &JobSpec,
         rules: &Rules,
-    ) -> Result<Option<Job>, ReplaceError> {
+    ) -> Result<Option<Job>, CommitError> {
         let chance = self.link().chance();
         let found = patiently(chance, || self.job(id), QueueError::is_retryable).await;
-        let job = found.map_err(CommitError::from)?.ok_or(CommitError::Missing(id))?;
+        let job = found?.ok_or(CommitError::Missing(id))?;
         let asked = AskedFor::of(spec);
         if job.digest == asked.digest {
             return Ok(None);
         }
-        patiently(chance, || self.refuse_when_nearly_full(), EnqueueError::is_retryable).await?;
         let documents = Documents { outcome: None, spec: Some(spec) };
         self.write(job.clone(), None, Event::Replaced(asked), rules, documents, Waits::AWhile).await?;
         Ok(Some(job))

@@ -66,7 +66,7 @@ pub use audit::SlotAudit;
 pub use breaker::{Became, OpenBreaker, QUERY_PROBE_WINDOW, Turn};
 pub use budgets::{BatchBudget, Budgets, Purse, Spent, WaitingBatch};
 pub use claim::{Claimed, ClaimedJob, OTHERS_MAX, OtherAccount, Rescued, SubmitAsk, SubmitClaim};
-pub use commit::{CommitError, Committed, ReplaceError};
+pub use commit::{CommitError, Committed};
 pub use copies::Losses;
 pub use deliveries::{Delivery, DeliveryOf, DeliveryState, HookCounts, HookError};
 pub use error::{ConnectError, QueueError, UnsafeRedis};

@@ -227,7 +227,7 @@ impl Queue {
         Ok(u64::try_from(reply.int()?).ok())
     }
 
-    pub(crate) async fn refuse_when_nearly_full(&self) -> Result<(), EnqueueError> {
+    async fn refuse_when_nearly_full(&self) -> Result<(), EnqueueError> {
         let facts = self.server_facts().await?;
         let Some(most) = facts.maxmemory_bytes.filter(|&most| most > 0) else { return Ok(()) };
         let share = facts.used_memory_bytes as f64 / most as f64;

@@ -64,6 +64,10 @@ async fn a_full_redis_takes_nothing_new_and_lets_all_that_is_there_go_on() {
     let refused = world.imagemill.run(&["enqueue", "more.jsonl", "--batch", "b"]).await.unwrap();
     let refused = refused.expect_code(69);
     assert!(refused.stderr.contains("maxmemory"), "{}", refused.stderr);
+    world.write("changed.jsonl", "{\"custom_id\": \"j1\", \"prompt\": \"another picture\"}\n").unwrap();
+    let replace = ["enqueue", "changed.jsonl", "--batch", "b", "--replace", "--yes"];
+    let refused = world.imagemill.run(&replace).await.unwrap().expect_code(69);
+    assert!(refused.stderr.contains("maxmemory"), "{}", refused.stderr);
 
     // Over the limit: whatever is not allowed to write then gets an error.
     set(&mut connection, "maxmemory", &(used_memory(&world).await / 2).to_string()).await;
@@ -84,6 +88,26 @@ async fn a_full_redis_takes_nothing_new_and_lets_all_that_is_there_go_on() {
     assert!(told.elapsed() < Duration::from_secs(3), "{:?}", told.elapsed());
     world.imagemill.run(&["worker", "--until-idle"]).await.unwrap().expect_code(0);
     assert_eq!(world.check_all_succeeded().await.unwrap().tasks, 60);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replacing_many_jobs_asks_once_how_full_redis_is() {
+    let world = world(200, 100).await;
+    let mut connection = world.redis.connection().await.unwrap();
+    let before = infos(&mut connection).await;
+    world.write("changed.jsonl", &lines(200).replace("picture", "another picture")).unwrap();
+    let replace = ["enqueue", "changed.jsonl", "--batch", "b", "--replace", "--yes", "--json"];
+    let replaced = world.imagemill.run(&replace).await.unwrap().expect_code(0).json();
+    assert_eq!(replaced["replaced"], 200, "{replaced}");
+    let asked = infos(&mut connection).await - before;
+    assert!(asked < 40, "INFO was asked for {asked} times");
+}
+
+/// How often this Redis was asked about itself.
+async fn infos(connection: &mut MultiplexedConnection) -> u64 {
+    let stats: String = redis::cmd("INFO").arg("commandstats").query_async(connection).await.unwrap();
+    let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_info:calls=")).unwrap_or("0,");
+    line.split(',').next().unwrap().parse().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,5 @@
 use job::StateName;
-use queue::{EnqueueError, Enqueued, Origin, ReplaceError, SourceFile};
+use queue::{EnqueueError, Enqueued, Origin, SourceFile};
 use tests::{Fsync, RedisServer};
 
 use super::{World, name, spec};
@@ -64,12 +64,10 @@ async fn a_full_redis_takes_no_new_jobs_and_still_lets_old_ones_finish() {
     };
     assert!(matches!(refusal, EnqueueError::NearlyFull { used_percent } if used_percent >= 85), "{refusal}");
 
-    // A job that asks for something else is as good as a new one.
-    let waiting = queue.new_job(spec("big", "0-0")).id;
-    let replaced = queue.replace(waiting, &spec("big", "0-0"), &Default::default()).await;
-    let nearly_full = |error: &ReplaceError| matches!(error, ReplaceError::Enqueue(EnqueueError::NearlyFull { used_percent }) if *used_percent >= 85);
-    assert!(replaced.as_ref().is_err_and(nearly_full), "{replaced:?}");
-    assert_eq!(queue.spec(waiting).await.unwrap().unwrap().request.prompt, "x".repeat(2_000).into());
+    // A job that asks for something else is as good as a new one: nobody is told that it could be replaced.
+    let other = queue.new_job(spec("big", "0-0"));
+    let refused = queue.enqueue(Some(&name("big")), &[other]).await;
+    assert!(matches!(refused, Err(EnqueueError::NearlyFull { .. })), "{refused:?}");
 
     // Fill it for good, past what enqueue would ever use: claims and commits must go on.
     let mut connection = redis.connection().await.unwrap();

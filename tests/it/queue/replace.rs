@@ -5,7 +5,7 @@ use std::time::Duration;
 use job::{
     Event, ImageState, JobId, Micros, Model, OUTCOME_FORMAT, Outcome, OutcomeImage, StateName, StoredImage,
 };
-use queue::{CommitError, Enqueued, Queue, ReplaceError, Standing};
+use queue::{CommitError, Enqueued, Queue, Standing};
 use tests::eventually;
 
 use super::{World, account, fast, name, spec};
@@ -105,7 +105,7 @@ async fn a_job_under_way_is_not_replaced() {
     let id = enqueued(&world, "a").await;
     let refused = async || {
         let refused = world.queue.replace(id, &other("a"), &world.rules).await;
-        assert!(matches!(refused, Err(ReplaceError::Commit(CommitError::Illegal(_)))), "{refused:?}");
+        assert!(matches!(refused, Err(CommitError::Illegal(_))), "{refused:?}");
         assert_eq!(world.queue.spec(id).await.unwrap().unwrap(), spec("b", "a"));
     };
     let job = world.claim().await.unwrap();
@@ -153,11 +153,7 @@ async fn replacing_waits_for_a_redis_that_is_away_as_long_as_a_producer_does_and
     let asked = other("a");
     let replaced = world.queue.replace(id, &asked, &world.rules);
     let replaced = tokio::time::timeout(Duration::from_secs(600), replaced).await.expect("an end");
-    let away = |error: &ReplaceError| match error {
-        ReplaceError::Commit(CommitError::Queue(error)) => error.is_retryable(),
-        ReplaceError::Enqueue(error) => error.is_retryable(),
-        ReplaceError::Commit(_) => false,
-    };
+    let away = |error: &CommitError| matches!(error, CommitError::Queue(error) if error.is_retryable());
     assert!(replaced.as_ref().is_err_and(away), "{replaced:?}");
     tokio::time::resume();
     world.queue.replace(id, &other("a"), &world.rules).await.unwrap();

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use dashscope::Model;
 use job::JobId;
-use queue::{CommitError, Enqueued, NewJob, Queue, ReplaceError};
+use queue::{CommitError, Enqueued, NewJob, Queue};
 
-use super::send::refused;
 use crate::app::queue_failure;
 use crate::failure::Failure;
 
@@ -100,16 +99,15 @@ pub(super) fn became(answer: Enqueued) -> Became {
     }
 }
 
-/// Replaces a job that is there, unless it is under way.
+/// Replaces a job that was just answered to be there and another one, unless it is under way.
 pub(super) async fn replaced(queue: &Queue, job: &NewJob, rules: &job::Rules) -> Result<Became, Failure> {
     match queue.replace(job.id, &job.spec, rules).await {
         Ok(Some(_)) => Ok(Became::Replaced),
         Ok(None) => Ok(Became::Same),
-        Err(ReplaceError::Commit(CommitError::Illegal(_))) => Ok(Became::UnderWay),
+        Err(CommitError::Illegal(_)) => Ok(Became::UnderWay),
         // Retention took it away just now.
-        Err(ReplaceError::Commit(CommitError::Missing(_))) => Ok(Became::RemovedBefore),
-        Err(ReplaceError::Enqueue(error)) => Err(refused(error)),
-        Err(ReplaceError::Commit(CommitError::Queue(error))) => Err(queue_failure(error, "replace a job")),
+        Err(CommitError::Missing(_)) => Ok(Became::RemovedBefore),
+        Err(CommitError::Queue(error)) => Err(queue_failure(error, "replace a job")),
         Err(error) => Err(Failure::new(error).context("failed to replace a job")),
     }
 }

@@ -301,7 +301,7 @@ fn advised(mut failure: Failure, unnamed: &[JobId]) -> Failure {
     failure.hint(hint)
 }
 
-pub(super) fn refused(error: EnqueueError) -> Failure {
+fn refused(error: EnqueueError) -> Failure {
     let failure = Failure::new(error);
     let nearly_full = failure.error.downcast_ref::<EnqueueError>();
     match nearly_full {
