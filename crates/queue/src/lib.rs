@@ -52,6 +52,7 @@ mod schedules;
 mod scripts;
 mod standing;
 mod strays;
+mod tended;
 mod waiting;
 mod wake;
 mod why_wait;

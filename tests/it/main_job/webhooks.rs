@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -285,20 +285,38 @@ async fn the_manifest_of_a_batch_has_the_lines_of_its_results() {
 async fn a_batch_is_removed_once_its_end_was_dealt_with_and_says_so_where_nobody_does() {
     let world = World::quick().await.unwrap();
     let imagemill = &world.imagemill;
-    for batch in ["told", "untold"] {
-        enqueue(&world, imagemill, batch, 1).await;
+    let cancelled = async |batch: &str| {
+        let later = ["--prompt", "later", "--not-before", "2099-01-01T00:00:00Z"];
+        imagemill.run(&[&["enqueue", "--batch", batch][..], &later].concat()).await.unwrap().expect_code(0);
         imagemill.run(&["batch", "cancel", batch]).await.unwrap().expect_code(0);
-    }
-    let remove = ["batch", "rm", "untold", "--yes"];
-    let untold = imagemill.run(&remove).await.unwrap().expect_code(0);
+    };
+    let remove = async |batch| imagemill.run(&["batch", "rm", batch, "--yes"]).await.unwrap().expect_code(0);
+    cancelled("early").await;
+    cancelled("untold").await;
+    // A worker would have looked within seconds: none is waited for any longer, and of an end that stood so long none at all.
+    let began = Instant::now();
+    let untold = remove("untold").await;
     assert!(untold.stderr.contains("the end of batch untold was not dealt with"), "{}", untold.stderr);
+    assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
+    let early = remove("early").await;
+    assert!(early.stderr.contains("the end of batch early was not dealt with"), "{}", early.stderr);
+    assert!(!early.stderr.contains("Waiting"), "{}", early.stderr);
 
     let _worker = imagemill.start("worker", &["worker"]).unwrap();
-    let told = imagemill.run(&["batch", "rm", "told", "--yes"]).await.unwrap().expect_code(0);
-    assert!(!told.stderr.contains("not dealt with"), "{}", told.stderr);
     let store = world.store.store().await.unwrap();
-    let key = job::ObjectKey::parse("told/manifest.jsonl").unwrap();
-    assert!(store.head(&key).await.unwrap().is_some());
+    let has_manifest = async |batch: &str| {
+        let key = job::ObjectKey::parse(&format!("{batch}/manifest.jsonl")).unwrap();
+        store.head(&key).await.unwrap().is_some()
+    };
+    cancelled("served").await;
+    eventually("a worker to be there", Duration::from_secs(60), async || {
+        if has_manifest("served").await { Ok(()) } else { Err(()) }
+    })
+    .await;
+    cancelled("told").await;
+    let told = remove("told").await;
+    assert!(!told.stderr.contains("not dealt with"), "{}", told.stderr);
+    assert!(has_manifest("told").await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -264,3 +264,31 @@ async fn an_entry_that_nobody_understands_is_taken_out_and_keeps_nobody_busy() {
     assert!(world.taken(LEASE).await.is_empty());
     assert!(!world.queue.outbox_has_work().await.unwrap());
 }
+
+#[tokio::test]
+async fn the_outbox_is_tended_while_nothing_waits_there_for_long_or_a_worker_holds_something() {
+    let world = World::new().await;
+    let tended = async || world.queue.outbox_is_tended().await.unwrap();
+    assert!(tended().await, "nothing waits");
+    world.enqueue("b", 1).await;
+    world.queue.seal(&name("b")).await.unwrap();
+    world.cancel("b-0").await;
+    assert!(tended().await, "it has waited for no second yet");
+
+    let (outbox, now_ms) = (world.queue.keys().outbox(), world.queue.now().as_millisecond());
+    let mut redis = world.redis.connection().await.unwrap();
+    let mut put = async |entry: &str, due_ms: i64| {
+        let _: () = redis::AsyncCommands::zadd(&mut redis, &outbox, entry, due_ms).await.unwrap();
+    };
+    put("batch:old:1:1", now_ms - 10_000).await;
+    put("hook:shop:old:1:1", now_ms + 60_000).await;
+    assert!(!tended().await, "an entry that is put off is nobody's");
+    let lease = Duration::from_millis(500);
+    let taken = world.queue.take_outbox(2, lease).await.unwrap();
+    assert_eq!(taken.entries.len(), 2);
+    put("batch:older:1:1", now_ms - 20_000).await;
+    assert!(tended().await, "whoever leased the others may have its hands full");
+    tokio::time::sleep(lease * 2).await;
+    assert!(!tended().await, "it was killed");
+    world.check().await;
+}

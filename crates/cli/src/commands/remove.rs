@@ -18,12 +18,15 @@ use crate::output::words::counted;
 /// thousand jobs takes a second or two.
 const TELLING: Duration = Duration::from_secs(10);
 
+/// How long that may take without a word. Source: ours; what is over in a moment is nothing to read about.
+const MOMENT: Duration = Duration::from_secs(1);
+
 /// Removes a batch that has ended.
 pub(super) async fn batch(app: &App, args: RemoveBatch) -> Result<u8, Failure> {
     let settings = app.settings()?;
     let queue = app.queue(&settings).await?;
     let name = &args.name;
-    let summary = queue.batch(Some(name)).await.map_err(|error| queue_failure(error, "read the batch"))?;
+    let summary = queue.batch(Some(name)).await.map_err(unread)?;
     let summary = summary.ok_or_else(|| no_batch(name))?;
     let jobs = JobCounts::of(|state| summary.count(state), None);
     let held = summary.count(StateName::Held);
@@ -41,7 +44,7 @@ pub(super) async fn batch(app: &App, args: RemoveBatch) -> Result<u8, Failure> {
             return Err(Failure::message(text).hint(hint));
         }
     }
-    let untold = !is_told(app, &queue, name).await?;
+    let untold = !until_told(app, &queue, name).await?;
     let of = counted(jobs.total, "job");
     let question = if args.forget {
         format!(
@@ -65,6 +68,17 @@ pub(super) async fn batch(app: &App, args: RemoveBatch) -> Result<u8, Failure> {
         app.out.note("Nothing was done.");
         return Ok(exit_code::FAILED);
     }
+    if !args.yes {
+        // The question may have stood for long.
+        match (untold, is_told(&queue, name).await?) {
+            (true, true) => app.out.note(&format!("The end of batch {name} was dealt with meanwhile.")),
+            (false, false) => {
+                let text = format!("batch {name} has ended once more, and that end is not dealt with yet");
+                return Err(Failure::message(text).hint("run the same command again"));
+            }
+            (true, false) | (false, true) => {}
+        }
+    }
     let failed = |error| queue_failure(error, "remove the batch").hint("run the same command again");
     let (removed, gone) = queue.remove_batch(name, args.forget).await.map_err(failed)?;
     if !gone {
@@ -84,17 +98,34 @@ pub(super) async fn batch(app: &App, args: RemoveBatch) -> Result<u8, Failure> {
     Ok(exit_code::DONE)
 }
 
-/// Whether the end of a batch was dealt with; waits a little for a worker that may be at it.
-async fn is_told(app: &App, queue: &Queue, name: &BatchName) -> Result<bool, Failure> {
-    let began = app.clock.elapsed();
+/// Whether the end of a batch was dealt with; waits a little for a worker that may be at it, where one seems to be there.
+async fn until_told(app: &App, queue: &Queue, name: &BatchName) -> Result<bool, Failure> {
+    let (began, mut said) = (app.clock.elapsed(), false);
     loop {
-        let batch = queue.batch(Some(name)).await.map_err(|error| queue_failure(error, "read the batch"))?;
-        if batch.is_none_or(|batch| batch.undelivered == 0) {
+        if is_told(queue, name).await? {
             return Ok(true);
         }
-        if app.clock.elapsed().saturating_sub(began) >= TELLING {
+        let waited = app.clock.elapsed().saturating_sub(began);
+        let tended = queue.outbox_is_tended().await.map_err(unread)?;
+        if !tended || waited >= TELLING {
             return Ok(false);
+        }
+        if waited >= MOMENT && !said {
+            let most = TELLING.as_secs();
+            app.out.note(&format!(
+                "Waiting up to {most} s for a worker to deal with the end of batch {name}: its manifest, and webhooks."
+            ));
+            said = true;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+}
+
+async fn is_told(queue: &Queue, name: &BatchName) -> Result<bool, Failure> {
+    let batch = queue.batch(Some(name)).await.map_err(unread)?;
+    Ok(batch.is_none_or(|batch| batch.undelivered == 0))
+}
+
+fn unread(error: queue::QueueError) -> Failure {
+    queue_failure(error, "read the batch")
 }
