@@ -241,6 +241,77 @@ async fn a_job_of_several_images_says_what_it_waits_for_and_one_that_costs_more_
     check(&world).await;
 }
 
+/// What `enqueue` says of jobs that no budget will pay for.
+async fn never(imagemill: &Imagemill, arguments: &[&str]) -> String {
+    let ran = imagemill.run(&[&["enqueue"][..], arguments].concat()).await.unwrap().expect_code(0);
+    let said: Vec<&str> = ran.stderr.lines().filter(|line| line.contains("can never be made")).collect();
+    said.join("\n")
+}
+
+/// A line that asks for `n` images.
+fn item(name: &str, n: usize) -> String {
+    format!("{{\"custom_id\": \"{name}\", \"prompt\": \"{name}\", \"n\": {n}}}\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_no_budget_will_pay_for_is_named_by_what_its_batch_may_spend_and_only_while_it_is_new() {
+    let (world, imagemill) = world(2_000).await;
+    let file = ["jobs.jsonl", "--batch", "b"];
+    let dry = [&file[..], &["--dry-run"]].concat();
+    world.write("jobs.jsonl", &item("one", 1)).unwrap();
+    assert_eq!(never(&imagemill, &file).await, "");
+    imagemill.run(&["batch", "budget", "b", "0.10"]).await.unwrap().expect_code(0);
+    world.write("jobs.jsonl", &(item("one", 1) + &item("four", 4))).unwrap();
+    let own = "warning: line 2 can never be made: it asks for 4 images of wan2.7-image, at most 0.12 USD, and the budget of the batch is \
+               0.10 USD; it will wait, and the jobs behind it. Raise it with `imagemill batch budget b AMOUNT`, or ask for fewer images";
+    assert_eq!(never(&imagemill, &dry).await, own);
+    // What would be set counts, and is not set.
+    assert_eq!(never(&imagemill, &[&dry[..], &["--budget", "0.12"]].concat()).await, "");
+    assert_eq!(never(&imagemill, &file).await, own);
+    for there in [&file[..], &dry] {
+        assert_eq!(never(&imagemill, there).await, "", "it was said when the job was new");
+    }
+    // Of a batch that has none of its own, that of the settings; and not of one that is to have none.
+    let few = imagemill.with("IMAGEMILL_BUDGET_PER_BATCH", "0.11");
+    world.write("jobs.jsonl", &item("another four", 4)).unwrap();
+    imagemill.run(&["batch", "budget", "b", "none"]).await.unwrap().expect_code(0);
+    assert_eq!(never(&few, &file).await, "");
+    world.write("jobs.jsonl", &item("four more", 4)).unwrap();
+    imagemill.run(&["batch", "budget", "b", "default"]).await.unwrap().expect_code(0);
+    assert!(never(&few, &file).await.contains("`budget.per_batch` is 0.11 USD"));
+    // A job that is replaced is made as well.
+    world.write("jobs.jsonl", &item("one", 4)).unwrap();
+    let replaced = never(&few, &[&file[..], &["--replace", "--yes"]].concat()).await;
+    assert!(replaced.contains("line 1") && replaced.contains("4 images"), "{replaced}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_and_a_tick_name_the_items_that_no_budget_will_pay_for_where_they_get_new_images() {
+    let (world, imagemill) = world(2_000).await;
+    let few = imagemill.with("IMAGEMILL_BUDGET_PER_DAY", "0.10");
+    world.write("shoes.jsonl", &item("one", 1)).unwrap();
+    let refresh = ["shoes.jsonl", "--batch", "b", "--refresh", "if_changed"];
+    assert_eq!(never(&few, &refresh).await, "");
+    world.write("shoes.jsonl", &(item("one", 1) + &item("four", 4))).unwrap();
+    let dry = never(&few, &[&refresh[..], &["--dry-run"]].concat()).await;
+    assert!(
+        dry.starts_with("warning: line 2 can never be made") && dry.contains("`budget.per_day`"),
+        "{dry}"
+    );
+    assert_eq!(never(&few, &refresh).await, dry);
+    assert_eq!(never(&few, &refresh).await, "", "its job is there");
+
+    let schedule = "[budget]\nper_batch = \"0.10\"\n[[schedules]]\nname = \"hats\"\ncron = \"0 0 1 1 *\"\nsource = \"hats.jsonl\"\n";
+    world.write("imagemill.toml", schedule).unwrap();
+    world.write("hats.jsonl", &(item("one", 1) + &item("four", 4))).unwrap();
+    let run = async || imagemill.run(&["schedule", "run", "hats"]).await.unwrap().expect_code(0).stderr;
+    let said = run().await;
+    assert!(said.contains("WARN") && said.contains("of schedule hats, line 2 can never be made"), "{said}");
+    assert!(said.contains("`budget.per_batch` is 0.10 USD"), "{said}");
+    let again = run().await;
+    assert!(!again.contains("can never be made"), "its job is under way: {again}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn faulty_budgets_and_days_are_refused_and_say_what_to_try() {
     let (world, imagemill) = world(100).await;

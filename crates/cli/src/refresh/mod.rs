@@ -31,6 +31,7 @@ use crate::input::images::Images;
 use crate::input::judge::Judged;
 use crate::input::prepare::Rules;
 use crate::input::source::Source;
+use crate::input::work::{Piece, Work};
 
 /// Items that are looked at together. Source: ours; one question to Redis for all of them.
 const CHUNK: usize = 500;
@@ -88,8 +89,8 @@ pub(crate) struct Plan {
     pub(crate) changed: u64,
     /// Lines of the first of those.
     pub(crate) changed_lines: Vec<u64>,
-    /// The most images that the jobs which go can bring, by model.
-    pub(crate) images: BTreeMap<Model, u64>,
+    /// What the jobs which go come to.
+    pub(crate) work: Work,
 }
 
 /// A line that goes.
@@ -131,8 +132,7 @@ impl Plan {
     fn note(&mut self, line: u64, job: &NewJob, verdict: Verdict) {
         match verdict {
             Verdict::Goes(planned) => {
-                let images = self.images.entry(job.spec.request.model).or_default();
-                *images += u64::from(job.spec.images_max());
+                self.work.add(line, Piece::of(&job.spec));
                 self.go.insert(line, planned);
             }
             Verdict::Unchanged => self.unchanged += 1,

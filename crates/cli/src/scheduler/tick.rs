@@ -17,12 +17,14 @@ use tracing::{info, warn};
 use super::source;
 use crate::app::App;
 use crate::commands::enqueue::judging::judge_all;
+use crate::commands::enqueue::never;
 use crate::commands::enqueue::seal;
 use crate::commands::enqueue::send::{Load, send};
 use crate::exit_code;
 use crate::failure::Failure;
 use crate::input::line::Defaults;
 use crate::input::prepare::Rules;
+use crate::input::work::Work;
 use crate::output::progress::ReadProgress;
 use crate::output::words::counted;
 use crate::refresh::{Judgement, Objects, Refreshing, plan};
@@ -249,8 +251,23 @@ async fn enqueue(
     note.new += sent.enqueued + sent.duplicates;
     note.changed += sent.changed;
     note.busy += sent.busy;
-    cost(note, &sent.images, &prices);
+    cost(note, &sent.made.images(), &prices);
+    warn_of_never_made(queue, settings, claimed, batch, &sent.made).await;
     Ok(seal(app, queue, batch).await?)
+}
+
+/// Says of the jobs of this try which no budget will ever pay for.
+async fn warn_of_never_made(
+    queue: &Queue,
+    settings: &Settings,
+    ClaimedTick { schedule, tick, .. }: &ClaimedTick,
+    batch: &BatchName,
+    work: &Work,
+) {
+    // Nothing has failed where that is not known: what is enqueued is enqueued.
+    for sentence in never::made(queue, settings, Some(batch), None, work).await.unwrap_or_default() {
+        warn!(schedule.name = %schedule, tick = %tick, batch = %batch, "In tick {tick} of schedule {schedule}, {sentence}");
+    }
 }
 
 /// Counts images that the tick's jobs may bring.

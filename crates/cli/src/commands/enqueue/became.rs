@@ -1,13 +1,11 @@
 //! What became of the jobs that were sent: counted, with the first lines of those that a person has to look at.
 
-use std::collections::BTreeMap;
-
-use dashscope::Model;
 use job::JobId;
 use queue::{CommitError, Enqueued, NewJob, Queue};
 
 use crate::app::queue_failure;
 use crate::failure::Failure;
+use crate::input::work::{Piece, Work};
 
 /// Lines that are named where a job differs from the one that is there.
 const LINES_SHOWN_MAX: usize = 10;
@@ -33,8 +31,8 @@ pub(crate) struct Sent {
     pub(crate) under_way_lines: Vec<u64>,
     /// Those among the duplicates that were there once, and are removed.
     pub(crate) removed: u64,
-    /// The most images that the new ones and those that were replaced can bring, by model.
-    pub(crate) images: BTreeMap<Model, u64>,
+    /// What the new ones and those that were replaced come to.
+    pub(crate) made: Work,
     /// The first job ids, in the order of the input: enough for prompts given by flag.
     pub(crate) jobs: Vec<JobId>,
 }
@@ -62,7 +60,7 @@ impl Sent {
                 } else {
                     sent.replaced += 1
                 }
-                *sent.images.entry(job.spec.request.model).or_default() += u64::from(job.spec.images_max());
+                sent.made.add(line, Piece::of(&job.spec));
             }
             Became::Same => sent.duplicates += 1,
             Became::RemovedBefore => {

@@ -9,6 +9,7 @@ use super::forecast::Forecast;
 use super::look::{LookError, look};
 use super::spend::too_dear;
 use super::view::EnqueueView;
+use super::{never, warn_of_never_made};
 use crate::app::App;
 use crate::args::EnqueueArgs;
 use crate::exit_code;
@@ -43,7 +44,7 @@ pub(super) async fn dry_run(
     let Input { source, rules, judged, images } = input;
     let prices = settings.prices();
     let mut to_make = judged.work.clone();
-    let mut durations = None;
+    let (mut durations, mut never) = (None, None);
     let not_known = |error: &dyn std::fmt::Display| {
         app.out.note(&format!("note: what is there already is not known, and all jobs are counted: {error}"));
     };
@@ -61,6 +62,7 @@ pub(super) async fn dry_run(
                     Err(error) => return Err(error.into()),
                 }
             }
+            never = never::made(&queue, settings, args.batch(), args.budget, &to_make).await.ok();
         }
         Err(error) => not_known(&error),
     }
@@ -74,6 +76,11 @@ pub(super) async fn dry_run(
     } else {
         app.out.print(&view.render_dry(judged.jobs, &to_make, &prices))?
     }
+    // Without Redis nobody knows what was said of the batch before.
+    let says = args.budget.unwrap_or_default();
+    let never =
+        never.unwrap_or_else(|| never::by(settings, args.batch().map(|batch| (batch, says)), &to_make));
+    warn_of_never_made(app, Ok(never));
     too_dear(args.max_cost, &prices, to_make.cost_max(&prices))?;
     Ok(exit_code::DONE)
 }

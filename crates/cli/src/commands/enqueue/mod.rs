@@ -8,7 +8,7 @@ mod faults_tests;
 mod forecast;
 pub(crate) mod judging;
 mod look;
-mod never;
+pub(crate) mod never;
 mod refreshing;
 pub(crate) mod send;
 mod spend;
@@ -16,8 +16,7 @@ mod view;
 
 use std::sync::Arc;
 
-use dashscope::Model;
-use job::{BatchName, PinnedTo, Prices};
+use job::{BatchName, PinnedTo};
 use queue::{Queue, patiently};
 use rand::RngExt as _;
 
@@ -25,7 +24,6 @@ use self::became::Sent;
 use self::dry::{Input, dry_run};
 use self::judging::{bad_input, blocking, judge_all};
 use self::look::look;
-use self::never::{MayBeSpent, Spender};
 use self::send::{Load, Replace, send};
 use self::spend::{question, too_dear};
 use self::view::EnqueueView;
@@ -39,7 +37,6 @@ use crate::input::line::Defaults;
 use crate::input::marks::Marks;
 use crate::input::prepare::Rules;
 use crate::input::source::{PromptFlags, Source};
-use crate::input::work::Work;
 use crate::output::progress::ReadProgress;
 use crate::output::words::{count, counted};
 use crate::settings::{Account, Settings};
@@ -70,9 +67,6 @@ pub(super) async fn run(app: &App, args: EnqueueArgs) -> Result<u8, Failure> {
         }
         let single = args.file.is_none().then_some(args.prompt.len() == 1);
         return Err(bad_input(&source, &judged, single));
-    }
-    for warning in never_made(&args, &settings, &judged.work, &prices) {
-        app.out.note(&warning);
     }
     let judged = Arc::new(judged);
     if args.dry_run {
@@ -117,19 +111,6 @@ pub(super) async fn run(app: &App, args: EnqueueArgs) -> Result<u8, Failure> {
     finish(app, &queue, &args, &settings, &sent).await
 }
 
-/// What is to be said of jobs that cost more than a whole budget.
-fn never_made(args: &EnqueueArgs, settings: &Settings, work: &Work, prices: &Prices) -> Vec<String> {
-    let spender = |account: &Account| Spender {
-        name: account.name().clone(),
-        region: account.region(),
-        // It is the account's, whatever the model.
-        per_day: account.limits_of(Model::Wan27Image).cost_per_day,
-    };
-    let accounts: Vec<_> = settings.accounts().iter().map(spender).collect();
-    let (batch, budget, budgets) = (args.batch(), args.budget, settings.budgets());
-    never::warnings(work, prices, &MayBeSpent { batch, budget, settings: budgets, accounts: &accounts })
-}
-
 async fn finish(
     app: &App,
     queue: &Queue,
@@ -137,6 +118,7 @@ async fn finish(
     settings: &Settings,
     sent: &Sent,
 ) -> Result<u8, Failure> {
+    warn_of_never_made(app, never::made(queue, settings, args.batch(), None, &sent.made).await);
     let changed = if sent.changed + sent.under_way > 0 { exit_code::BAD_INPUT } else { exit_code::DONE };
     if !args.watch && !args.wait {
         if let (Some(batch), true) = (args.batch(), app.out.stdout_is_terminal && !app.out.json) {
@@ -226,6 +208,14 @@ pub(crate) async fn seal(app: &App, queue: &Queue, batch: &BatchName) -> Result<
     let sealed = patiently(app.rng().random(), || queue.seal(batch), queue::QueueError::is_retryable).await;
     sealed.map_err(|error| queue_failure(error, "end the batch").hint(send::AGAIN))?;
     Ok(())
+}
+
+/// Says what no budget will ever pay for. Nothing has failed where that is not known: what is enqueued is enqueued.
+fn warn_of_never_made(app: &App, said: Result<Vec<String>, queue::QueueError>) {
+    match said {
+        Ok(said) => said.iter().for_each(|sentence| app.out.note(&format!("warning: {sentence}"))),
+        Err(error) => app.out.note(&format!("note: the budget of the batch is not known: {error}")),
+    }
 }
 
 fn warn_of_changes(app: &App, sent: &Sent) {

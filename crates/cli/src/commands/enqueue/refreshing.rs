@@ -1,12 +1,10 @@
 //! `enqueue --refresh`: the same as a tick of a schedule, for those who have a crontab.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use dashscope::Model;
 use jiff::tz::TimeZone;
-use job::{BatchName, BatchTemplate, Cron, Micros, Prices, RefreshRule, Ticks, Timestamp};
+use job::{BatchName, BatchTemplate, Cron, RefreshRule, Ticks, Timestamp};
 use queue::Queue;
 
 use super::became::Sent;
@@ -14,7 +12,7 @@ use super::judging::{bad_input, judge_all};
 use super::send::{Load, send};
 use super::spend::too_dear;
 use super::view::EnqueueView;
-use super::{finish, open, rules, seal, warn_of_changes};
+use super::{finish, never, open, rules, seal, warn_of_changes, warn_of_never_made};
 use crate::app::App;
 use crate::args::{BatchArg, EnqueueArgs};
 use crate::exit_code;
@@ -46,7 +44,8 @@ pub(super) async fn run(app: &App, mut args: EnqueueArgs, rule: RefreshRule) -> 
     rules.collection = Some(collection.clone());
     let (source, rules) = (Arc::new(open(&args).await?), Arc::new(rules));
     let (judged, images) = judge_all(app, &source, &rules, args.errors.clone()).await?;
-    let mut view = EnqueueView::judged(Some(&batch), &judged, &settings.prices(), args.dry_run);
+    let prices = settings.prices();
+    let mut view = EnqueueView::judged(Some(&batch), &judged, &prices, args.dry_run);
     if judged.jobs == 0 || (judged.faulty_lines > 0 && !args.skip_invalid) {
         if app.out.json {
             app.out.print_json(&view)?;
@@ -68,12 +67,14 @@ pub(super) async fn run(app: &App, mut args: EnqueueArgs, rule: RefreshRule) -> 
         ..Sent::default()
     };
     if args.dry_run {
-        view.planned(plan.jobs(), &plan.images, &settings.prices());
+        view.would(&plan.work, &prices);
         say(app, &view)?;
         warn_of_changes(app, &changed(&mut plan));
+        let never = never::made(&queue, &settings, Some(&batch), args.budget, &plan.work).await;
+        warn_of_never_made(app, never);
         return Ok(exit_code::DONE);
     }
-    too_dear(args.max_cost, &settings.prices(), cost(&plan.images, &settings.prices()))?;
+    too_dear(args.max_cost, &prices, plan.work.cost_max(&prices))?;
     if plan.jobs() > 0 {
         crate::commands::budget::before_enqueue(&queue, args.batch(), args.budget).await?;
     }
@@ -83,7 +84,7 @@ pub(super) async fn run(app: &App, mut args: EnqueueArgs, rule: RefreshRule) -> 
     sent.duplicates += there;
     sent.changed += of_another_run.changed;
     sent.changed_lines.extend(of_another_run.changed_lines);
-    view.sent(&sent, &settings.prices(), false);
+    view.sent(&sent, &prices, false);
     view.refreshed(&plan, plan.busy + sent.busy);
     say(app, &view)?;
     warn_of_changes(app, &sent);
@@ -150,16 +151,4 @@ fn batch(args: &EnqueueArgs, collection: &BatchName, now: Timestamp) -> Result<B
     let every_minute = Cron::parse("* * * * *").or_fail("a constant expression cannot be read")?;
     let utc = Ticks { cron: every_minute, zone: TimeZone::UTC };
     template.batch(collection.as_str(), &utc, now).or_fail("the batch has no name")
-}
-
-/// What images cost.
-fn cost(images: &BTreeMap<Model, u64>, prices: &Prices) -> Micros {
-    Micros(images.iter().map(|(model, images)| prices.per_image(*model).times(*images).0).sum())
-}
-
-impl EnqueueView {
-    /// After a plan that is not carried out.
-    fn planned(&mut self, jobs: u64, images: &BTreeMap<Model, u64>, prices: &Prices) {
-        self.would(jobs, images.values().sum(), cost(images, prices), &prices.currency);
-    }
 }

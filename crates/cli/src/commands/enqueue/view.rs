@@ -98,9 +98,8 @@ impl EnqueueView {
         self.duplicates = sent.duplicates;
         self.changed = sent.changed;
         (self.replaced, self.under_way) = (sent.replaced, sent.under_way);
-        self.images_max = sent.images.values().sum();
-        let cost = sent.images.iter().map(|(model, images)| prices.per_image(*model).times(*images).0).sum();
-        self.cost_max = Cost::new(Micros(cost), &prices.currency);
+        self.images_max = sent.made.images_max();
+        self.cost_max = Cost::new(sent.made.cost_max(prices), &prices.currency);
         self.jobs = with_ids.then(|| sent.jobs.iter().map(ToString::to_string).collect());
     }
 
@@ -112,10 +111,10 @@ impl EnqueueView {
     }
 
     /// What would be enqueued.
-    pub(super) fn would(&mut self, jobs: u64, images: u64, cost: Micros, currency: &str) {
-        self.enqueued = jobs;
-        self.images_max = images;
-        self.cost_max = Cost::new(cost, currency);
+    pub(super) fn would(&mut self, work: &Work, prices: &Prices) {
+        self.enqueued = work.jobs();
+        self.images_max = work.images_max();
+        self.cost_max = Cost::new(work.cost_max(prices), &prices.currency);
     }
 
     fn at_most(&self) -> String {
@@ -210,8 +209,6 @@ pub(super) fn stand_in_words(there: &Stand) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use dashscope::Model;
 
     use super::*;
@@ -233,12 +230,7 @@ mod tests {
           4 images of wan2.7-image for 0.12 USD
           2 jobs of text_to_image
         ");
-        let sent = Sent {
-            enqueued: 1,
-            duplicates: 1,
-            images: BTreeMap::from([(Model::Wan27Image, 4)]),
-            ..Sent::default()
-        };
+        let sent = Sent { enqueued: 1, duplicates: 1, made: work(Model::Wan27Image, 4), ..Sent::default() };
         view.sent(&sent, &prices, false);
         insta::assert_snapshot!(view.render(), @"Enqueued 1 job into batch spring (1 there already, 1 invalid and left out): at most 4 images for 0.12 USD.");
         insta::assert_snapshot!(serde_json::to_string(&view).unwrap(), @r#"{"batch":"spring","enqueued":1,"duplicates":1,"changed":0,"replaced":0,"under_way":0,"invalid":1,"images_max":4,"cost_max":{"amount":0.12,"micros":120000,"currency":"USD"},"dry_run":false,"faults":[]}"#);
