@@ -411,7 +411,15 @@ async fn a_batch_of_an_earlier_run_does_not_hide_what_changed_and_a_run_by_hand_
         late.stdout
     );
     assert!(late.stderr.contains("1 job (line 1) asks for something else"), "{}", late.stderr);
-    assert!(late.stderr.contains("--batch \"{name}-{date}T{time}\""), "{}", late.stderr);
+    let own = "The batch is an earlier run's. For new images give each run a batch of its own: --batch \"{name}-{date}T{time}\".";
+    assert!(late.stderr.contains(own) && !late.stderr.contains("--replace"), "{}", late.stderr);
+    // Everything is to be new, and the batch has had it all.
+    let always = ["enqueue", "shoes.jsonl", "--batch", "catalogue", "--refresh", "always", "--into", "shoes"];
+    world.write("shoes.jsonl", &items("a shoe")).unwrap();
+    let always = world.imagemill.run(&always).await.unwrap().expect_code(0);
+    let note = "note: 2 items have their jobs in batch catalogue already, from a run that is complete, and nothing new is made in it";
+    assert!(always.stderr.contains(note), "{}", always.stderr);
+    world.write("shoes.jsonl", &items("a red shoe")).unwrap();
 
     schedule(&world, NEVER, "batch = \"{name}-{date}\"");
     assert_eq!(run_now(&world).await, (1, 1, 0));

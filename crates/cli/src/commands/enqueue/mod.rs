@@ -107,7 +107,7 @@ pub(super) async fn run(app: &App, args: EnqueueArgs) -> Result<u8, Failure> {
     } else {
         app.out.print(&view.render())?;
     }
-    warn_of_changes(app, &sent);
+    warn_of_changes(app, &sent, false);
     finish(app, &queue, &args, &settings, &sent).await
 }
 
@@ -218,22 +218,29 @@ fn warn_of_never_made(app: &App, said: Result<Vec<String>, queue::QueueError>) {
     }
 }
 
-fn warn_of_changes(app: &App, sent: &Sent) {
-    for warning in warnings(sent) {
+fn warn_of_changes(app: &App, sent: &Sent, refresh: bool) {
+    for warning in warnings(sent, refresh) {
         app.out.note(&warning);
     }
 }
 
-/// What a person should know of jobs that were there already.
-fn warnings(sent: &Sent) -> Vec<String> {
+/// What to do where a batch is an earlier run's.
+const A_BATCH_FOR_EACH_RUN: &str =
+    "For new images give each run a batch of its own: --batch \"{name}-{date}T{time}\".";
+
+/// What a person should know of jobs that were there already, of a refresh or not.
+fn warnings(sent: &Sent, refresh: bool) -> Vec<String> {
     let of = |jobs: u64, lines: &[u64], verbs: [&str; 2], what: &str| {
         let shown: Vec<String> = lines.iter().map(u64::to_string).collect();
         let (shown, more) = (shown.join(", "), if jobs > lines.len() as u64 { ", …" } else { "" });
         let (noun, verb) = if jobs == 1 { ("line", verbs[0]) } else { ("lines", verbs[1]) };
         (jobs > 0).then(|| format!("warning: {} ({noun} {shown}{more}) {verb} {what}", counted(jobs, "job")))
     };
-    let changed = "for something else than the job of the same custom_id that is there already; the one that is there stands. For \
-                   new images take another batch (of a refresh each run has one: --batch \"{name}-{date}T{time}\") or custom_id, or say --replace.";
+    let changed = "for something else than the job of the same custom_id that is there already; the one that is there stands.";
+    let changed = match refresh {
+        true => format!("{changed} The batch is an earlier run's. {A_BATCH_FOR_EACH_RUN}"),
+        false => format!("{changed} For new images take another batch or custom_id, or say --replace."),
+    };
     let under_way = "under way or held, and not replaced: run the same command again when that is over.";
     let removed = (sent.removed > 0).then(|| {
         format!(
@@ -241,7 +248,7 @@ fn warnings(sent: &Sent) -> Vec<String> {
             count(sent.removed)
         )
     });
-    let changed = of(sent.changed, &sent.changed_lines, ["asks", "ask"], changed);
+    let changed = of(sent.changed, &sent.changed_lines, ["asks", "ask"], &changed);
     let under_way = of(sent.under_way, &sent.under_way_lines, ["is", "are"], under_way);
     [changed, under_way, removed].into_iter().flatten().collect()
 }
@@ -261,11 +268,12 @@ mod tests {
             removed: 2,
             ..Sent::default()
         };
-        insta::assert_snapshot!(warnings(&sent).join("\n"), @r#"
-        warning: 12 jobs (lines 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, …) ask for something else than the job of the same custom_id that is there already; the one that is there stands. For new images take another batch (of a refresh each run has one: --batch "{name}-{date}T{time}") or custom_id, or say --replace.
+        insta::assert_snapshot!(warnings(&sent, false).join("\n"), @r"
+        warning: 12 jobs (lines 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, …) ask for something else than the job of the same custom_id that is there already; the one that is there stands. For new images take another batch or custom_id, or say --replace.
         warning: 1 job (line 7) is under way or held, and not replaced: run the same command again when that is over.
         note: 2 of the jobs had been made before, and removed since; for new images take another custom_id or batch.
-        "#);
-        assert!(warnings(&Sent { duplicates: 3, ..Sent::default() }).is_empty());
+        ");
+        insta::assert_snapshot!(warnings(&Sent { changed: 1, changed_lines: vec![4], ..Sent::default() }, true).join("\n"), @r#"warning: 1 job (line 4) asks for something else than the job of the same custom_id that is there already; the one that is there stands. The batch is an earlier run's. For new images give each run a batch of its own: --batch "{name}-{date}T{time}"."#);
+        assert!(warnings(&Sent { duplicates: 3, ..Sent::default() }, false).is_empty());
     }
 }

@@ -12,13 +12,14 @@ use super::judging::{bad_input, judge_all};
 use super::send::{Load, send};
 use super::spend::too_dear;
 use super::view::EnqueueView;
-use super::{finish, never, open, rules, seal, warn_of_changes, warn_of_never_made};
-use crate::app::App;
+use super::{A_BATCH_FOR_EACH_RUN, finish, never, open, rules, seal, warn_of_changes, warn_of_never_made};
+use crate::app::{App, queue_failure};
 use crate::args::{BatchArg, EnqueueArgs};
 use crate::exit_code;
 use crate::failure::{Failure, OrFail as _};
 use crate::output::progress::ReadProgress;
 use crate::output::unreadable;
+use crate::output::words::counted;
 use crate::refresh::{Judgement, Objects, Plan, Refreshing, plan};
 
 /// Puts those items of the file into the queue that need new images.
@@ -61,6 +62,9 @@ pub(super) async fn run(app: &App, mut args: EnqueueArgs, rule: RefreshRule) -> 
     if let Some(said) = unreadable::said(plan.unreadable, &plan.unreadable_manifests) {
         app.out.note(&format!("warning: {}", said.trim_end()));
     }
+    if let Some(note) = of_a_complete_run(&queue, &batch, rule, plan.there).await? {
+        app.out.note(&note);
+    }
     let changed = |plan: &mut Plan| Sent {
         changed: plan.changed,
         changed_lines: std::mem::take(&mut plan.changed_lines),
@@ -69,7 +73,7 @@ pub(super) async fn run(app: &App, mut args: EnqueueArgs, rule: RefreshRule) -> 
     if args.dry_run {
         view.would(&plan.work, &prices);
         say(app, &view)?;
-        warn_of_changes(app, &changed(&mut plan));
+        warn_of_changes(app, &changed(&mut plan), true);
         let never = never::made(&queue, &settings, Some(&batch), args.budget, &plan.work).await;
         warn_of_never_made(app, never);
         return Ok(exit_code::DONE);
@@ -87,7 +91,7 @@ pub(super) async fn run(app: &App, mut args: EnqueueArgs, rule: RefreshRule) -> 
     view.sent(&sent, &prices, false);
     view.refreshed(&plan, plan.busy + sent.busy);
     say(app, &view)?;
-    warn_of_changes(app, &sent);
+    warn_of_changes(app, &sent, true);
     if sent.enqueued + sent.duplicates == 0 {
         // There is no batch to wait for.
         return Ok(if sent.changed > 0 { exit_code::BAD_INPUT } else { exit_code::DONE });
@@ -112,6 +116,24 @@ async fn enqueue(
     let sent = send(app, queue, store, load, &progress).await;
     progress.clear();
     sent
+}
+
+/// What is to be said of items whose job is in the batch already, where that is not how an interrupted run goes on: its batch was ended. By
+/// `if_changed` such items are what they would be.
+async fn of_a_complete_run(
+    queue: &Queue,
+    batch: &BatchName,
+    rule: RefreshRule,
+    there: u64,
+) -> Result<Option<String>, Failure> {
+    if there == 0 || rule == RefreshRule::IfChanged {
+        return Ok(None);
+    }
+    let before = queue.batch(Some(batch)).await.map_err(|error| queue_failure(error, "read the batch"))?;
+    Ok(before.is_some_and(|batch| batch.sealed).then(|| {
+        let (items, have) = (counted(there, "item"), if there == 1 { "has its job" } else { "have their jobs" });
+        format!("note: {items} {have} in batch {batch} already, from a run that is complete, and nothing new is made in it. {A_BATCH_FOR_EACH_RUN}")
+    }))
 }
 
 fn say(app: &App, view: &EnqueueView) -> Result<(), Failure> {
