@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use queue::{Queue, RedisSettings};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::process::{Process, free_port};
@@ -100,6 +101,13 @@ impl RedisServer {
     /// Its process id.
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(Process::id)
+    }
+
+    /// Sends it a signal, such as STOP: then it hangs, and is neither gone nor answers.
+    pub fn signal(&self, signal: Signal) {
+        if let Some(process) = &self.process {
+            process.signal(signal);
+        }
     }
 
     /// A plain connection, for a test's own looks.

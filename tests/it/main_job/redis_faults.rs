@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use dashscope_sim::{Act, Config, Durations, Fault, Limits, On};
 use job::StateName;
 use redis::aio::MultiplexedConnection;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tests::{CuttingProxy, World, audit, eventually};
 
 const HASTY: &str = r#"
@@ -146,10 +146,9 @@ async fn after_an_outage_longer_than_a_lease_no_living_worker_s_job_is_taken_ove
     })
     .await;
     // It hangs for one and a half leases, ...
-    let pid = world.redis.pid().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw).unwrap();
-    kill_process(pid, Signal::STOP).unwrap();
+    world.redis.signal(Signal::STOP);
     tokio::time::sleep(Duration::from_secs(3)).await;
-    kill_process(pid, Signal::CONT).unwrap();
+    world.redis.signal(Signal::CONT);
     eventually("an answer", Duration::from_secs(10), async || queue.counts().await).await;
     // ... and is gone for as long.
     world.redis.kill();

@@ -1,12 +1,7 @@
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tests::{Fsync, RedisServer, World, eventually};
-
-fn signal(redis: &RedisServer, signal: Signal) {
-    let pid = redis.pid().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw).unwrap();
-    kill_process(pid, signal).unwrap();
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_sent_that_no_replica_knows_of() {
@@ -27,7 +22,7 @@ async fn nothing_is_sent_that_no_replica_knows_of() {
     world.write("jobs.jsonl", &lines).unwrap();
     world.imagemill.run(&["enqueue", "jobs.jsonl", "--batch", "b"]).await.unwrap().expect_code(0);
 
-    signal(&replica, Signal::STOP);
+    replica.signal(Signal::STOP);
     let mut worker = world.imagemill.start("worker", &["worker", "--until-idle"]).unwrap();
     eventually("a claim to be given back", Duration::from_secs(20), async || {
         let log = worker.log();
@@ -45,7 +40,7 @@ async fn nothing_is_sent_that_no_replica_knows_of() {
     assert_eq!(slots, 0, "what was given back holds no place");
     assert!(worker.log().matches("is not sent").count() <= 4, "it claims again and again\n{}", worker.log());
 
-    signal(&replica, Signal::CONT);
+    replica.signal(Signal::CONT);
     let status = worker.wait(Duration::from_secs(60)).unwrap();
     assert!(status.success(), "{status}\n{}", worker.log());
     assert_eq!(world.check_all_succeeded().await.unwrap().tasks, 20);
