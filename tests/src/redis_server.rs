@@ -98,11 +98,6 @@ impl RedisServer {
         self.port
     }
 
-    /// Its process id.
-    pub fn pid(&self) -> Option<u32> {
-        self.process.as_ref().map(Process::id)
-    }
-
     /// Sends it a signal, such as STOP: then it hangs, and is neither gone nor answers.
     pub fn signal(&self, signal: Signal) {
         if let Some(process) = &self.process {
