@@ -19,6 +19,7 @@
 -- ARGV[8]  the wait before the second takeover of a tick, ms
 -- ARGV[9]  how many times longer each further wait is
 -- ARGV[10] the longest wait, ms
+-- ARGV[11] 1 if the caller saw a tick that is begun: only such a one is taken, and no new one in its place
 --
 -- Returns  {time_us, "claimed", tick ms, fence, tries, batch, by_hand}   by_hand: 1 if a person asked for the tick that is taken
 --        | {time_us, word}   word: paused, taken (by another, under a lease), waits (for another try), stale (the caller must look again)
@@ -38,7 +39,7 @@ local tick, lease, retry, last = row[1], tonumber(row[2] or 0), tonumber(row[3] 
 if row[7] and not by_hand and not (tick and row[10] == '1') then return {time_us, 'paused'} end
 if tick and lease > now_ms then return {time_us, 'taken'} end
 if tick and retry > now_ms and not by_hand then return {time_us, 'waits'} end
-if not tick and last ~= ARGV[3] then return {time_us, 'stale'} end
+if not tick and (last ~= ARGV[3] or ARGV[11] == '1') then return {time_us, 'stale'} end
 local tries = tonumber(row[6] or 0)
 local is_left = tick and row[8]
 local wait_ms = is_left and tries > 0 and math.min(tonumber(ARGV[8]) * tonumber(ARGV[9]) ^ (tries - 1), tonumber(ARGV[10])) or 0

@@ -89,6 +89,8 @@ pub struct TickAsk<'a> {
     pub by: &'a str,
     /// Whether a person asks: a pause, and the wait before another try, do not count.
     pub by_hand: bool,
+    /// Whether it is one that was begun, as the caller saw it: if it has ended since, no new one is taken in its place.
+    pub is_begun: bool,
     /// The batch of its jobs, which it keeps to its end, whatever the settings say by then.
     pub batch: Option<&'a BatchName>,
 }
@@ -249,7 +251,7 @@ impl Queue {
     ///
     /// Redis is away or refuses.
     pub async fn claim_tick(&self, ask: TickAsk<'_>, nonce: &str) -> Result<TickClaim, QueueError> {
-        let TickAsk { schedule, tick, saw, by, by_hand, batch } = ask;
+        let TickAsk { schedule, tick, saw, by, by_hand, is_begun, batch } = ask;
         let key_names = [self.keys().schedule(schedule), self.keys().reply(nonce)];
         let args = [
             nonce.to_owned(),
@@ -262,6 +264,7 @@ impl Queue {
             TICK_AGAIN.first.as_millis().to_string(),
             TICK_AGAIN.factor.to_string(),
             TICK_AGAIN.cap.as_millis().to_string(),
+            u8::from(is_begun).to_string(),
         ];
         let mut reply =
             self.script("schedule_claim", &SCHEDULE_CLAIM, &key_names, &args, TimeAt::First).await?;

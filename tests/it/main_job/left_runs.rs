@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tests::{Running, World, eventually};
 
-use super::refresh::{NEVER, SOON, catalogue, history, json, schedule};
+use super::refresh::{NEVER, SOON, catalogue, history, json, missed, schedule};
 
 const ITEMS: usize = 5_000;
 
@@ -19,13 +19,31 @@ async fn there(world: &World) -> usize {
 /// A run that is in the middle: it has enqueued something that was not there `before`.
 async fn in_the_middle(world: &World, name: &str, before: usize) -> Running {
     let run = world.imagemill.start(name, &["schedule", "run", "shoes"]).unwrap();
+    until_more_than(world, &run, before).await;
+    run
+}
+
+async fn until_more_than(world: &World, running: &Running, before: usize) {
     let started = Instant::now();
     while there(world).await <= before {
-        assert!(started.elapsed() < SOON, "{}", run.log());
+        assert!(started.elapsed() < SOON, "{}", running.log());
         // Each look is a connection of its own, and without a pause they use up all ports of a busy machine.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    run
+}
+
+/// The same, once nothing more comes: what a process had sent when it was killed is still read.
+async fn settled(world: &World) -> usize {
+    let (mut before, started) = (usize::MAX, Instant::now());
+    loop {
+        let now = there(world).await;
+        if now == before {
+            return now;
+        }
+        assert!(started.elapsed() < SOON, "more and more comes: {now}");
+        before = now;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
 }
 
 /// So many lines of the history, once there are as many.
@@ -65,7 +83,7 @@ async fn a_run_by_hand_that_is_broken_off_is_finished_by_nobody_and_its_batch_en
     assert_eq!(history(&world).await.len(), 1);
     let before = there(&world).await;
     in_the_middle(&world, "killed", before).await.kill();
-    let before = there(&world).await;
+    let before = settled(&world).await;
     assert!(before < ITEMS, "{before} were there");
     // Nobody asked for the rest: a scheduler only ends it.
     let scheduler = world.imagemill.start("scheduler", &["scheduler"]).unwrap();
@@ -85,7 +103,7 @@ async fn a_run_by_hand_ends_one_that_was_killed_and_has_a_batch_of_its_own() {
     schedule(&world, NEVER, "refresh = \"always\"\nenabled = false");
     world.write("shoes.jsonl", &catalogue(ITEMS, |_| "a shoe")).unwrap();
     in_the_middle(&world, "killed", 0).await.kill();
-    let before = there(&world).await as u64;
+    let before = settled(&world).await as u64;
     let done = eventually("another run", SOON, || async {
         // Until the killed one's lease has run out.
         let run = world.imagemill.run(&["schedule", "run", "shoes", "--json"]).await.unwrap();
@@ -106,7 +124,7 @@ async fn a_run_by_hand_that_wakes_after_its_end_was_written_adds_nothing_to_its_
     world.write("shoes.jsonl", &catalogue(ITEMS, |_| "a shoe")).unwrap();
     let mut asleep = in_the_middle(&world, "asleep", 0).await;
     asleep.signal(Signal::STOP);
-    let before = there(&world).await;
+    let before = settled(&world).await;
     assert!(before < ITEMS, "{before} were there");
     let scheduler = world.imagemill.start("scheduler", &["scheduler"]).unwrap();
     runs(&world, &scheduler, 1).await;
@@ -114,6 +132,30 @@ async fn a_run_by_hand_that_wakes_after_its_end_was_written_adds_nothing_to_its_
     asleep.signal(Signal::CONT);
     assert_eq!(asleep.wait(Duration::from_secs(20)).unwrap().code(), Some(1), "{}", asleep.log());
     assert!(asleep.log().contains("taken this tick over"), "{}", asleep.log());
+    assert_eq!(there(&world).await, before);
+    all_ended(&world, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tick_that_was_left_is_ended_and_not_done_once_its_schedule_is_switched_off() {
+    let world = World::quick().await.unwrap();
+    let cron = "0 * * * *";
+    schedule(&world, cron, "");
+    world.write("shoes.jsonl", &catalogue(ITEMS, |_| "a shoe")).unwrap();
+    missed(&world, cron, Duration::from_secs(3_700)).await;
+    let mut killed = world.imagemill.start("killed", &["scheduler"]).unwrap();
+    until_more_than(&world, &killed, 0).await;
+    killed.kill();
+    let before = settled(&world).await;
+    assert!(before < ITEMS, "{before} were there");
+    let other = format!(
+        "enabled = false\n[[schedules]]\nname = \"other\"\ncron = \"{NEVER}\"\nsource = \"other.jsonl\""
+    );
+    schedule(&world, cron, &other);
+    let scheduler = world.imagemill.start("scheduler", &["scheduler"]).unwrap();
+    let runs = runs(&world, &scheduler, 1).await;
+    stop(scheduler).await;
+    assert!(runs[0]["error"].as_str().unwrap().contains("was switched off"), "{runs:#?}");
     assert_eq!(there(&world).await, before);
     all_ended(&world, 1).await;
 }

@@ -23,7 +23,15 @@ async fn claim(world: &World, hour: i64, saw: Option<i64>, by: &str) -> TickClai
 }
 
 fn ask<'a>(schedule: &'a ScheduleName, hour: i64, saw: Option<i64>, by: &'a str) -> TickAsk<'a> {
-    TickAsk { schedule, tick: tick(hour), saw: saw.map(tick), by, by_hand: false, batch: None }
+    TickAsk {
+        schedule,
+        tick: tick(hour),
+        saw: saw.map(tick),
+        by,
+        by_hand: false,
+        is_begun: false,
+        batch: None,
+    }
 }
 
 async fn claim_by_hand(world: &World, hour: i64) -> TickClaim {
@@ -92,7 +100,7 @@ async fn a_claim_whose_answer_was_lost_and_an_end_that_is_repeated_change_nothin
 
 #[tokio::test]
 async fn the_tick_of_a_scheduler_that_died_is_done_by_the_next_under_its_own_name() {
-    let world = World::with_lease(Duration::from_millis(300)).await;
+    let world = World::with_lease(Duration::from_secs(1)).await;
     let dead = claimed(claim(&world, 3, None, "a").await);
     assert_eq!(claim(&world, 4, None, "b").await, TickClaim::Taken);
     let next = take_over(&world, 4, "b").await;
@@ -177,7 +185,7 @@ async fn a_paused_schedule_begins_no_tick_but_that_of_a_person() {
 
 #[tokio::test]
 async fn a_pause_holds_no_tick_back_that_a_person_began_and_left() {
-    let world = World::with_lease(Duration::from_millis(300)).await;
+    let world = World::with_lease(Duration::from_secs(1)).await;
     let left = claimed(claim_by_hand(&world, 2).await);
     assert!(world.queue.schedule(&nightly(), None).await.unwrap().begun.unwrap().by_hand);
     world.queue.pause_schedule(&nightly(), "me", "").await.unwrap();
@@ -189,8 +197,24 @@ async fn a_pause_holds_no_tick_back_that_a_person_began_and_left() {
 }
 
 #[tokio::test]
+async fn who_saw_a_tick_begun_that_has_ended_since_takes_no_new_one_in_its_place() {
+    let world = World::new().await;
+    let schedule = nightly();
+    let by_hand = claimed(claim_by_hand(&world, 2).await);
+    let saw = world.queue.schedule(&schedule, None).await.unwrap();
+    let begun = saw.begun.unwrap().tick;
+    // It is broken off, which leaves the last tick what it was.
+    let note = RunNote { tick: by_hand.tick, error: Some("broken off".to_owned()), ..RunNote::default() };
+    assert!(world.queue.end_tick(&by_hand, &note, None, &world.queue.nonce()).await.unwrap());
+    let ask = TickAsk { tick: begun, saw: saw.last, is_begun: true, ..ask(&schedule, 2, None, "b") };
+    assert_eq!(world.queue.claim_tick(ask, &world.queue.nonce()).await.unwrap(), TickClaim::Stale);
+    let due = TickAsk { is_begun: false, ..ask };
+    assert_eq!(claimed(world.queue.claim_tick(due, &world.queue.nonce()).await.unwrap()).tick, tick(2));
+}
+
+#[tokio::test]
 async fn jobs_of_a_tick_are_enqueued_only_by_whoever_does_it_and_only_until_it_ends() {
-    let world = World::with_lease(Duration::from_millis(300)).await;
+    let world = World::with_lease(Duration::from_secs(1)).await;
     let batch = name("b");
     let send = async |tick: &ClaimedTick, id: &str| {
         let job = world.queue.new_job(spec("b", id));

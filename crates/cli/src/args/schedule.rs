@@ -36,7 +36,8 @@ pub(crate) enum ScheduleCommand {
     Ls,
     /// Do what a schedule does now, without waiting for its time
     #[command(after_help = "\
-The batch is named by this moment. A tick that was begun and did not end, or failed and waits for another try, is done instead.
+The batch is named by this moment. A tick that a scheduler began and did not end, or that failed and waits for another try, is done
+instead. A run by hand that was killed is ended first, and not finished.
 Items that an earlier job is at work on are left to that job. Those whose manifest in the bucket cannot be read are named and left out.
 
 Example:

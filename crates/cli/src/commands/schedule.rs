@@ -116,7 +116,9 @@ async fn claim(
 ) -> Result<ClaimedTick, Failure> {
     let failed = |error| queue_failure(error, "take the schedule's tick");
     let mut by = String::new();
-    for _ in 0..LOOKS {
+    let mut looks = 0;
+    while looks < LOOKS {
+        looks += 1;
         let state = queue.schedule(&schedule.name, None).await.map_err(failed)?;
         let newest = queue.schedule_runs(&schedule.name, 1).await.map_err(failed)?.pop().map(|run| run.tick);
         // Batches are named to the second, and two ticks have two batches; one by hand that failed is not the last.
@@ -130,6 +132,7 @@ async fn claim(
             saw: state.last,
             by: who(app),
             by_hand: true,
+            is_begun: false,
             batch: Some(&batch),
         };
         // With the same word for a repeated call, so that a claim whose answer was lost is not lost with it.
@@ -143,6 +146,7 @@ async fn claim(
                 let who = Who { by: who(app), by_hand: false };
                 let ended = tick::run(app, settings, queue, schedule, &left, who, std::future::pending());
                 ended.await.map_err(|error| queue_failure(error, "end the run that was left"))?;
+                looks -= 1;
             }
             TickClaim::Claimed(claimed) => return Ok(claimed),
             TickClaim::Stale => {}

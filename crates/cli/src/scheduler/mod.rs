@@ -109,6 +109,7 @@ async fn step(
         saw: state.last,
         by: name,
         by_hand: false,
+        is_begun: state.begun.is_some(),
         batch: batch.as_ref(),
     };
     let claim = || queue.claim_tick(ask, &nonce);
@@ -132,11 +133,13 @@ fn is_enabled(schedule: &Schedule) -> bool {
     schedule.row.enabled.value
 }
 
-/// Which tick is to be claimed now, as far as a look at the schedule tells. Of a schedule that is paused or off only one that a person
-/// began and left: it is ended. Pure.
+/// Which tick is to be claimed now, as far as a look at the schedule tells. Of a schedule that is paused only one that a person began and
+/// left, and of one that is off any that was left: it is ended. Pure.
 pub(crate) fn what_is_due(schedule: &Schedule, state: &ScheduleState, now: Timestamp) -> Due {
-    let is_left_by_hand = state.begun.as_ref().is_some_and(|begun| begun.by_hand);
-    if (state.paused.is_some() || !is_enabled(schedule)) && !is_left_by_hand {
+    let is_only_ended = state.begun.as_ref().is_some_and(|begun| begun.by_hand);
+    let rests =
+        if state.paused.is_some() { !is_only_ended } else { !is_enabled(schedule) && state.begun.is_none() };
+    if rests {
         return Due::Wait(None);
     }
     if let Some(begun) = &state.begun {

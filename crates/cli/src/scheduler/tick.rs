@@ -33,6 +33,9 @@ use crate::settings::{Account, Schedule, Settings};
 /// What is said of a run by hand that was broken off, there or by its process going away.
 const STOPPED: &str = "the run was broken off; what it had enqueued goes on";
 
+/// What is said of a tick that a scheduler left, and whose schedule is off by now.
+const OFF: &str = "the schedule was switched off before the tick was done; what it had enqueued goes on";
+
 /// Faulty lines whose faults are kept in the history. Source: ours; enough to see what is wrong with a list.
 const FAULTS_KEPT: usize = 10;
 
@@ -64,6 +67,8 @@ enum Trouble {
     List(Failure),
     /// It was told to stop.
     Stopped,
+    /// Its schedule was switched off.
+    Off,
     /// The tick has ended meanwhile, or another does it.
     Lost,
     /// What another try may overcome.
@@ -92,7 +97,7 @@ pub(crate) fn batch_of(
 }
 
 /// Does a claimed tick, and writes down what came of it. A run by hand ends at `stop`; a tick that a person asked for and left is not
-/// done, but ended.
+/// done, but ended, and so is one of a schedule that was switched off.
 ///
 /// # Errors
 ///
@@ -124,6 +129,9 @@ pub(crate) async fn run(
         if claimed.by_hand && !by_hand {
             return Err(Trouble::Stopped);
         }
+        if !schedule.row.enabled.value && !by_hand {
+            return Err(Trouble::Off);
+        }
         enqueue(app, settings, queue, schedule, claimed, batch, &mut note).await
     };
     let done = tokio::select! {
@@ -133,11 +141,12 @@ pub(crate) async fn run(
     };
     let (mut again_in, mut code) = (None, exit_code::DONE);
     if let Err(trouble) = done {
-        let passes = !matches!(trouble, Trouble::List(_));
+        let passes = !matches!(trouble, Trouble::List(_) | Trouble::Off);
         let (failure, exit_code) = match trouble {
             Trouble::List(failure) => (failure, exit_code::BAD_INPUT),
             Trouble::Other(failure) => (failure, exit_code::FAILED),
             Trouble::Stopped => (Failure::message(STOPPED), exit_code::INTERRUPTED),
+            Trouble::Off => (Failure::message(OFF), exit_code::FAILED),
             // Its batch is the other's to seal: nothing more comes from here, since the queue refuses it.
             Trouble::Lost => {
                 warn!(schedule.name = %schedule.name, tick = %claimed.tick, "Tick {} of schedule {} has ended, or is another scheduler's by now", claimed.tick, schedule.name);
@@ -149,17 +158,19 @@ pub(crate) async fn run(
         again_in = (passes && !claimed.by_hand)
             .then(|| TICK_AGAIN.wait_with_jitter(claimed.tries, app.rng().random()));
         note.error = Some(failure.chain());
-        if let (None, Ok(batch)) = (again_in, &batch)
-            && let Err(failure) = seal(app, queue, batch).await
-        {
-            warn!(batch = %batch, "Batch {batch} is not sealed: {}", failure.chain());
-        }
         warn!(schedule.name = %schedule.name, tick = %claimed.tick, again = again_in.is_some(), "Tick {} of schedule {} failed: {}", claimed.tick, schedule.name, failure.chain());
     }
     note.ended = queue.now();
     let nonce = queue.nonce();
+    let over = async || {
+        // Before the end: nobody knows of the batch once the tick is gone.
+        if let (Some(_), None, Ok(batch)) = (&note.error, again_in, &batch) {
+            queue.seal(batch).await?;
+        }
+        queue.end_tick(claimed, &note, again_in, &nonce).await
+    };
     let written = loop {
-        match queue.end_tick(claimed, &note, again_in, &nonce).await {
+        match over().await {
             Err(error) if error.is_retryable() => {
                 warn!(
                     error = &error as &dyn std::error::Error,
