@@ -62,6 +62,9 @@ pub struct ResultLine {
     pub state: StateName,
     /// Whether it succeeded with images missing.
     pub partial: bool,
+    /// Whether it was to refresh an item, and its images could not be put under the item's stable keys.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unpublished: bool,
     /// The model.
     pub model: Model,
     /// The account that ran it.
@@ -190,6 +193,7 @@ impl ResultLine {
             job_id: job.id.to_string(),
             state: job.state_name(),
             partial: matches!(job.state, JobState::Succeeded { partial: true, .. }),
+            unpublished: outcome.as_ref().is_some_and(|outcome| outcome.unpublished),
             model: job.model,
             account: account.or_else(|| of_task.and_then(|line| line.account.clone())).or_else(last_account),
             task_id: task.as_ref().map(ToString::to_string),

@@ -87,6 +87,7 @@ async fn a_job_whose_items_manifest_is_spoilt_meanwhile_ends_and_its_images_can_
     let before = store.get(&shown, 1 << 26).await.unwrap();
     world.write("shoes.jsonl", &catalogue(1, |_| "a red shoe")).unwrap();
     assert_eq!(run_now(&world).await, (1, 0, 0));
+    let good = store.get(&manifest(0), 1 << 20).await.unwrap().unwrap();
     put(&store, &manifest(0), b"spoilt".to_vec()).await;
     let worked = world.imagemill.run(&["worker", "--until-idle"]).await.unwrap().expect_code(0);
     assert!(
@@ -100,8 +101,15 @@ async fn a_job_whose_items_manifest_is_spoilt_meanwhile_ends_and_its_images_can_
     let line: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
     let image = &line["images"][0];
     assert!(image["key"].as_str().unwrap().starts_with("shoes/sku-0/versions/"), "{line}");
-    assert!(image["stable_key"].is_null(), "{line}");
+    assert!(image["stable_key"].is_null() && line["unpublished"] == true, "{line}");
+    let job = line["job_id"].as_str().unwrap();
+    let shown = world.imagemill.run(&["job", "show", job]).await.unwrap().expect_code(0).stdout;
+    assert!(shown.contains("not shown by the item's stable keys"), "{shown}");
     let key = ObjectKey::parse(image["key"].as_str().unwrap()).unwrap();
     let stored = store.get(&key, 1 << 26).await.unwrap().unwrap();
     assert_eq!(image["sha256"], Sha256Digest::of(&stored).to_string());
+    // With the manifest back in its place, the same is not paid for once more.
+    put(&store, &manifest(0), good.to_vec()).await;
+    assert_eq!(run_now(&world).await, (0, 0, 0));
+    assert_eq!(history(&world).await[0]["given_up"], 1);
 }

@@ -69,7 +69,7 @@ impl StoreError {
             SdkError::DispatchFailure(failure) if failure.is_user() => StoreErrorKind::Unsendable,
             SdkError::DispatchFailure(_) => StoreErrorKind::Connection,
             SdkError::ResponseError(_) => StoreErrorKind::ServerFault,
-            _ => classify(operation, status.unwrap_or(0), store_code.as_deref()),
+            _ => classify(operation, status.unwrap_or(0), store_code.as_deref(), error.message()),
         };
         Self(Box::new(Details {
             operation,

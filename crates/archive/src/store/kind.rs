@@ -216,15 +216,24 @@ impl fmt::Display for StoreErrorKind {
 
 /// What an answer with an error status means: by the store's code first, by the status where there is no known code (a HEAD
 /// has no body, so no code).
-pub(super) fn classify(operation: Operation, status: u16, code: Option<&str>) -> StoreErrorKind {
+pub(super) fn classify(
+    operation: Operation,
+    status: u16,
+    code: Option<&str>,
+    message: Option<&str>,
+) -> StoreErrorKind {
     use StoreErrorKind::*;
+    let reads = matches!(operation, Operation::Get | Operation::Copy);
     match code.unwrap_or_default() {
         "NoSuchBucket" => NoSuchBucket,
         "NoSuchKey" => NoSuchObject,
-        // Source: Amazon S3 API reference, GetObject.
-        "InvalidObjectState" if operation == Operation::Get => Archived,
-        // Source: Amazon S3, by its own message; nothing else can be wrong with a plain GET that is signed.
-        "InvalidRequest" if operation == Operation::Get => Sealed,
+        // Source: Amazon S3 API reference, GetObject and CopyObject.
+        "InvalidObjectState" | "ObjectNotInActiveTierError" if reads => Archived,
+        // Source: Amazon S3, whose message says so ("The object was stored using a form of Server Side Encryption. ..."). The code
+        // alone stands for much else, also for what meets every object of a bucket.
+        "InvalidRequest" if reads && message.is_some_and(|text| text.contains("Server Side Encryption")) => {
+            Sealed
+        }
         "InvalidAccessKeyId"
         | "SignatureDoesNotMatch"
         | "ExpiredToken"
@@ -312,23 +321,33 @@ mod tests {
             (404, None, "store_no_object", false, false, false),
         ];
         for (status, code, name, retryable, operator, happened) in cases {
-            let kind = classify(Operation::Put, status, code);
+            let kind = classify(Operation::Put, status, code, None);
             assert_eq!(
                 (kind.code(), kind.is_retryable(), kind.needs_operator(), kind.may_have_happened()),
                 (name, retryable, operator, happened),
                 "{status} {code:?}"
             );
         }
-        assert_eq!(classify(Operation::CheckBucket, 404, None), StoreErrorKind::NoSuchBucket);
+        assert_eq!(classify(Operation::CheckBucket, 404, None, None), StoreErrorKind::NoSuchBucket);
     }
 
     #[test]
     fn what_lies_in_one_object_is_told_from_what_lies_in_the_way_to_it() {
-        let of_get = |status, code| classify(Operation::Get, status, code);
-        for (status, code) in [(403, "InvalidObjectState"), (400, "InvalidRequest")] {
-            assert!(of_get(status, Some(code)).lies_in_object(), "{code}");
-            assert!(!classify(Operation::Copy, status, Some(code)).lies_in_object(), "{code}");
+        let sealed = "The object was stored using a form of Server Side Encryption. The correct parameters must be provided.";
+        let of_get = |status, code| classify(Operation::Get, status, code, None);
+        for operation in [Operation::Get, Operation::Copy] {
+            let of =
+                |status, code, message| classify(operation, status, Some(code), message).lies_in_object();
+            assert!(of(403, "InvalidObjectState", None));
+            assert!(of(403, "ObjectNotInActiveTierError", None));
+            assert!(of(400, "InvalidRequest", Some(sealed)));
+            assert!(!of(
+                400,
+                "InvalidRequest",
+                Some("S3 Transfer Acceleration is not configured on this bucket")
+            ));
         }
+        assert!(!classify(Operation::Put, 403, Some("InvalidObjectState"), None).lies_in_object());
         assert!(StoreErrorKind::TooLarge { bytes: 2, bytes_max: 1 }.lies_in_object());
         for (status, code) in [
             (403, Some("AccessDenied")),

@@ -1,13 +1,17 @@
 //! A job as scripts and people see it. Links are never shown, prompts only when asked for.
 
-use dashscope::{Model, Scenario};
+mod request;
+
+use dashscope::Model;
 use job::{
-    AccountName, Action, ImageState, InputImage, Job, JobSpec, JobState, KeyTemplate, Outcome, PinnedTo,
-    Prices, Rules, StateName, TaskPhase, Timestamp, Try,
+    AccountName, Action, ImageState, Job, JobSpec, JobState, KeyTemplate, Outcome, PinnedTo, Prices, Rules,
+    StateName, TaskPhase, Timestamp, Try,
 };
 use queue::Losses;
 use serde::Serialize;
 
+use self::request::RequestView;
+pub(crate) use self::request::scenario;
 use super::batch::Cost;
 use super::budget::{WaitsFor, waits_in_words};
 use super::copies::LostView;
@@ -72,6 +76,9 @@ pub(crate) struct JobView {
     pub(crate) request: Option<RequestView>,
     /// Its images, once there are some.
     pub(crate) images: Vec<ImageView>,
+    /// Whether they were to be put under an item's stable keys, and could not be.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) unpublished: bool,
     /// Images billed, over all its tasks.
     pub(crate) billed: u16,
     /// What they cost.
@@ -80,26 +87,6 @@ pub(crate) struct JobView {
     pub(crate) lost: LostView,
     /// Its history, oldest first.
     pub(crate) tries: Vec<Try>,
-}
-
-/// What a job asks for.
-#[derive(Debug, Serialize)]
-pub(crate) struct RequestView {
-    /// The kind of work.
-    pub(crate) scenario: &'static str,
-    /// The size as it was asked for.
-    pub(crate) size: String,
-    /// How many images.
-    pub(crate) n: u8,
-    /// The seed.
-    pub(crate) seed: Option<u32>,
-    /// Input images, without their links.
-    pub(crate) inputs: Vec<String>,
-    /// How long the prompt is.
-    pub(crate) prompt_chars: usize,
-    /// The prompt, where it was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) prompt: Option<String>,
 }
 
 /// One image of a job.
@@ -256,6 +243,7 @@ impl JobView {
                 .as_ref()
                 .map(|outcome| images(job, spec.as_ref(), outcome, lens.template))
                 .unwrap_or_default(),
+            unpublished: outcome.as_ref().is_some_and(|outcome| outcome.unpublished),
             billed: job.billed,
             cost: Cost::new(job.cost, &lens.prices.currency),
             lost: LostView::new(
@@ -301,7 +289,7 @@ impl JobView {
             ("account", or_none(self.account.as_ref().map(AccountName::as_str))),
             ("task", or_none(self.task.as_deref())),
             ("attempts", row.attempts.to_string()),
-            ("images", format!("{} stored, {} billed, {} at most", row.stored, self.billed, row.images_max)),
+            ("images", self.counts()),
             ("cost", money(job::Micros(self.cost.micros), &self.cost.currency)),
         ]);
         if self.lost.images > 0 {
@@ -330,6 +318,12 @@ impl JobView {
             text.push_str(&self.tries_table());
         }
         text
+    }
+
+    fn counts(&self) -> String {
+        let (stored, most) = (self.row.stored, self.row.images_max);
+        let hidden = if self.unpublished { "; not shown by the item's stable keys" } else { "" };
+        format!("{stored} stored, {} billed, {most} at most{hidden}", self.billed)
     }
 
     fn images_table(&self, now: Timestamp) -> String {
@@ -386,36 +380,6 @@ impl JobView {
         };
         table(&columns, self.tries.iter().map(row).collect())
     }
-}
-
-impl RequestView {
-    fn new(spec: &JobSpec, prompt: bool) -> Self {
-        let request = &spec.request;
-        let input = |image: &InputImage| match image {
-            InputImage::Direct(input) => input.to_string(),
-            InputImage::Object { bucket, key } => format!("s3://{bucket}/{key}"),
-            InputImage::Stored { key, mime, bytes } => format!("{key} ({mime}, {})", size(*bytes)),
-        };
-        Self {
-            scenario: scenario(spec).as_str(),
-            size: request.size.to_string(),
-            n: request.n,
-            seed: request.seed,
-            inputs: spec.images.iter().map(input).collect(),
-            prompt_chars: request.prompt.chars(),
-            prompt: prompt.then(|| request.prompt.expose().to_owned()),
-        }
-    }
-
-    fn render(&self) -> String {
-        let seed = self.seed.map(|seed| format!(", seed {seed}")).unwrap_or_default();
-        format!("{}, size {}, n {}{seed}", self.scenario, self.size, self.n)
-    }
-}
-
-/// The kind of work that a spec asks for: its images stand beside its request.
-pub(crate) fn scenario(spec: &JobSpec) -> Scenario {
-    spec.request_with(spec.images.iter().map(|_| crate::input::images::stand_in()).collect()).scenario()
 }
 
 fn images(job: &Job, spec: Option<&JobSpec>, outcome: &Outcome, template: &KeyTemplate) -> Vec<ImageView> {

@@ -262,7 +262,7 @@ async fn judge(
         return Ok(Verdict::Unchanged);
     }
     if let Some(before) = before
-        && cannot_do_better(queue, before, &goes.content).await?
+        && cannot_do_better(queue, before, &goes.content, published.is_some()).await?
     {
         return Ok(Verdict::GivenUp);
     }
@@ -270,13 +270,21 @@ async fn judge(
 }
 
 /// Whether the item's last job asked for the same, and another would be paid for again at each tick, or refused again, for nothing: it
-/// ended with images missing, or all of them, so that it replaced none; or what it asks for was refused for good. `always` asks for it all
-/// the same.
-async fn cannot_do_better(queue: &Queue, last: JobId, content: &str) -> Result<bool, Failure> {
+/// ended with images missing, or all of them, so that it replaced none; or it could not be put in the place of what still `is_shown`; or what
+/// it asks for was refused for good. `always` asks for it all the same.
+async fn cannot_do_better(
+    queue: &Queue,
+    last: JobId,
+    content: &str,
+    is_shown: bool,
+) -> Result<bool, Failure> {
     let failed = |error| queue_failure(error, "look at an item's last job");
     let Some(job) = queue.job(last).await.map_err(failed)? else { return Ok(false) };
     let is_final = match job.state {
-        JobState::Succeeded { partial, .. } => partial,
+        JobState::Succeeded { partial: true, .. } => true,
+        JobState::Succeeded { .. } if is_shown => {
+            queue.outcome(last).await.map_err(failed)?.is_some_and(|outcome| outcome.unpublished)
+        }
         // Paid for, and none of it could be had.
         JobState::Expired { .. } => job.billed > 0,
         JobState::Failed { class, .. } => {

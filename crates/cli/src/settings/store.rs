@@ -38,8 +38,8 @@ section! {
         sse: Option<Encryption> = None, example "aws:kms";
         /// The key of `aws:kms`; not set: the account's default.
         kms_key_id: Option<String> = None, example "alias/images";
-        /// The storage class.
-        storage_class: Option<String> = None, example "STANDARD_IA";
+        /// The storage class: one whose objects can be read at once.
+        storage_class: Option<StorageClass> = None, example "STANDARD_IA";
         /// Tags for each object, at most 10.
         tags: Pairs = Pairs::default();
         /// Objects above this size are uploaded in parts.
@@ -146,7 +146,7 @@ impl S3Section {
             Encryption::Aes256 => Sse::Aes256,
             Encryption::Kms => Sse::Kms { key_id: self.kms_key_id.value.clone() },
         });
-        settings.storage_class.clone_from(&self.storage_class.value);
+        settings.storage_class = self.storage_class.value.as_ref().map(|class| class.0.clone());
         settings.tags.clone_from(&self.tags.value.0);
         settings.multipart_above = self.multipart_above.value.0;
         settings.timeouts.attempts = self.attempts.value.small();
@@ -231,6 +231,27 @@ impl Setting for WebAddress {
     }
 }
 
+/// A storage class whose objects can be read at once: they are checked, copied over stable keys, and fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StorageClass(String);
+
+impl Setting for StorageClass {
+    const WANTED: &'static str = "a storage class such as \"STANDARD_IA\"";
+
+    fn from_text(text: &str) -> Result<Self, Wrong> {
+        // Source: Amazon S3 user guide, storage classes for archiving.
+        if ["GLACIER", "DEEP_ARCHIVE"].contains(&text) {
+            let hint = "images there cannot be read until somebody brings them back; `GLACIER_IR` can, or move them later by a lifecycle rule";
+            return Err(Wrong::new(format_args!("the archive class {text}"), hint));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    fn show(&self) -> Option<String> {
+        Some(quoted(&self.0))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,6 +267,14 @@ mod tests {
         ] {
             assert_eq!(wants_path_style(&endpoint.parse().unwrap()), path_style, "{endpoint}");
         }
+    }
+
+    #[test]
+    fn a_class_whose_objects_cannot_be_read_is_refused() {
+        assert!(
+            StorageClass::from_text("GLACIER").is_err() && StorageClass::from_text("DEEP_ARCHIVE").is_err()
+        );
+        assert!(StorageClass::from_text("GLACIER_IR").is_ok() && StorageClass::from_text("cold").is_ok());
     }
 
     #[test]

@@ -24,8 +24,8 @@ const ANOTHER_TURN: Duration = Duration::from_secs(2);
 
 /// What an event waits longer for each that was turned away before it since a turn was last over, and how long it waits at most.
 ///
-/// Source: ours; with a thousand events behind a receiver that hangs, some twenty a second are looked at in vain, and not five hundred. One
-/// that answers again gets the last of them a minute later.
+/// Source: ours; with a thousand events behind a receiver that hangs, some fifty to a hundred a second are looked at in vain, and not five
+/// hundred. One that answers again gets the last of them a minute later.
 const FOR_EACH_BEFORE: Duration = Duration::from_millis(60);
 const ANOTHER_TURN_MAX: Duration = Duration::from_secs(60);
 

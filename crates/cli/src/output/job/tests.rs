@@ -1,5 +1,8 @@
 use dashscope::{ImageInput, ImageRequest, ImageUrl};
-use job::{Attempt, BatchName, CustomId, JobId, Micros, OUTCOME_FORMAT, OutcomeImage, Priority, StoredImage};
+use job::{
+    Attempt, BatchName, CustomId, InputImage, JobId, Micros, OUTCOME_FORMAT, OutcomeImage, Priority,
+    StoredImage,
+};
 
 use super::*;
 

@@ -107,6 +107,11 @@ impl ImageArchive for FakeArchive {
 
     async fn put_over(&self, from: &ObjectKey, to: &ObjectKey, sha256: &str) -> Result<(), StoreFault> {
         self.next_store_fault()?;
+        // A look is none the worse for it.
+        if from != to && self.archived.lock().unwrap().contains(from.as_str()) {
+            let reason = format!("`{from}` is archived");
+            return Err(StoreFault { code: "archived", reason, later: true, of_object: true });
+        }
         let mut objects = self.objects.lock().unwrap();
         match objects.get(from.as_str()).cloned() {
             Some(body) if body != sha256 => {
