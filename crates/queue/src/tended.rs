@@ -10,9 +10,6 @@ use crate::error::QueueError;
 /// Source: ours; a worker looks once a second.
 const LOOKED_AT_WITHIN: Duration = Duration::from_secs(3);
 
-/// How many entries that are not due are looked at for a lease. Source: ours; a worker leases 32 at most.
-const LOOKED_AT: isize = 100;
-
 impl Queue {
     /// Whether somebody seems to see to the outbox: nothing has been due there for some seconds, or something is leased, by a worker that may
     /// have its hands full. What a worker that was killed had leased counts until its lease ends.
@@ -24,15 +21,15 @@ impl Queue {
         let (keys, now) = (self.keys(), self.now());
         let (now_ms, overdue_ms) = (now.as_millisecond(), (now - LOOKED_AT_WITHIN).as_millisecond());
         let mut pipeline = redis::pipe();
-        pipeline.zcount(keys.outbox(), "-inf", overdue_ms);
-        pipeline.zrangebyscore_limit(keys.outbox(), format!("({now_ms}"), "+inf", 0, LOOKED_AT);
-        let (overdue, later): (u64, Vec<String>) = self.link().pipeline(&pipeline).await?;
-        if overdue == 0 || later.is_empty() {
+        // Those that are leased are due when their leases end. A worker leases 32 at most.
+        pipeline.zcount(keys.outbox(), "-inf", overdue_ms).hkeys(keys.outbox_leases());
+        let (overdue, leased): (u64, Vec<String>) = self.link().pipeline(&pipeline).await?;
+        if overdue == 0 || leased.is_empty() {
             return Ok(overdue == 0);
         }
-        let mut leases = redis::cmd("HMGET");
-        leases.arg(keys.outbox_leases()).arg(&later);
-        let leases: Vec<Option<String>> = self.link().query(&leases).await?;
-        Ok(leases.iter().any(Option::is_some))
+        let mut ends = redis::cmd("ZMSCORE");
+        ends.arg(keys.outbox()).arg(&leased);
+        let ends: Vec<Option<f64>> = self.link().query(&ends).await?;
+        Ok(ends.iter().flatten().any(|end| *end as i64 > now_ms))
     }
 }

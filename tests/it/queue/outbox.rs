@@ -281,14 +281,18 @@ async fn the_outbox_is_tended_while_nothing_waits_there_for_long_or_a_worker_hol
         let _: () = redis::AsyncCommands::zadd(&mut redis, &outbox, entry, due_ms).await.unwrap();
     };
     put("batch:old:1:1", now_ms - 10_000).await;
-    put("hook:shop:old:1:1", now_ms + 60_000).await;
+    for n in 0..150 {
+        put(&format!("hook:shop:old-{n}:1:1"), now_ms + 60_000).await;
+    }
     assert!(!tended().await, "an entry that is put off is nobody's");
-    let lease = Duration::from_millis(500);
-    let taken = world.queue.take_outbox(2, lease).await.unwrap();
+    // Longer than the others are put off.
+    let taken = world.queue.take_outbox(2, Duration::from_secs(120)).await.unwrap();
     assert_eq!(taken.entries.len(), 2);
     put("batch:older:1:1", now_ms - 20_000).await;
     assert!(tended().await, "whoever leased the others may have its hands full");
-    tokio::time::sleep(lease * 2).await;
-    assert!(!tended().await, "it was killed");
+    for entry in &taken.entries {
+        put(&entry.of.to_string(), now_ms - 10_000).await;
+    }
+    assert!(!tended().await, "it was killed, and its leases are over");
     world.check().await;
 }

@@ -25,7 +25,7 @@ shows the item's newest images; a job whose images never came there has none. Wi
 refreshed the item; `sha256` tells. --download fetches no other image than the job's, and says which were replaced.
 
 The exit code says how the jobs ended: 0 well, 1 some failed or could not be fetched, 3 some images are missing or were replaced since,
-4 held jobs remain.
+4 held jobs remain, 69 the download was given up, since the store was away or the disk full.
 
 Examples:
   imagemill batch results spring --out results.jsonl --errors errors.jsonl

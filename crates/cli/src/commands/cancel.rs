@@ -35,6 +35,10 @@ const ANSWERED: Duration = Duration::from_secs(1);
 /// After a failure: until then the batch is held back.
 const AGAIN: &str = "run the same command again: until then the batch is held back";
 
+/// After a failure of the wait for creates that are out.
+const WAIT_AGAIN: &str =
+    "the wish to cancel is written down; run the same command again to wait until nothing more is created";
+
 /// Why a batch is held back meanwhile.
 const CANCELING: &str = "it is being canceled";
 
@@ -119,7 +123,7 @@ pub(super) async fn jobs(app: &App, args: CancelJobs) -> Result<u8, Failure> {
     let all = each(&queue, ids.iter().copied().map(Of::Id), &rules).await?;
     let out: Vec<(JobId, Timestamp)> =
         ids.iter().zip(&all).filter_map(|(id, became)| Some((*id, became.sent_by()?))).collect();
-    until_none_is_out(&queue, out, &rules).await?;
+    until_none_is_out(&queue, out, &rules).await.map_err(|failure| failure.hint(WAIT_AGAIN))?;
     for (name, became) in args.ids.iter().zip(all) {
         view.count(&became);
         match became {

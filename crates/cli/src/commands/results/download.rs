@@ -59,6 +59,14 @@ struct Done {
     replaced: u64,
     /// Could not be had.
     failed: u64,
+    /// Not tried any more, since so many before them could not be had.
+    #[serde(skip_serializing_if = "is_zero")]
+    not_tried: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Why an image is not in the folder.
@@ -129,21 +137,24 @@ impl Download {
         })
     }
 
-    /// Fetches the images of some jobs.
-    ///
-    /// # Errors
-    ///
-    /// So many in a row could not be had that the store, or the folder, is to blame (69).
-    pub(super) async fn page(&mut self, jobs: &[Known]) -> Result<(), Failure> {
+    /// Fetches the images of some jobs, unless so many in a row could not be had that the store, or the disk, is to blame.
+    pub(super) async fn page(&mut self, jobs: &[Known]) {
         let wanted: Vec<Wanted> = jobs.iter().flat_map(|known| self.wanted(known)).collect();
-        self.fetch(wanted).await
+        self.fetch(wanted).await;
     }
 
-    async fn fetch(&mut self, wanted: Vec<Wanted>) -> Result<(), Failure> {
+    /// Whether no more are tried.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.in_vain >= IN_VAIN_MAX
+    }
+
+    async fn fetch(&mut self, wanted: Vec<Wanted>) {
         let (store, budget) = (self.store.clone(), self.budget.clone());
         let fetches = wanted.into_iter().map(|wanted| fetch(store.clone(), budget.clone(), wanted));
         let mut fetches = stream::iter(fetches).buffer_unordered(AT_ONCE);
-        while let Some((wanted, became)) = fetches.next().await {
+        while self.in_vain < IN_VAIN_MAX
+            && let Some((wanted, became)) = fetches.next().await
+        {
             self.bar.inc(1);
             let is_in_vain = became.as_ref().is_err_and(NotFetched::is_of_all);
             self.in_vain = if is_in_vain { self.in_vain + 1 } else { 0 };
@@ -162,19 +173,7 @@ impl Download {
                     self.say(&wanted.image, why);
                 }
             }
-            if self.in_vain == IN_VAIN_MAX {
-                self.bar.finish_and_clear();
-                let Done { fetched, there, .. } = self.done;
-                let had = counted(fetched + there, "image");
-                let text = format!("{IN_VAIN_MAX} images in a row could not be had; no more are tried");
-                let failure = Failure::message(text).exit(exit_code::UNAVAILABLE);
-                return Err(failure.hint(format!(
-                    "run the same command again when what is said above is mended: {had} are in {}, and not fetched again",
-                    self.folder.display()
-                )));
-            }
         }
-        Ok(())
     }
 
     fn wanted(&self, known: &Known) -> Vec<Wanted> {
@@ -210,9 +209,13 @@ impl Download {
     /// # Errors
     ///
     /// Stdout cannot be written.
-    pub(super) fn end(self) -> Result<u8, Failure> {
+    pub(super) fn end(mut self) -> Result<u8, Failure> {
+        let given_up = self.is_given_up();
+        if given_up {
+            self.done.not_tried = self.bar.length().unwrap_or(0).saturating_sub(self.bar.position());
+        }
         self.bar.finish_and_clear();
-        let Done { fetched, bytes, there, replaced, failed } = self.done;
+        let Done { fetched, bytes, there, replaced, failed, not_tried } = self.done;
         if self.shown > FAILURES_SHOWN_MAX {
             self.out.note(&format!("… and {} more", count((self.shown - FAILURES_SHOWN_MAX) as u64)));
         }
@@ -227,9 +230,21 @@ impl Download {
                 text.push_str(&format!(", {} replaced since", count(replaced)));
             }
             if failed > 0 {
-                text.push_str(&format!(", {} failed; run the same command again for these", count(failed)));
+                text.push_str(&format!(", {} failed", count(failed)));
+            }
+            if not_tried > 0 {
+                text.push_str(&format!(", {} not tried", count(not_tried)));
+            }
+            if failed > 0 {
+                text.push_str("; run the same command again for these");
             }
             self.out.print(&format!("{text}, in {}", self.folder.display()))?;
+        }
+        if given_up {
+            self.out.note(&format!(
+                "error: {IN_VAIN_MAX} images in a row could not be had, and no more were tried"
+            ));
+            return Ok(exit_code::UNAVAILABLE);
         }
         Ok(if failed > 0 {
             exit_code::FAILED
@@ -328,8 +343,13 @@ mod tests {
         };
         let wanted =
             Wanted { folder: folder.path().join("a"), name: "0.png".to_owned(), image, is_refresh: false };
-        let failure = download.fetch(vec![wanted; 1_000]).await.unwrap_err();
-        assert_eq!(failure.exit_code, exit_code::UNAVAILABLE);
-        assert_eq!((download.done.failed, download.done.fetched), (IN_VAIN_MAX, 0));
+        download.expects(2_000);
+        for _ in 0..2 {
+            download.fetch(vec![wanted.clone(); 1_000]).await;
+        }
+        assert_eq!(download.done.failed, IN_VAIN_MAX);
+        assert!(download.is_given_up());
+        assert_eq!(download.bar.position(), IN_VAIN_MAX);
+        assert_eq!(download.end().unwrap(), exit_code::UNAVAILABLE);
     }
 }

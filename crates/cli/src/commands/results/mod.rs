@@ -49,7 +49,9 @@ pub(super) async fn run(app: &App, args: BatchResults) -> Result<u8, Failure> {
     let fetched = sinks.fill(app, &queue, &settings, &args, summary.stored).await?;
     // How the jobs ended says more, unless all is well with them, or an image could not be had that ought to be there.
     let code = view.jobs.exit_code();
-    let outweighs = code == exit_code::DONE || (fetched == exit_code::FAILED && code != exit_code::HELD);
+    let outweighs = code == exit_code::DONE
+        || fetched == exit_code::UNAVAILABLE
+        || (fetched == exit_code::FAILED && code != exit_code::HELD);
     Ok(if outweighs { fetched } else { code })
 }
 
@@ -170,7 +172,10 @@ impl Sinks {
                 }
             }
             if let Some(download) = &mut self.download {
-                download.page(&page.jobs).await?;
+                download.page(&page.jobs).await;
+                if download.is_given_up() && self.lines.is_none() && self.errors.is_none() {
+                    break;
+                }
             }
             after = page.next;
             if after.is_none() {

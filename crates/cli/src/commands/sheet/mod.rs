@@ -64,10 +64,11 @@ pub(super) async fn run(app: &App, args: BatchSheet) -> Result<u8, Failure> {
         let wanted: Vec<Wanted> =
             results.jobs.iter().flat_map(|known| wanted(known, place.as_ref(), &currency)).collect();
         let mut tiles = stream::iter(wanted.into_iter().map(|wanted| maker.tile(wanted))).buffered(AT_ONCE);
-        while let Some((tile, is_in_vain)) = tiles.next().await {
-            in_vain = match &tile {
-                Tile::Image { .. } => 0,
-                Tile::Missing { .. } => in_vain + u32::from(is_in_vain),
+        while let Some((tile, store)) = tiles.next().await {
+            in_vain = match store {
+                Asked::Not => in_vain,
+                Asked::Answered => 0,
+                Asked::InVain => in_vain + 1,
             };
             if let (Tile::Missing { reason, .. }, IN_VAIN_MAX) = (&tile, in_vain) {
                 progress.clear();
@@ -112,6 +113,16 @@ pub(super) async fn run(app: &App, args: BatchSheet) -> Result<u8, Failure> {
 
 /// What is said of an image that is stored and cannot be shown.
 const UNREADABLE: &str = "not readable";
+
+/// What came of asking the store for a tile's image.
+enum Asked {
+    /// It has none.
+    Not,
+    /// The store has answered, be it with nothing.
+    Answered,
+    /// The store is away or refuses us, as it would for the next image.
+    InVain,
+}
 
 /// A tile to be.
 enum Wanted {
@@ -161,15 +172,14 @@ struct Maker {
 }
 
 impl Maker {
-    /// A tile; and whether it lacks its image for what the next ones would lack theirs for as well: the store is away, or refuses us.
-    async fn tile(&self, wanted: Wanted) -> (Tile, bool) {
+    async fn tile(&self, wanted: Wanted) -> (Tile, Asked) {
         let (name, place, key, bytes, sha256) = match wanted {
-            Wanted::Ready(tile) => return (tile, false),
+            Wanted::Ready(tile) => return (tile, Asked::Not),
             Wanted::Image { name, place, key, bytes, sha256 } => (name, place, key, bytes, sha256),
         };
         let unreadable =
             |name: String, reason: String| Tile::Missing { name, word: UNREADABLE.to_owned(), reason };
-        let missing = |name: String, reason: String| (unreadable(name, reason), false);
+        let missing = |name: String, reason: String| (unreadable(name, reason), Asked::Answered);
         let room = self.budget.reserve(bytes).await;
         let mut tries = 0;
         let body = loop {
@@ -179,8 +189,8 @@ impl Maker {
                 Ok(None) => return missing(name, format!("{place} is not there any more")),
                 Err(error) if error.is_retryable() && tries < TRIES => {}
                 Err(error) => {
-                    let is_in_vain = error.lies_in_store();
-                    return (unreadable(name, format!("{place}: {error}")), is_in_vain);
+                    let asked = if error.lies_in_store() { Asked::InVain } else { Asked::Answered };
+                    return (unreadable(name, format!("{place}: {error}")), asked);
                 }
             }
         };
@@ -194,7 +204,7 @@ impl Maker {
             made
         });
         match made.await {
-            Ok(Ok(thumbnail)) => (Tile::Image { name, place, thumbnail }, false),
+            Ok(Ok(thumbnail)) => (Tile::Image { name, place, thumbnail }, Asked::Answered),
             Ok(Err(error)) => missing(name, format!("{place}: {error}")),
             Err(_) => missing(name, format!("{place} brought its decoder down")),
         }
