@@ -21,8 +21,9 @@ jobs that only lack images are counted, not written: their images may be paid fo
 and right are left alone. Lines are then printed only to --out.
 
 Of a refresh, `key` is that of the job's own version, which later refreshes delete once more than `keep` of them came, and `stable_key`
-shows the item's newest images; a job whose images never came there has none. With keep = 0 there are no versions: `key` is the stable one, and no more of this job once another has
-refreshed the item; `sha256` tells. --download fetches no other image than the job's, and says which were replaced.
+shows the item's newest images; a job whose images never came there has none, and is `unpublished`. With keep = 0 there are no
+versions: `key` is the stable one, and no more of this job once another has refreshed the item; `sha256` tells. --download fetches
+no other image than the job's, and says which were replaced.
 
 The exit code says how the jobs ended: 0 well, 1 some failed or could not be fetched, 3 some images are missing or were replaced since,
 4 held jobs remain, 69 the download was given up, since the store was away or the disk full.

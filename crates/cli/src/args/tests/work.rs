@@ -66,9 +66,9 @@ fn the_help_of_a_retry_explains_what_it_costs_and_what_missing_images_are() {
 
     --missing leaves the old jobs as they are: they, and the batch, count as partial or expired also when the new ones bring it all.
     For each that succeeded with fewer images than it asked for, or whose links died before all images were copied, it enqueues a new
-    job in the same batch that asks for as many as are missing, by the same prompt and parameters. Its custom_id is the old one with `~missing` (the second time `~missing2`; without a custom_id the old job's id), and
-    its images stand under keys of its own. A set may bring fewer images than were asked for: of it only those count that were made
-    and lost.
+    job in the same batch that asks for as many as are missing, by the same prompt and parameters. Its custom_id is the old one with
+    `~missing` (the second time `~missing2`; without a custom_id the old job's id), and its images stand under keys of its own. A set
+    may bring fewer images than were asked for: of it only those count that were made and lost.
 
     The command may be repeated, after an interruption too: nothing is asked for twice. An expired job whose images were asked for
     with --missing does not run again. Held jobs are left as they are: `imagemill job resolve`.

@@ -59,6 +59,9 @@ pub(super) async fn run(app: &App, args: EnqueueArgs) -> Result<u8, Failure> {
     {
         app.out.note(&format!("warning: {} more like these", count(more)));
     }
+    if let Some(warning) = refreshed_by(&settings, args.batch()) {
+        app.out.note(&warning);
+    }
     let prices = settings.prices();
     let mut view = EnqueueView::judged(args.batch(), &judged, &prices, args.dry_run);
     if judged.jobs == 0 || (judged.faulty_lines > 0 && !args.skip_invalid) {
@@ -109,6 +112,16 @@ pub(super) async fn run(app: &App, args: EnqueueArgs) -> Result<u8, Failure> {
     }
     warn_of_changes(app, &sent, false);
     finish(app, &queue, &args, &settings, &sent).await
+}
+
+/// What is to be said of a batch with the name of a collection: both put their images under the same keys.
+fn refreshed_by(settings: &Settings, batch: Option<&BatchName>) -> Option<String> {
+    let batch = batch?;
+    let schedule = settings.schedules().iter().find(|schedule| schedule.collection == *batch)?;
+    Some(format!(
+        "warning: schedule {} refreshes the images of {batch}, and those of batch {batch} take the same keys: the last to come is shown.          Name the batch otherwise, or say --refresh --into {batch}",
+        schedule.name
+    ))
 }
 
 async fn finish(
