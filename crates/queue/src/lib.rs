@@ -107,6 +107,7 @@ pub use room::Room;
 pub use safety::ServerFacts;
 pub use schedules::{
     BegunTick, ClaimedTick, ItemJob, RunNote, SchedulePause, ScheduleState, TICK_AGAIN, TickAsk, TickClaim,
+    TickEnd,
 };
 pub use standing::Standing;
 pub use strays::StrayCreate;

@@ -127,6 +127,15 @@ pub struct ClaimedTick {
     pub by_hand: bool,
 }
 
+/// How a try of a tick ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TickEnd<'a> {
+    /// It is tried again after a while.
+    Again(Duration),
+    /// It is over, and this batch gets no more jobs: it can end.
+    Over(Option<&'a BatchName>),
+}
+
 /// What came of a tick: a line of its schedule's history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct RunNote {
@@ -307,9 +316,8 @@ impl Queue {
         Ok(reply.int()? == 1)
     }
 
-    /// Writes down what came of a tick; with `again_in`, it is tried again then. A run that a person asked for and that failed settles no tick
-    /// that was missed before. `false` if it is somebody else's by now, and nothing
-    /// was written. `nonce` names the call.
+    /// Writes down what came of a tick. A run that a person asked for and that failed settles no tick that was missed before. `false` if it is
+    /// somebody else's by now, and nothing was written. `nonce` names the call.
     ///
     /// # Errors
     ///
@@ -318,10 +326,18 @@ impl Queue {
         &self,
         tick: &ClaimedTick,
         note: &RunNote,
-        again_in: Option<Duration>,
+        end: TickEnd<'_>,
         nonce: &str,
     ) -> Result<bool, QueueError> {
-        let key_names = [self.keys().schedule(&tick.schedule), self.keys().schedule_runs(&tick.schedule)];
+        let keys = self.keys();
+        let (again_in, batch) = match end {
+            TickEnd::Again(wait) => (Some(wait), None),
+            TickEnd::Over(batch) => (None, batch),
+        };
+        let mut key_names = vec![keys.schedule(&tick.schedule), keys.schedule_runs(&tick.schedule)];
+        if batch.is_some() {
+            key_names.extend([keys.batch(batch), keys.ended(), keys.outbox(), keys.outbox_entries()]);
+        }
         let args = [
             nonce.to_owned(),
             tick.fence.clone(),
@@ -329,6 +345,7 @@ impl Queue {
             again_in.map_or_else(String::new, |wait| wait.as_millis().to_string()),
             RUNS_KEPT.to_string(),
             u8::from(!tick.by_hand || note.error.is_none()).to_string(),
+            batch.map(ToString::to_string).unwrap_or_default(),
         ];
         let mut reply = self.script("schedule_end", &SCHEDULE_END, &key_names, &args, TimeAt::First).await?;
         reply.int()?;

@@ -42,7 +42,7 @@ async fn settled(world: &World) -> usize {
         }
         assert!(started.elapsed() < SOON, "more and more comes: {now}");
         before = now;
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 
@@ -152,10 +152,21 @@ async fn a_tick_that_was_left_is_ended_and_not_done_once_its_schedule_is_switche
         "enabled = false\n[[schedules]]\nname = \"other\"\ncron = \"{NEVER}\"\nsource = \"other.jsonl\""
     );
     schedule(&world, cron, &other);
+    // Another scheduler might have it on, and go on with it.
+    let mut redis = world.redis.connection().await.unwrap();
+    let lease = world.redis.queue(5).await.unwrap().now().as_millisecond() - 601_000;
+    let _: () = redis::cmd("HSET")
+        .arg("{imagemill}:schedule:shoes")
+        .arg("lease")
+        .arg(lease)
+        .query_async(&mut redis)
+        .await
+        .unwrap();
     let scheduler = world.imagemill.start("scheduler", &["scheduler"]).unwrap();
     let runs = runs(&world, &scheduler, 1).await;
     stop(scheduler).await;
     assert!(runs[0]["error"].as_str().unwrap().contains("was switched off"), "{runs:#?}");
+    assert!(runs[0]["batch"].is_string() && runs[0]["new"] == before, "{runs:#?}");
     assert_eq!(there(&world).await, before);
     all_ended(&world, 1).await;
 }

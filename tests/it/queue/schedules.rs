@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use job::{BatchName, Event, JobId, Refresh, ScheduleName, StateName, Timestamp};
-use queue::{ClaimedTick, CommitError, EnqueueError, Enqueued, NewJob, Origin, RunNote, TickAsk, TickClaim};
+use queue::{
+    ClaimedTick, CommitError, EnqueueError, Enqueued, NewJob, Origin, RunNote, TickAsk, TickClaim, TickEnd,
+};
 use tests::eventually;
 
 use super::{World, name, spec};
@@ -60,7 +62,8 @@ async fn take_over(world: &World, hour: i64, by: &str) -> ClaimedTick {
 
 async fn end(world: &World, tick: &ClaimedTick, again_in: Option<Duration>) -> bool {
     let note = RunNote { tick: tick.tick, new: 3, tries: tick.tries, ..RunNote::default() };
-    world.queue.end_tick(tick, &note, again_in, &world.queue.nonce()).await.unwrap()
+    let end = again_in.map_or(TickEnd::Over(None), TickEnd::Again);
+    world.queue.end_tick(tick, &note, end, &world.queue.nonce()).await.unwrap()
 }
 
 #[tokio::test]
@@ -93,7 +96,7 @@ async fn a_claim_whose_answer_was_lost_and_an_end_that_is_repeated_change_nothin
     let note = RunNote { tick: tick(3), ..RunNote::default() };
     let nonce = world.queue.nonce();
     for _ in 0..2 {
-        assert!(world.queue.end_tick(&ours, &note, None, &nonce).await.unwrap());
+        assert!(world.queue.end_tick(&ours, &note, TickEnd::Over(None), &nonce).await.unwrap());
     }
     assert_eq!(world.queue.schedule_runs(&nightly(), 10).await.unwrap().len(), 1);
 }
@@ -156,11 +159,13 @@ async fn a_run_by_hand_that_fails_settles_no_tick_that_was_missed() {
     let last = async || world.queue.schedule(&nightly(), None).await.unwrap().last;
     let by_hand = claimed(claim_by_hand(&world, 5).await);
     assert!(by_hand.by_hand);
-    assert!(world.queue.end_tick(&by_hand, &failed, None, &world.queue.nonce()).await.unwrap());
+    assert!(
+        world.queue.end_tick(&by_hand, &failed, TickEnd::Over(None), &world.queue.nonce()).await.unwrap()
+    );
     assert_eq!(last().await, None);
     let missed = claimed(claim(&world, 3, None, "a").await);
     assert_eq!((missed.tick, missed.by_hand), (tick(3), false));
-    assert!(world.queue.end_tick(&missed, &failed, None, &world.queue.nonce()).await.unwrap());
+    assert!(world.queue.end_tick(&missed, &failed, TickEnd::Over(None), &world.queue.nonce()).await.unwrap());
     assert_eq!(last().await, Some(tick(3)), "a tick that failed for good is over");
     let schedule = nightly();
     let by_hand = TickAsk { by_hand: true, ..ask(&schedule, 5, Some(3), "me") };
@@ -205,7 +210,7 @@ async fn who_saw_a_tick_begun_that_has_ended_since_takes_no_new_one_in_its_place
     let begun = saw.begun.unwrap().tick;
     // It is broken off, which leaves the last tick what it was.
     let note = RunNote { tick: by_hand.tick, error: Some("broken off".to_owned()), ..RunNote::default() };
-    assert!(world.queue.end_tick(&by_hand, &note, None, &world.queue.nonce()).await.unwrap());
+    assert!(world.queue.end_tick(&by_hand, &note, TickEnd::Over(None), &world.queue.nonce()).await.unwrap());
     let ask = TickAsk { tick: begun, saw: saw.last, is_begun: true, ..ask(&schedule, 2, None, "b") };
     assert_eq!(world.queue.claim_tick(ask, &world.queue.nonce()).await.unwrap(), TickClaim::Stale);
     let due = TickAsk { is_begun: false, ..ask };
@@ -226,8 +231,13 @@ async fn jobs_of_a_tick_are_enqueued_only_by_whoever_does_it_and_only_until_it_e
     let taken = take_over(&world, 3, "b").await;
     assert!(matches!(send(&slept, "two").await, Err(EnqueueError::TickLost)));
     assert_eq!(send(&taken, "one").await.unwrap(), [Enqueued::Same]);
-    world.queue.seal(&batch).await.unwrap();
-    assert!(end(&world, &taken, None).await);
+    let sealed = async || world.queue.batch(Some(&batch)).await.unwrap().unwrap().sealed;
+    let over = async |tick: &ClaimedTick| {
+        let note = RunNote { tick: tick.tick, ..RunNote::default() };
+        world.queue.end_tick(tick, &note, TickEnd::Over(Some(&batch)), &world.queue.nonce()).await.unwrap()
+    };
+    assert!(!over(&slept).await && !sealed().await, "who lost the tick seals nothing");
+    assert!(over(&taken).await && sealed().await);
     assert!(matches!(send(&taken, "two").await, Err(EnqueueError::TickLost)));
     assert_eq!(world.queue.batch(Some(&batch)).await.unwrap().unwrap().total, 1);
     // Of no tick, such as a file's.

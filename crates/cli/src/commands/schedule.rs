@@ -94,8 +94,10 @@ async fn run_now(app: &App, settings: &Settings, name: &ScheduleName) -> Result<
         let failure = Failure::message(error).context(format!("schedule {name} failed")).details(note.faults);
         let failure = failure.exit(exit_code);
         return Err(match again_in {
-            Some(wait) => failure.hint(format!("a scheduler tries it again in {} s", wait.as_secs())),
-            None => failure,
+            Some(wait) if schedule.row.enabled.value => {
+                failure.hint(format!("a scheduler tries it again in {} s", wait.as_secs()))
+            }
+            _ => failure,
         });
     }
     if !app.out.json {

@@ -26,6 +26,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// The shortest wait before another look, after one that brought nothing.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
+/// How long a tick that a scheduler left is left alone where its schedule is off. Source: ours; while settings are brought out, another
+/// scheduler may have it on, and goes on with it within seconds.
+const OFF_FOR: Duration = Duration::from_secs(600);
+
 /// Ticks that one scheduler does at once. Source: ours; each may hold 256 MiB of a list.
 const TICKS_AT_ONCE: usize = 2;
 
@@ -136,24 +140,27 @@ fn is_enabled(schedule: &Schedule) -> bool {
 /// Which tick is to be claimed now, as far as a look at the schedule tells. Of a schedule that is paused only one that a person began and
 /// left, and of one that is off any that was left: it is ended. Pure.
 pub(crate) fn what_is_due(schedule: &Schedule, state: &ScheduleState, now: Timestamp) -> Due {
-    let is_only_ended = state.begun.as_ref().is_some_and(|begun| begun.by_hand);
-    let rests =
-        if state.paused.is_some() { !is_only_ended } else { !is_enabled(schedule) && state.begun.is_none() };
-    if rests {
+    let Some(begun) = &state.begun else {
+        if state.paused.is_some() || !is_enabled(schedule) {
+            return Due::Wait(None);
+        }
+        // What was missed before anybody knew of the schedule was not missed.
+        return match state.last.max(state.known_since) {
+            Some(last) => schedule.ticks.due(last, now, schedule.missed()),
+            None => Due::Wait(schedule.ticks.next(now)),
+        };
+    };
+    if state.paused.is_some() && !begun.by_hand {
         return Due::Wait(None);
     }
-    if let Some(begun) = &state.begun {
-        // It comes first: a claim gets it, whichever tick is named.
-        let free_at = begun.lease_until.max(begun.retry_at);
-        return match free_at.filter(|free_at| *free_at > now) {
-            Some(free_at) => Due::Wait(Some(free_at)),
-            None => Due::Tick(begun.tick),
-        };
+    // It comes first: a claim gets it, whichever tick is named.
+    let mut free_at = begun.lease_until.max(begun.retry_at);
+    if !is_enabled(schedule) && !begun.by_hand {
+        free_at = free_at.and_then(|free_at| free_at.checked_add(OFF_FOR).ok());
     }
-    // What was missed before anybody knew of the schedule was not missed.
-    match state.last.max(state.known_since) {
-        Some(last) => schedule.ticks.due(last, now, schedule.missed()),
-        None => Due::Wait(schedule.ticks.next(now)),
+    match free_at.filter(|free_at| *free_at > now) {
+        Some(free_at) => Due::Wait(Some(free_at)),
+        None => Due::Tick(begun.tick),
     }
 }
 

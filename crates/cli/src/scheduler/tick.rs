@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use dashscope::Model;
 use job::{BatchName, PinnedTo, Prices, Timestamp};
-use queue::{ClaimedTick, EnqueueError, Queue, RunNote, TICK_AGAIN};
+use queue::{ClaimedTick, EnqueueError, Queue, RunNote, TICK_AGAIN, TickEnd};
 use rand::RngExt as _;
 use tracing::{info, warn};
 
@@ -18,7 +18,6 @@ use super::source;
 use crate::app::App;
 use crate::commands::enqueue::judging::judge_all;
 use crate::commands::enqueue::never;
-use crate::commands::enqueue::seal;
 use crate::commands::enqueue::send::{Load, send};
 use crate::exit_code;
 use crate::failure::Failure;
@@ -124,13 +123,13 @@ pub(crate) async fn run(
     }
     info!(schedule.name = %schedule.name, tick = %claimed.tick, "Tick {} of schedule {} begins", claimed.tick, schedule.name);
     let batch = claimed.batch.clone().map_or_else(|| batch_of(schedule, claimed.tick, claimed.by_hand), Ok);
+    let is_off = !schedule.row.enabled.value;
     let done = async {
         let batch = batch.as_ref().map_err(|error| Failure::new(error.clone()))?;
-        if claimed.by_hand && !by_hand {
-            return Err(Trouble::Stopped);
-        }
-        if !schedule.row.enabled.value && !by_hand {
-            return Err(Trouble::Off);
+        let ends = if claimed.by_hand { Some(Trouble::Stopped) } else { is_off.then_some(Trouble::Off) };
+        if let (Some(trouble), false) = (ends, by_hand) {
+            note_what_is_there(queue, batch, &mut note).await;
+            return Err(trouble);
         }
         enqueue(app, settings, queue, schedule, claimed, batch, &mut note).await
     };
@@ -147,7 +146,7 @@ pub(crate) async fn run(
             Trouble::Other(failure) => (failure, exit_code::FAILED),
             Trouble::Stopped => (Failure::message(STOPPED), exit_code::INTERRUPTED),
             Trouble::Off => (Failure::message(OFF), exit_code::FAILED),
-            // Its batch is the other's to seal: nothing more comes from here, since the queue refuses it.
+            // Nothing more comes from here: the queue refuses it.
             Trouble::Lost => {
                 warn!(schedule.name = %schedule.name, tick = %claimed.tick, "Tick {} of schedule {} has ended, or is another scheduler's by now", claimed.tick, schedule.name);
                 return Ok(Ended { note, again_in: None, lost: true, exit_code: exit_code::FAILED });
@@ -162,15 +161,9 @@ pub(crate) async fn run(
     }
     note.ended = queue.now();
     let nonce = queue.nonce();
-    let over = async || {
-        // Before the end: nobody knows of the batch once the tick is gone.
-        if let (Some(_), None, Ok(batch)) = (&note.error, again_in, &batch) {
-            queue.seal(batch).await?;
-        }
-        queue.end_tick(claimed, &note, again_in, &nonce).await
-    };
+    let end = again_in.map_or(TickEnd::Over(batch.as_ref().ok()), TickEnd::Again);
     let written = loop {
-        match over().await {
+        match queue.end_tick(claimed, &note, end, &nonce).await {
             Err(error) if error.is_retryable() => {
                 warn!(
                     error = &error as &dyn std::error::Error,
@@ -264,7 +257,14 @@ async fn enqueue(
     note.busy += sent.busy;
     cost(note, &sent.made.images(), &prices);
     warn_of_never_made(queue, settings, claimed, batch, &sent.made).await;
-    Ok(seal(app, queue, batch).await?)
+    Ok(())
+}
+
+/// What earlier tries of a tick have enqueued, for the history, as far as it can be had now.
+async fn note_what_is_there(queue: &Queue, batch: &BatchName, note: &mut RunNote) {
+    if let Ok(Some(summary)) = queue.batch(Some(batch)).await {
+        (note.batch, note.new, note.images_max) = (Some(batch.clone()), summary.total, summary.expected);
+    }
 }
 
 /// Says of the jobs of this try which no budget will ever pay for.
