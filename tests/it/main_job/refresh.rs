@@ -425,7 +425,7 @@ async fn a_batch_of_an_earlier_run_does_not_hide_what_changed_and_a_run_by_hand_
     let plain = ["enqueue", "shoes.jsonl", "--dry-run", "--batch"];
     for (batch, is_named) in [("shoes", true), ("boots", false)] {
         let plain = world.imagemill.run(&[&plain[..], &[batch]].concat()).await.unwrap().expect_code(0);
-        let named = plain.stderr.contains("warning: schedule shoes refreshes the images of shoes");
+        let named = plain.stderr.contains("schedule shoes refreshes the images of shoes, and those of batch shoes take the same keys: the last to come is shown. Name");
         assert_eq!(named, is_named, "{}", plain.stderr);
     }
     assert_eq!(run_now(&world).await, (1, 1, 0));

@@ -214,6 +214,10 @@ impl fmt::Display for StoreErrorKind {
     }
 }
 
+fn speaks_of_encryption(message: &str) -> bool {
+    message.to_ascii_lowercase().replace('-', " ").contains("server side encryption")
+}
+
 /// What an answer with an error status means: by the store's code first, by the status where there is no known code (a HEAD
 /// has no body, so no code).
 pub(super) fn classify(
@@ -231,7 +235,7 @@ pub(super) fn classify(
         "InvalidObjectState" | "ObjectNotInActiveTierError" if reads => Archived,
         // Source: Amazon S3, whose message says so ("The object was stored using a form of Server Side Encryption. ..."). The code
         // alone stands for much else, also for what meets every object of a bucket.
-        "InvalidRequest" if reads && message.is_some_and(|text| text.contains("Server Side Encryption")) => {
+        "InvalidRequest" if operation == Operation::Get && message.is_some_and(speaks_of_encryption) => {
             Sealed
         }
         "InvalidAccessKeyId"
@@ -336,17 +340,13 @@ mod tests {
         let sealed = "The object was stored using a form of Server Side Encryption. The correct parameters must be provided.";
         let of_get = |status, code| classify(Operation::Get, status, code, None);
         for operation in [Operation::Get, Operation::Copy] {
-            let of =
-                |status, code, message| classify(operation, status, Some(code), message).lies_in_object();
-            assert!(of(403, "InvalidObjectState", None));
-            assert!(of(403, "ObjectNotInActiveTierError", None));
-            assert!(of(400, "InvalidRequest", Some(sealed)));
-            assert!(!of(
-                400,
-                "InvalidRequest",
-                Some("S3 Transfer Acceleration is not configured on this bucket")
-            ));
+            let of = |code| classify(operation, 403, Some(code), None).lies_in_object();
+            assert!(of("InvalidObjectState") && of("ObjectNotInActiveTierError"));
         }
+        let invalid =
+            |message| classify(Operation::Get, 400, Some("InvalidRequest"), Some(message)).lies_in_object();
+        assert!(invalid(sealed) && invalid("needs server-side encryption headers"));
+        assert!(!invalid("S3 Transfer Acceleration is not configured on this bucket"));
         assert!(!classify(Operation::Put, 403, Some("InvalidObjectState"), None).lies_in_object());
         assert!(StoreErrorKind::TooLarge { bytes: 2, bytes_max: 1 }.lies_in_object());
         for (status, code) in [

@@ -241,7 +241,8 @@ impl Setting for StorageClass {
     fn from_text(text: &str) -> Result<Self, Wrong> {
         // Source: Amazon S3 user guide, storage classes for archiving.
         if ["GLACIER", "DEEP_ARCHIVE"].contains(&text) {
-            let hint = "images there cannot be read until somebody brings them back; `GLACIER_IR` can, or move them later by a lifecycle rule";
+            let hint =
+                "images there cannot be read until somebody brings them back; those in `GLACIER_IR` can";
             return Err(Wrong::new(format_args!("the archive class {text}"), hint));
         }
         Ok(Self(text.to_owned()))

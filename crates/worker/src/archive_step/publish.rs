@@ -20,7 +20,7 @@ pub(crate) enum Replaced {
     Whole(Box<Publication>),
     /// They show those of a later job, and go on to.
     ByLater,
-    /// What they show is not known, or cannot be kept, until a person acts: nothing was replaced.
+    /// What they show is not known, and will not be until a person acts: nothing was replaced.
     Unreadable,
     /// An image of the job turned out to be lost: nothing was replaced.
     Lost,
@@ -110,7 +110,8 @@ async fn try_replace(
             error!(
                 job.id = %job.id, object.key = %key, code,
                 "The images of job {} replace none: what stands there now is not known, since `{key}` cannot be read: {reason}. Look at \
-                 that object, and delete it to have the item made anew; the job's own images are kept as they are",
+                 that object, and delete it to have the item made anew (where it is mended, a changed line or the rule `always` does that); \
+                 the job's own images are kept as they are",
                 job.id
             );
             return Ok(Replaced::Unreadable);
@@ -125,10 +126,7 @@ async fn try_replace(
         return Ok(Replaced::Lost);
     }
     let kept = match refresh.keep > 0 && former.job.as_deref() != Some(&ours) {
-        true => match keep_former(env, job, keys, &former).await {
-            Ok(kept) => kept,
-            Err(replaced) => return Ok(replaced),
-        },
+        true => keep_former(env, job, keys, &former).await?,
         false => None,
     };
     copy_over(env, job, keys, outcome, lease).await?;
@@ -212,7 +210,7 @@ async fn keep_former(
     job: &Job,
     keys: &Keys<'_>,
     former: &Published,
-) -> Result<Option<Version>, Replaced> {
+) -> Result<Option<Version>, NotNow> {
     let Some((id, stored_at)) = without_version(former) else { return Ok(None) };
     let mut there = Vec::new();
     for (index, image) in images_in_place(keys, former) {
@@ -224,18 +222,19 @@ async fn keep_former(
                     there.push(kept.to_string());
                     break;
                 }
-                // What was to be kept would be gone.
+                // It is to be kept, and is paid for like the new one, which waits: a person can bring it back, or delete it.
                 Err(fault) if fault.of_object => {
                     error!(
                         job.id = %job.id, object.key = %from, code = fault.code,
-                        "The images of job {} replace none: `{from}` is to be kept and cannot be copied: {fault}. Bring it back, or delete \
-                         it; the job's own images are kept as they are", job.id
+                        "The images of job {} wait to be shown: `{from}` is to be kept and cannot be copied: {fault}. Bring it back, or \
+                         delete it",
+                        job.id
                     );
-                    return Err(Replaced::Unreadable);
+                    return Err(NotNow::Later);
                 }
                 Err(fault) if fault.later => {
                     warn!(job.id = %job.id, object.key = %kept, code = fault.code, "`{kept}` is not kept yet: {fault}");
-                    return Err(Replaced::Later);
+                    return Err(NotNow::Later);
                 }
                 // It is not what its manifest says: there is nothing to be kept.
                 Err(fault) if *from == stable => {

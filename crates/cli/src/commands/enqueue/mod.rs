@@ -119,7 +119,8 @@ fn refreshed_by(settings: &Settings, batch: Option<&BatchName>) -> Option<String
     let batch = batch?;
     let schedule = settings.schedules().iter().find(|schedule| schedule.collection == *batch)?;
     Some(format!(
-        "warning: schedule {} refreshes the images of {batch}, and those of batch {batch} take the same keys: the last to come is shown.          Name the batch otherwise, or say --refresh --into {batch}",
+        "warning: schedule {} refreshes the images of {batch}, and those of batch {batch} take the same keys: the last to come is \
+         shown. Name the batch otherwise, or say --refresh --into {batch}",
         schedule.name
     ))
 }

@@ -149,13 +149,15 @@ impl Download {
     }
 
     async fn fetch(&mut self, wanted: Vec<Wanted>) {
-        let (store, budget) = (self.store.clone(), self.budget.clone());
+        let (store, budget, number) = (self.store.clone(), self.budget.clone(), wanted.len() as u64);
         let fetches = wanted.into_iter().map(|wanted| fetch(store.clone(), budget.clone(), wanted));
         let mut fetches = stream::iter(fetches).buffer_unordered(AT_ONCE);
+        let mut left = number;
         while self.in_vain < IN_VAIN_MAX
             && let Some((wanted, became)) = fetches.next().await
         {
             self.bar.inc(1);
+            left -= 1;
             let is_in_vain = became.as_ref().is_err_and(NotFetched::is_of_all);
             self.in_vain = if is_in_vain { self.in_vain + 1 } else { 0 };
             match became {
@@ -174,6 +176,7 @@ impl Download {
                 }
             }
         }
+        self.done.not_tried += left;
     }
 
     fn wanted(&self, known: &Known) -> Vec<Wanted> {
@@ -209,11 +212,8 @@ impl Download {
     /// # Errors
     ///
     /// Stdout cannot be written.
-    pub(super) fn end(mut self) -> Result<u8, Failure> {
+    pub(super) fn end(self) -> Result<u8, Failure> {
         let given_up = self.is_given_up();
-        if given_up {
-            self.done.not_tried = self.bar.length().unwrap_or(0).saturating_sub(self.bar.position());
-        }
         self.bar.finish_and_clear();
         let Done { fetched, bytes, there, replaced, failed, not_tried } = self.done;
         if self.shown > FAILURES_SHOWN_MAX {
@@ -343,13 +343,12 @@ mod tests {
         };
         let wanted =
             Wanted { folder: folder.path().join("a"), name: "0.png".to_owned(), image, is_refresh: false };
-        download.expects(2_000);
         for _ in 0..2 {
             download.fetch(vec![wanted.clone(); 1_000]).await;
         }
         assert_eq!(download.done.failed, IN_VAIN_MAX);
         assert!(download.is_given_up());
-        assert_eq!(download.bar.position(), IN_VAIN_MAX);
+        assert_eq!(download.done.not_tried, 2_000 - IN_VAIN_MAX);
         assert_eq!(download.end().unwrap(), exit_code::UNAVAILABLE);
     }
 }

@@ -173,9 +173,6 @@ impl Sinks {
             }
             if let Some(download) = &mut self.download {
                 download.page(&page.jobs).await;
-                if download.is_given_up() && self.lines.is_none() && self.errors.is_none() {
-                    break;
-                }
             }
             after = page.next;
             if after.is_none() {

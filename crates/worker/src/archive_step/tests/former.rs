@@ -60,17 +60,24 @@ async fn a_refresh_ends_beside_a_manifest_that_can_never_be_read_and_replaces_no
 }
 
 #[tokio::test]
-async fn a_refresh_replaces_no_image_that_is_to_be_kept_and_lies_in_an_archive_class() {
+async fn a_refresh_waits_for_an_image_that_is_to_be_kept_and_lies_in_an_archive_class() {
     let world = World::new();
     // Of a time when no versions were kept.
     made(&world, 8, 0, "old").await;
     world.archive.archive("shoes/sku/0.png");
     let job = refresh(&world, 9, 1, 2, 9);
-    let after = round(&world, &job, Some(outcome(vec![waiting("new")]))).await;
-    assert_eq!(after.state_name(), StateName::Succeeded);
+    let waits = round(&world, &job, Some(outcome(vec![waiting("new")]))).await;
+    assert_eq!(waits.state_name(), StateName::Archiving);
     assert_eq!(world.archive.object("shoes/sku/0.png"), Some(link("old")));
     assert_eq!(world.archive.object(&of(&job, "0.png")), Some(link("new")));
-    assert!(world.jobs.outcome(job.id).unwrap().unpublished);
+    world.archive.bring_back("shoes/sku/0.png");
+    let brought = world.jobs.outcome(job.id);
+    world.jobs.advance(Duration::from_secs(600));
+    let after = round(&world, &waits, brought).await;
+    assert_eq!(after.state_name(), StateName::Succeeded);
+    assert_eq!(world.archive.object("shoes/sku/0.png"), Some(link("new")));
+    assert_eq!(kept(&world).len(), 2);
+    assert!(!world.jobs.outcome(job.id).unwrap().unpublished);
 }
 
 #[tokio::test]

@@ -52,6 +52,11 @@ impl FakeArchive {
         self.archived.lock().unwrap().insert(key.to_owned());
     }
 
+    /// It was brought back from there.
+    pub(crate) fn bring_back(&self, key: &str) {
+        self.archived.lock().unwrap().remove(key);
+    }
+
     pub(crate) fn put(&self, key: &str, body: &str) {
         self.objects.lock().unwrap().insert(key.to_owned(), body.to_owned());
     }
