@@ -37,7 +37,7 @@ pub use process::{Process, free_port};
 pub use proxy::{CuttingProxy, LossyProxy};
 pub use redis_server::{Fsync, RedisServer};
 pub use report::{Report, quantile};
-pub use seaweed::SeaweedFs;
+pub use seaweed::{SeaweedFs, put_over};
 pub use tools::tool;
 pub use wait::eventually;
 pub use world::{Checked, World};

@@ -4,7 +4,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use archive::{Credentials, SecretText, Store, StoreSettings};
+use archive::{Credentials, Existing, PutOptions, SecretText, Sha256Digest, Store, StoreSettings};
+use bytes::Bytes;
+use job::ObjectKey;
 use tempfile::TempDir;
 
 use crate::process::{Process, free_port};
@@ -77,7 +79,7 @@ impl SeaweedFs {
         let store = self.store().await?;
         let started = Instant::now();
         // The first PUT takes longer than the first answer: buckets and volumes are made in the background.
-        let key = job::ObjectKey::parse("ready").context("a plain key")?;
+        let key = ObjectKey::parse("ready").context("a plain key")?;
         loop {
             if let Some(status) = process.try_wait() {
                 bail!("weed ended at once: {status}");
@@ -148,4 +150,17 @@ impl SeaweedFs {
         self.process = None;
         self.launch().await
     }
+}
+
+/// Puts an object over whatever stands there, as somebody else would.
+pub async fn put_over(store: &Store, key: &ObjectKey, body: impl Into<Bytes>) {
+    let body = body.into();
+    let options = PutOptions {
+        content_type: "application/octet-stream".to_owned(),
+        metadata: Vec::new(),
+        cache_control: None,
+        sha256: Sha256Digest::of(&body),
+        existing: Existing::Replace,
+    };
+    store.put(key, body, options).await.expect("the store takes it");
 }

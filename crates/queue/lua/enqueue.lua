@@ -48,12 +48,11 @@ local function is_busy(item, saw)
 end
 
 -- Every read comes before the first write.
+local time_us = clock[1] .. string.format('%06d', clock[2])
 local tick = ARGV[5] ~= '' and redis.call('HMGET', KEYS[12], 'tick', 'fence')
-local is_lost = tick and (not tick[1] or tick[2] ~= ARGV[5])
+if tick and (not tick[1] or tick[2] ~= ARGV[5]) then return {time_us, 'tick lost'} end
 local paused = redis.call('HGET', KEYS[1], 'paused') == '1'
 local base = source ~= '' and redis.call('HGET', KEYS[1], 'base:' .. source)
-local time_us = clock[1] .. string.format('%06d', clock[2])
-if is_lost then return {time_us, 'tick lost'} end
 local answers, fresh, seen, lanes = {}, {}, {}, {}
 for i = 6, #ARGV, 12 do
   local id, digest = ARGV[i], ARGV[i + 2]

@@ -25,6 +25,7 @@ local clock = redis.call('TIME')
 local now_ms = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local time_us = clock[1] .. string.format('%06d', clock[2])
 -- include end_batch
+-- include seal_batch
 
 local row = redis.call('HMGET', KEYS[1], 'tick', 'fence', 'last', 'noted', 'nonce')
 if row[5] == ARGV[1] then return {time_us, 1} end
@@ -32,20 +33,9 @@ local tick = row[1]
 if not tick or row[2] ~= ARGV[2] then return {time_us, 0} end
 local has_line = row[4] == tick and redis.call('LLEN', KEYS[2]) > 0
 local member = 'batch:' .. ARGV[7]
-local fields, left, has_ended = {}, nil, nil
-if ARGV[7] ~= '' then
-  local batch = redis.call('HMGET', KEYS[3], 'left', 'created_at')
-  left = batch[2] and tonumber(batch[1] or 0)
-  has_ended = redis.call('ZSCORE', KEYS[4], member)
-  fields = redis.call('HGETALL', KEYS[3])
-end
+local before = ARGV[7] ~= '' and before_seal(KEYS[3], KEYS[4], member)
 
-if left then
-  redis.call('HSET', KEYS[3], 'sealed', '1')
-  if left <= 0 and not has_ended then
-    end_batch(KEYS[3], KEYS[4], KEYS[5], KEYS[6], member, fields, string.format('%.0f', now_ms))
-  end
-end
+if before then seal_batch(before, KEYS[3], KEYS[4], KEYS[5], KEYS[6], member, string.format('%.0f', now_ms)) end
 if has_line then redis.call('LSET', KEYS[2], 0, ARGV[3]) else redis.call('LPUSH', KEYS[2], ARGV[3]) end
 redis.call('LTRIM', KEYS[2], 0, tonumber(ARGV[5]) - 1)
 redis.call('HSET', KEYS[1], 'noted', tick, 'nonce', ARGV[1])

@@ -13,17 +13,12 @@
 local clock = redis.call('TIME')
 local time_us = clock[1] .. string.format('%06d', clock[2])
 -- include end_batch
+-- include seal_batch
 
--- Every read comes before the first write.
-local batch = redis.call('HMGET', KEYS[1], 'left', 'created_at')
 local member = 'batch:' .. ARGV[1]
-local ended = redis.call('ZSCORE', KEYS[2], member)
-if not batch[2] then return {time_us, -1} end
-local fields = redis.call('HGETALL', KEYS[1])
+local before = before_seal(KEYS[1], KEYS[2], member)
+if not before then return {time_us, -1} end
 
-redis.call('HSET', KEYS[1], 'sealed', '1')
-if tonumber(batch[1] or 0) <= 0 and not ended then
-  local now_ms = string.format('%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000))
-  end_batch(KEYS[1], KEYS[2], KEYS[3], KEYS[4], member, fields, now_ms)
-end
-return {time_us, tonumber(batch[1] or 0)}
+local now_ms = string.format('%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000))
+seal_batch(before, KEYS[1], KEYS[2], KEYS[3], KEYS[4], member, now_ms)
+return {time_us, before.left}

@@ -159,7 +159,7 @@ pub struct RunNote {
     /// Items whose images are what they would be.
     #[serde(default)]
     pub unchanged: u64,
-    /// Items whose last job asked for the same, and was refused or brought less than it was paid for.
+    /// Items whose last job asked for the same, and was refused, brought less than it was paid for, or could not be shown.
     #[serde(default)]
     pub given_up: u64,
     /// Items whose manifest cannot be read until somebody looks at it.

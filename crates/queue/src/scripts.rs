@@ -18,6 +18,7 @@ macro_rules! scripts {
 fn whole(text: &str) -> String {
     text.replace("-- include begin_of\n", include_str!("../lua/shared/begin_of.lua"))
         .replace("-- include end_batch\n", include_str!("../lua/shared/end_batch.lua"))
+        .replace("-- include seal_batch\n", include_str!("../lua/shared/seal_batch.lua"))
 }
 
 scripts! {

@@ -157,15 +157,7 @@ async fn links_open_images_and_a_download_is_whole_checked_and_repeatable() {
 
     // Another image in its place is no damage, and is told apart.
     let store = world.store.store().await.unwrap();
-    let other = bytes::Bytes::from_static(b"another image");
-    let options = archive::PutOptions {
-        content_type: "image/png".to_owned(),
-        metadata: Vec::new(),
-        cache_control: None,
-        sha256: Sha256Digest::of(&other),
-        existing: archive::Existing::Replace,
-    };
-    store.put(&"b/%2E%2E/0.png".parse_key(), other, options).await.unwrap();
+    tests::put_over(&store, &"b/%2E%2E/0.png".parse_key(), "another image").await;
     std::fs::remove_file(&lamp).unwrap();
     let done = download().await.expect_code(1).json();
     assert_eq!(

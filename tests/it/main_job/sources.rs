@@ -3,11 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use archive::{Existing, PutOptions, Sha256Digest, Store};
 use job::ObjectKey;
 use rustix::process::Signal;
 use serde_json::Value;
-use tests::{World, eventually};
+use tests::{World, eventually, put_over};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -113,18 +112,6 @@ async fn a_list_behind_a_link_is_fetched_at_each_tick_and_one_that_is_away_is_tr
     assert_eq!(tasks(&world), 4);
 }
 
-async fn put(store: &Store, key: &ObjectKey, text: &'static str) {
-    let body = bytes::Bytes::from_static(text.as_bytes());
-    let options = PutOptions {
-        content_type: "text/csv".to_owned(),
-        metadata: Vec::new(),
-        cache_control: None,
-        sha256: Sha256Digest::of(&body),
-        existing: Existing::Replace,
-    };
-    store.put(key, body, options).await.unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_in_the_bucket_is_read_as_it_stands_there_at_each_tick() {
     let world = World::quick().await.unwrap();
@@ -134,11 +121,11 @@ async fn a_list_in_the_bucket_is_read_as_it_stands_there_at_each_tick() {
     settings(&world, NEVER, &source, "template = \"a {colour} shoe\"\nsize = \"1K\"");
     fails(&world, &format!("there is no object {source}")).await;
 
-    put(&store, &key, "custom_id,colour\nsku-1,red\nsku-2,blue\n").await;
+    put_over(&store, &key, "custom_id,colour\nsku-1,red\nsku-2,blue\n").await;
     assert_eq!(run_now(&world).await, (2, 0, 0));
     work(&world).await;
     assert_eq!(run_now(&world).await, (0, 2, 0));
-    put(&store, &key, "custom_id,colour\nsku-1,red\nsku-2,green\n").await;
+    put_over(&store, &key, "custom_id,colour\nsku-1,red\nsku-2,green\n").await;
     assert_eq!(run_now(&world).await, (1, 1, 0));
     work(&world).await;
     assert_eq!(tasks(&world), 3);

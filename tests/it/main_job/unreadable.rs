@@ -1,10 +1,9 @@
 //! Items of a catalogue whose manifest can never be read: the others go on, and nothing is paid for them.
 
-use archive::{Existing, PutOptions, Sha256Digest, Store};
-use bytes::Bytes;
+use archive::Sha256Digest;
 use job::ObjectKey;
 use serde_json::Value;
-use tests::World;
+use tests::{World, put_over};
 
 use super::refresh::{catalogue, history, run_now, schedule, tasks, work};
 
@@ -12,17 +11,6 @@ const ALWAYS: &str = "refresh = \"always\"";
 
 fn manifest(item: usize) -> ObjectKey {
     ObjectKey::parse(&format!("shoes/sku-{item}/manifest.json")).unwrap()
-}
-
-async fn put(store: &Store, key: &ObjectKey, body: Vec<u8>) {
-    let options = PutOptions {
-        content_type: "text/plain".into(),
-        metadata: Vec::new(),
-        cache_control: None,
-        sha256: Sha256Digest::of(&body),
-        existing: Existing::Replace,
-    };
-    store.put(key, Bytes::from(body), options).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -33,8 +21,8 @@ async fn one_manifest_that_can_never_be_read_holds_no_other_item_up_and_is_not_p
     assert_eq!(run_now(&world).await, (3, 0, 0));
     work(&world).await;
     let store = world.store.store().await.unwrap();
-    put(&store, &manifest(0), b"<html>not found</html>".to_vec()).await;
-    put(&store, &manifest(1), vec![b' '; 5 << 20]).await;
+    put_over(&store, &manifest(0), "<html>not found</html>").await;
+    put_over(&store, &manifest(1), vec![b' '; 5 << 20]).await;
     world.write("shoes.jsonl", &catalogue(3, |_| "a red shoe")).unwrap();
 
     assert_eq!(run_now(&world).await, (1, 0, 0));
@@ -88,7 +76,7 @@ async fn a_job_whose_items_manifest_is_spoilt_meanwhile_ends_and_its_images_can_
     world.write("shoes.jsonl", &catalogue(1, |_| "a red shoe")).unwrap();
     assert_eq!(run_now(&world).await, (1, 0, 0));
     let good = store.get(&manifest(0), 1 << 20).await.unwrap().unwrap();
-    put(&store, &manifest(0), b"spoilt".to_vec()).await;
+    put_over(&store, &manifest(0), "spoilt").await;
     let worked = world.imagemill.run(&["worker", "--until-idle"]).await.unwrap().expect_code(0);
     assert!(
         worked.stderr.contains("ERROR") && worked.stderr.contains("`shoes/sku-0/manifest.json`"),
@@ -109,7 +97,7 @@ async fn a_job_whose_items_manifest_is_spoilt_meanwhile_ends_and_its_images_can_
     let stored = store.get(&key, 1 << 26).await.unwrap().unwrap();
     assert_eq!(image["sha256"], Sha256Digest::of(&stored).to_string());
     // With the manifest back in its place, the same is not paid for once more.
-    put(&store, &manifest(0), good.to_vec()).await;
+    put_over(&store, &manifest(0), good).await;
     assert_eq!(run_now(&world).await, (0, 0, 0));
     assert_eq!(history(&world).await[0]["given_up"], 1);
 }

@@ -12,6 +12,7 @@ mod cost;
 pub(crate) mod demo;
 pub(crate) mod enqueue;
 mod generate;
+mod in_vain;
 mod job;
 mod outlook;
 mod pause;

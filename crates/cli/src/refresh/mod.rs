@@ -75,7 +75,8 @@ pub(crate) struct Plan {
     pub(crate) unchanged: u64,
     /// Items that an earlier job is at work on.
     pub(crate) busy: u64,
-    /// Items whose last job asked for the same and cannot do better: it lacks images that were billed, or was refused for what it asks.
+    /// Items whose last job asked for the same and cannot do better: it lacks images that were billed, could not be shown,
+    /// or was refused for what it asks.
     pub(crate) given_up: u64,
     /// Items whose manifest cannot be read: what would be made for them could not be put in its place.
     pub(crate) unreadable: u64,

@@ -167,3 +167,51 @@ pub(crate) fn what_is_due(schedule: &Schedule, state: &ScheduleState, now: Times
 fn until(next: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(next.duration_since(now)).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use queue::{BegunTick, SchedulePause};
+
+    use super::*;
+    use crate::settings::Sources;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    /// What is due of a tick whose lease ended at second 0.
+    fn due(more: &str, by_hand: bool, is_paused: bool, second: i64) -> Due {
+        let file =
+            format!("[[schedules]]\nname = \"shoes\"\ncron = \"0 3 1 1 *\"\nsource = \"s.jsonl\"\n{more}");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("imagemill.toml");
+        std::fs::write(&path, file).unwrap();
+        let sources = Sources { file: Some(path), flags: [].into(), environment: [].into() };
+        let settings = Settings::load(&sources).unwrap();
+        let begun = BegunTick {
+            tick: at(-60),
+            by: None,
+            lease_until: Some(at(0)),
+            retry_at: None,
+            tries: 0,
+            by_hand,
+        };
+        let pause = SchedulePause { by: String::new(), why: String::new(), since: at(-90) };
+        let paused = is_paused.then_some(pause);
+        let state = ScheduleState { begun: Some(begun), paused, ..ScheduleState::default() };
+        what_is_due(&settings.schedules()[0], &state, at(second))
+    }
+
+    #[test]
+    fn a_tick_that_was_left_is_done_or_ended_and_of_a_schedule_that_is_off_or_paused_not_at_once() {
+        let (off, tick) = ("enabled = false", Due::Tick(at(-60)));
+        assert_eq!(due("", false, false, -1), Due::Wait(Some(at(0))));
+        assert_eq!(due("", false, false, 0), tick);
+        assert_eq!(due(off, false, false, 599), Due::Wait(Some(at(600))));
+        assert_eq!(due(off, false, false, 600), tick);
+        for more in ["", off] {
+            assert_eq!(due(more, false, true, 601), Due::Wait(None));
+            assert_eq!((due(more, true, true, 0), due(more, true, false, 0)), (tick, tick));
+        }
+    }
+}

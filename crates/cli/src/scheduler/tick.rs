@@ -233,7 +233,7 @@ async fn enqueue(
     (note.unreadable, note.unreadable_manifests) = (plan.unreadable, plan.unreadable_manifests.clone());
     if note.unreadable > 0 {
         let named = note.unreadable_manifests.join("; ");
-        warn!(schedule.name = %schedule.name, tick = %claimed.tick, items.unreadable = note.unreadable, "{} of schedule {} get no new images, since their manifests cannot be read: look at these objects, and delete one to have its item made anew: {named}", counted(note.unreadable, "item"), schedule.name);
+        warn!(schedule.name = %schedule.name, tick = %claimed.tick, items.unreadable = note.unreadable, "No new images for {} of schedule {}, since what stands as a manifest cannot be read: look at these objects, and delete one to have its item made anew: {named}", counted(note.unreadable, "item"), schedule.name);
     }
     cost(note, &plan.there_images, &prices);
     if plan.jobs() + plan.there > 0 {

@@ -31,11 +31,11 @@ const ANOTHER_TURN_MAX: Duration = Duration::from_secs(60);
 
 /// Who is being told just now.
 #[derive(Debug, Default)]
-pub(super) struct Turns(Mutex<HashMap<WebhookName, Queue>>);
+pub(super) struct Turns(Mutex<HashMap<WebhookName, AtReceiver>>);
 
-/// Before a receiver.
+/// What is known here of a receiver.
 #[derive(Debug, Default)]
-struct Queue {
+struct AtReceiver {
     /// Turns that are taken.
     taken: usize,
     /// Events that were turned away since the last turn was over.
@@ -52,24 +52,24 @@ struct OneTurn<'a> {
 impl Turns {
     /// A turn; or how long to wait before another is asked for.
     fn take(&self, hook: &WebhookName) -> Result<OneTurn<'_>, Duration> {
-        let mut queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let queue = queues.entry(hook.clone()).or_default();
-        if queue.taken >= AT_ONCE_EACH {
-            let wait = ANOTHER_TURN + FOR_EACH_BEFORE.saturating_mul(queue.turned_away);
-            queue.turned_away = queue.turned_away.saturating_add(1);
+        let mut receivers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let receiver = receivers.entry(hook.clone()).or_default();
+        if receiver.taken >= AT_ONCE_EACH {
+            let wait = ANOTHER_TURN + FOR_EACH_BEFORE.saturating_mul(receiver.turned_away);
+            receiver.turned_away = receiver.turned_away.saturating_add(1);
             return Err(wait.min(ANOTHER_TURN_MAX));
         }
-        queue.taken += 1;
+        receiver.taken += 1;
         Ok(OneTurn { turns: self, hook: hook.clone() })
     }
 }
 
 impl Drop for OneTurn<'_> {
     fn drop(&mut self) {
-        let mut queues = self.turns.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(queue) = queues.get_mut(&self.hook) {
-            queue.taken = queue.taken.saturating_sub(1);
-            queue.turned_away = 0;
+        let mut receivers = self.turns.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(receiver) = receivers.get_mut(&self.hook) {
+            receiver.taken = receiver.taken.saturating_sub(1);
+            receiver.turned_away = 0;
         }
     }
 }

@@ -32,7 +32,7 @@ pub(super) struct EnqueueView {
     /// With `--refresh`: items whose images are what they would be.
     #[serde(skip_serializing_if = "Option::is_none")]
     unchanged: Option<u64>,
-    /// With --refresh: items whose last job asked for the same, and was refused or brought less than it was paid for.
+    /// With --refresh: items whose last job asked for the same, and was refused, brought less than it was paid for, or could not be shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     given_up: Option<u64>,
     /// With `--refresh`: items whose manifest cannot be read until somebody looks at it.

@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use job::{ImageState, KeyTemplate, Known, StoredImage};
 use serde::Serialize;
 
+use super::super::in_vain::{Asked, InVain};
 use super::fetched::{PlaceError, Wanted};
 use crate::exit_code;
 use crate::failure::{Failure, OrFail as _};
@@ -26,11 +27,6 @@ const FAILURES_SHOWN_MAX: usize = 10;
 /// How often an image is asked for before it is given up. Source: ours; the store's client tries each time several times by itself.
 const TRIES: u32 = 2;
 
-/// How many images in a row may fail for what would fail the next one too, before no more are tried.
-///
-/// Source: ours; three rounds of [`AT_ONCE`]. A store that is away takes seconds for each of some ten thousand images.
-const IN_VAIN_MAX: u64 = 24;
-
 /// The images of a batch on their way into a folder.
 pub(super) struct Download {
     out: Output,
@@ -42,8 +38,7 @@ pub(super) struct Download {
     bar: ProgressBar,
     done: Done,
     shown: usize,
-    /// Images in a row that failed for what would fail the next one too.
-    in_vain: u64,
+    in_vain: InVain,
 }
 
 /// What became of the images; what `--download --json` prints.
@@ -85,12 +80,12 @@ enum NotFetched {
 }
 
 impl NotFetched {
-    /// Whether another image would most likely fail for the same: the store is away or refuses us, or the disk is full.
-    fn is_of_all(&self) -> bool {
+    /// What it says of other images. A full disk takes none of them.
+    fn asked(&self) -> Asked {
         match self {
-            Self::Store(error) => error.lies_in_store(),
-            Self::Place(PlaceError::Io { .. }) => true,
-            Self::Gone | Self::Replaced | Self::Refreshed | Self::Place(_) => false,
+            Self::Store(error) => Asked::of(error),
+            Self::Place(PlaceError::Io { .. }) => Asked::InVain,
+            Self::Gone | Self::Replaced | Self::Refreshed | Self::Place(_) => Asked::Answered,
         }
     }
 }
@@ -133,7 +128,7 @@ impl Download {
             bar,
             done: Done::default(),
             shown: 0,
-            in_vain: 0,
+            in_vain: InVain::default(),
         })
     }
 
@@ -143,23 +138,17 @@ impl Download {
         self.fetch(wanted).await;
     }
 
-    /// Whether no more are tried.
-    pub(super) fn is_given_up(&self) -> bool {
-        self.in_vain >= IN_VAIN_MAX
-    }
-
     async fn fetch(&mut self, wanted: Vec<Wanted>) {
-        let (store, budget, number) = (self.store.clone(), self.budget.clone(), wanted.len() as u64);
+        let (store, budget) = (self.store.clone(), self.budget.clone());
+        let mut left = wanted.len() as u64;
         let fetches = wanted.into_iter().map(|wanted| fetch(store.clone(), budget.clone(), wanted));
         let mut fetches = stream::iter(fetches).buffer_unordered(AT_ONCE);
-        let mut left = number;
-        while self.in_vain < IN_VAIN_MAX
+        while !self.in_vain.is_enough()
             && let Some((wanted, became)) = fetches.next().await
         {
             self.bar.inc(1);
             left -= 1;
-            let is_in_vain = became.as_ref().is_err_and(NotFetched::is_of_all);
-            self.in_vain = if is_in_vain { self.in_vain + 1 } else { 0 };
+            self.in_vain.note(became.as_ref().err().map_or(Asked::Answered, NotFetched::asked));
             match became {
                 Ok(true) => {
                     self.done.fetched += 1;
@@ -213,7 +202,6 @@ impl Download {
     ///
     /// Stdout cannot be written.
     pub(super) fn end(self) -> Result<u8, Failure> {
-        let given_up = self.is_given_up();
         self.bar.finish_and_clear();
         let Done { fetched, bytes, there, replaced, failed, not_tried } = self.done;
         if self.shown > FAILURES_SHOWN_MAX {
@@ -240,9 +228,10 @@ impl Download {
             }
             self.out.print(&format!("{text}, in {}", self.folder.display()))?;
         }
-        if given_up {
+        if self.in_vain.is_enough() {
             self.out.note(&format!(
-                "error: {IN_VAIN_MAX} images in a row could not be had, and no more were tried"
+                "error: {} images in a row could not be had, and no more were tried",
+                InVain::MAX
             ));
             return Ok(exit_code::UNAVAILABLE);
         }
@@ -346,9 +335,7 @@ mod tests {
         for _ in 0..2 {
             download.fetch(vec![wanted.clone(); 1_000]).await;
         }
-        assert_eq!(download.done.failed, IN_VAIN_MAX);
-        assert!(download.is_given_up());
-        assert_eq!(download.done.not_tried, 2_000 - IN_VAIN_MAX);
+        assert_eq!((download.done.failed, download.done.not_tried), (InVain::MAX, 2_000 - InVain::MAX));
         assert_eq!(download.end().unwrap(), exit_code::UNAVAILABLE);
     }
 }

@@ -18,6 +18,7 @@ use self::page::Tile;
 use self::pages::Pages;
 use self::thumbnail::thumbnail;
 use super::batch::no_batch;
+use super::in_vain::{Asked, InVain};
 use crate::app::{App, queue_failure};
 use crate::args::BatchSheet;
 use crate::exit_code;
@@ -31,9 +32,6 @@ const AT_ONCE: usize = 4;
 
 /// How often an object is asked for where the store does not answer.
 const TRIES: u32 = 3;
-
-/// How many images in a row the store may fail to hand out, before no more are tried. Source: ours, as for downloads.
-const IN_VAIN_MAX: u32 = 24;
 
 /// Makes the pages.
 pub(super) async fn run(app: &App, args: BatchSheet) -> Result<u8, Failure> {
@@ -57,7 +55,8 @@ pub(super) async fn run(app: &App, args: BatchSheet) -> Result<u8, Failure> {
     let maker = Maker { store, budget: ByteBudget::new(settings.image_memory()), side: args.thumb };
     let place = settings.store().ok().map(|store| BucketPlace::new(store.bucket, &store.prefix));
     let progress = ReadProgress::new(app.out, "thumbnails", view.images.stored);
-    let (mut after, mut images, mut unreadable, mut in_vain) = (None, 0_u64, 0_u64, 0_u32);
+    let (mut after, mut images, mut unreadable) = (None, 0_u64, 0_u64);
+    let mut in_vain = InVain::default();
     loop {
         let results = queue.results(&args.name, after, &[], RESULTS_PAGE_MAX).await;
         let results = results.map_err(|error| queue_failure(error, "read the results"))?;
@@ -65,15 +64,13 @@ pub(super) async fn run(app: &App, args: BatchSheet) -> Result<u8, Failure> {
             results.jobs.iter().flat_map(|known| wanted(known, place.as_ref(), &currency)).collect();
         let mut tiles = stream::iter(wanted.into_iter().map(|wanted| maker.tile(wanted))).buffered(AT_ONCE);
         while let Some((tile, store)) = tiles.next().await {
-            in_vain = match store {
-                Asked::Not => in_vain,
-                Asked::Answered => 0,
-                Asked::InVain => in_vain + 1,
-            };
-            if let (Tile::Missing { reason, .. }, IN_VAIN_MAX) = (&tile, in_vain) {
+            if let Some(asked) = store {
+                in_vain.note(asked);
+            }
+            if let (Tile::Missing { reason, .. }, true) = (&tile, in_vain.is_enough()) {
                 progress.clear();
                 let text =
-                    format!("{IN_VAIN_MAX} images in a row could not be had, the last of them: {reason}");
+                    format!("{} images in a row could not be had, the last of them: {reason}", InVain::MAX);
                 let failure = Failure::message(text).exit(exit_code::UNAVAILABLE);
                 return Err(failure.hint("run the same command again when the store answers"));
             }
@@ -113,16 +110,6 @@ pub(super) async fn run(app: &App, args: BatchSheet) -> Result<u8, Failure> {
 
 /// What is said of an image that is stored and cannot be shown.
 const UNREADABLE: &str = "not readable";
-
-/// What came of asking the store for a tile's image.
-enum Asked {
-    /// It has none.
-    Not,
-    /// The store has answered, be it with nothing.
-    Answered,
-    /// The store is away or refuses us, as it would for the next image.
-    InVain,
-}
 
 /// A tile to be.
 enum Wanted {
@@ -172,14 +159,15 @@ struct Maker {
 }
 
 impl Maker {
-    async fn tile(&self, wanted: Wanted) -> (Tile, Asked) {
+    /// A tile, and what came of asking the store for its image, if it has one.
+    async fn tile(&self, wanted: Wanted) -> (Tile, Option<Asked>) {
         let (name, place, key, bytes, sha256) = match wanted {
-            Wanted::Ready(tile) => return (tile, Asked::Not),
+            Wanted::Ready(tile) => return (tile, None),
             Wanted::Image { name, place, key, bytes, sha256 } => (name, place, key, bytes, sha256),
         };
         let unreadable =
             |name: String, reason: String| Tile::Missing { name, word: UNREADABLE.to_owned(), reason };
-        let missing = |name: String, reason: String| (unreadable(name, reason), Asked::Answered);
+        let missing = |name: String, reason: String| (unreadable(name, reason), Some(Asked::Answered));
         let room = self.budget.reserve(bytes).await;
         let mut tries = 0;
         let body = loop {
@@ -189,8 +177,7 @@ impl Maker {
                 Ok(None) => return missing(name, format!("{place} is not there any more")),
                 Err(error) if error.is_retryable() && tries < TRIES => {}
                 Err(error) => {
-                    let asked = if error.lies_in_store() { Asked::InVain } else { Asked::Answered };
-                    return (unreadable(name, format!("{place}: {error}")), asked);
+                    return (unreadable(name, format!("{place}: {error}")), Some(Asked::of(&error)));
                 }
             }
         };
@@ -204,7 +191,7 @@ impl Maker {
             made
         });
         match made.await {
-            Ok(Ok(thumbnail)) => (Tile::Image { name, place, thumbnail }, Asked::Answered),
+            Ok(Ok(thumbnail)) => (Tile::Image { name, place, thumbnail }, Some(Asked::Answered)),
             Ok(Err(error)) => missing(name, format!("{place}: {error}")),
             Err(_) => missing(name, format!("{place} brought its decoder down")),
         }
