@@ -32,8 +32,11 @@ pub(super) async fn scheduler(app: &App) -> Result<u8, Failure> {
     let settings = app.settings()?;
     let start = |failure: Failure| failure.context("failed to start the scheduler");
     if !settings.schedules().iter().any(|schedule| schedule.row.enabled.value) {
-        let failure = Failure::message("there are no schedules in the settings").exit(exit_code::SETTINGS);
-        return Err(failure.hint("`imagemill scheduler --help` shows one"));
+        let (text, hint) = match settings.schedules() {
+            [] => ("there are no schedules in the settings", "`imagemill scheduler --help` shows one"),
+            _ => ("every schedule in the settings is off", "switch one on with `enabled = true`"),
+        };
+        return Err(Failure::message(text).exit(exit_code::SETTINGS).hint(hint));
     }
     let queue = app.queue(&settings).await.map_err(start)?;
     refuse_unsafe(&queue, &settings, app.out).await.map_err(start)?;
